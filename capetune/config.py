@@ -1,0 +1,234 @@
+"""One frozen tree of hyperparameters: presets, YAML files, `--set` and search spaces all end in `with_overrides`."""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from capetune.errors import UserError
+
+PRESET_FOLDER = Path(__file__).parent / "presets"
+
+
+class Section(BaseModel):
+    """A frozen node of the tree; an unknown key is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+
+
+class BackboneConfig(Section):
+    name: Literal["resnet50", "efficientnet_lite0"] = "resnet50"
+    weights: str = Field("imagenet", description="imagenet, none, or a file with a state dict")
+    stride: Literal[8, 16, 32] = Field(32, description="pixels of the image per cell of the feature map")
+    trained: bool = Field(True, description="False freezes every weight of the backbone")
+
+
+class SupportConfig(Section):
+    layers: int = Field(3, ge=1, le=12)
+
+
+class DecoderConfig(Section):
+    layers: int = Field(6, ge=1, le=12)
+    points: int = Field(4, ge=1, le=16, description="sampling points a head in deformable attention")
+
+
+class ModelConfig(Section):
+    sequence: Literal["xy", "point"] = Field("xy", description="xy: <coord> x y <sep> (the paper); point: one token")
+    vocabulary: int = Field(256, ge=8, le=4096, description="coordinate bins per axis, V")
+    width: int = Field(256, ge=16, le=1024)
+    heads: int = Field(8, ge=1, le=32)
+    dropout: float = Field(0.1, ge=0.0, lt=1.0)
+    support_at_step: bool = Field(True, description="add the support embedding of keypoint i at the steps of i")
+    backbone: BackboneConfig = BackboneConfig()
+    support: SupportConfig = SupportConfig()
+    decoder: DecoderConfig = DecoderConfig()
+
+    @model_validator(mode="after")
+    def _heads_divide_width(self) -> ModelConfig:
+        if self.width % (2 * self.heads):
+            raise ValueError(f"width {self.width} is not a multiple of twice the heads ({self.heads})")
+        return self
+
+
+class LossConfig(Section):
+    tokens: float = Field(1.0, ge=0.0, description="λ1, cross-entropy over tokens")
+    coordinates: float = Field(5.0, ge=0.0, description="λ2, L1 over coordinates in [0, 1]")
+
+
+class DataConfig(Section):
+    split: Literal[1, 2, 3, 4, 5] = 1
+    size: int = Field(512, ge=64, le=1024, multiple_of=32, description="side of the model's input, pixels")
+    shots: tuple[int, ...] = Field((1, 5), min_length=1, description="supports a template, drawn anew each sample")
+    rotation: float = Field(15.0, ge=0.0, le=180.0, description="± degrees")
+    scale: float = Field(0.15, ge=0.0, lt=1.0, description="± share of the crop's side")
+    workers: int = Field(0, ge=0, description="loader processes a training worker")
+
+
+class TrainConfig(Section):
+    epochs: int = Field(5, ge=1)
+    batch_size: int = Field(8, ge=1, description="samples a training worker and step")
+    steps: int | None = Field(None, ge=1, description="steps an epoch; null = once through the training instances")
+    learning_rate: float = Field(1e-4, gt=0.0)
+    weight_decay: float = Field(1e-4, ge=0.0)
+    warmup: int = Field(0, ge=0, description="steps of linear warm-up")
+    schedule: Literal["constant", "cosine"] = "constant"
+    clip: float = Field(1.0, gt=0.0, description="largest norm of the gradient")
+    input_noise: float = Field(0.0, ge=0.0, description="deviation of noise on teacher-forced coordinates")
+    precision: Literal["float32", "bfloat16"] = "float32"
+
+
+class ValidationConfig(Section):
+    shots: int = Field(1, ge=1)
+    episodes: int = Field(100, ge=1, description="episodes a category; 100 is official")
+    queries: int = Field(15, ge=1, description="queries an episode; 15 is official")
+
+
+class Config(Section):
+    """Everything that decides a training's result, except the data itself."""
+
+    seed: int = 42
+    model: ModelConfig = ModelConfig()
+    loss: LossConfig = LossConfig()
+    data: DataConfig = DataConfig()
+    train: TrainConfig = TrainConfig()
+    validation: ValidationConfig = ValidationConfig()
+
+    def with_overrides(self, overrides: Mapping[str, Any]) -> Config:
+        """A new tree with dotted keys replaced, validated whole.
+
+        Raises UserError where a key doesn't exist (the nearest right one is named) or a value doesn't fit.
+        """
+        tree = self.model_dump()
+        for key, value in overrides.items():
+            check_key(key)
+            *path, last = key.split(".")
+            node = tree
+            for name in path:
+                node = node[name]
+            node[last] = value
+        return parse_config(tree)
+
+    def hash(self) -> str:
+        """12 hex digits that name this configuration."""
+        text = json.dumps(self.model_dump(mode="json"), sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+    def to_yaml(self) -> str:
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
+
+
+def leaf_keys(section: type[Section] = Config, prefix: str = "") -> Iterator[str]:
+    """Every dotted key that may be set."""
+    for name, info in section.model_fields.items():
+        kind = info.annotation
+        if isinstance(kind, type) and issubclass(kind, Section):
+            yield from leaf_keys(kind, f"{prefix}{name}.")
+        else:
+            yield prefix + name
+
+
+def check_key(key: str) -> None:
+    """Raises UserError, naming the nearest right key, where `key` isn't one."""
+    keys = list(leaf_keys())
+    if key in keys:
+        return
+    below = [k for k in keys if k.startswith(key + ".")]
+    if below:
+        raise UserError(f"{key!r} is a section, not a value; set one of its keys: {', '.join(below[:6])}")
+    tail = key.rsplit(".", 1)[-1]
+    near = difflib.get_close_matches(key, keys, 1, 0.5) or [k for k in keys if k.rsplit(".", 1)[-1] == tail]
+    hint = f"did you mean {near[0]!r}?" if near else "`capetune config` prints every key"
+    raise UserError(f"there is no configuration key {key!r}; {hint}")
+
+
+def parse_config(tree: Any, source: str = "configuration") -> Config:
+    """Validate a nested mapping. Raises UserError with one line that names the key."""
+    if not isinstance(tree, Mapping):
+        raise UserError(f"{source} must be a mapping of sections (model, loss, data, train, validation)")
+    for key in _dotted(tree):
+        check_key(key)
+    try:
+        return Config.model_validate(tree)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(p) for p in first["loc"]) or source
+        given = "" if isinstance(first["input"], Mapping) else f", not {first['input']!r}"
+        raise UserError(f"{where}: {first['msg'].removeprefix('Value error, ')}{given}") from None
+
+
+def _dotted(tree: Mapping[str, Any], section: type[Section] = Config, prefix: str = "") -> Iterator[str]:
+    for name, value in tree.items():
+        info = section.model_fields.get(str(name))
+        kind = info.annotation if info else None
+        if isinstance(kind, type) and issubclass(kind, Section) and isinstance(value, Mapping):
+            yield from _dotted(value, kind, f"{prefix}{name}.")
+        elif not (isinstance(kind, type) and issubclass(kind, Section)):
+            yield f"{prefix}{name}"
+
+
+def read_yaml(path: Path) -> Any:
+    """The content of a YAML file. Raises UserError where it is absent or broken, with the line."""
+    try:
+        return yaml.safe_load(path.read_text())
+    except OSError as error:
+        raise UserError(f"can't read {path}: {error.strerror or error}") from None
+    except UnicodeDecodeError:
+        raise UserError(f"{path} is not a text file") from None
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f", line {mark.line + 1}" if mark else ""
+        raise UserError(f"{path}{line}: not valid YAML ({getattr(error, 'problem', None) or error})") from None
+
+
+def preset_names() -> list[str]:
+    return sorted(path.stem for path in PRESET_FOLDER.glob("*.yaml"))
+
+
+def load_preset(name: str) -> Config:
+    """A built-in preset. Raises UserError where there is none of that name."""
+    path = PRESET_FOLDER / f"{name}.yaml"
+    if not path.is_file():
+        raise UserError(f"there is no preset {name!r}; there are {', '.join(preset_names())}")
+    return parse_config(read_yaml(path) or {}, str(path))
+
+
+def parse_setting(text: str) -> tuple[str, Any]:
+    """`a.b=c` → ("a.b", c), c read as YAML. Raises UserError where there is no `=`."""
+    key, equals, value = text.partition("=")
+    if not equals or not key:
+        raise UserError(f"--set wants key=value, such as --set model.decoder.layers=4, not {text!r}")
+    try:
+        parsed = yaml.safe_load(value)
+    except yaml.YAMLError:
+        raise UserError(f"--set {key}: {value!r} is not a YAML value") from None
+    if isinstance(parsed, str):
+        with contextlib.suppress(ValueError):  # YAML 1.1 reads 1e-4 as a string
+            parsed = float(parsed)
+    return key, parsed
+
+
+def load_config(preset: str = "tiny", file: Path | None = None, settings: tuple[str, ...] | list[str] = ()) -> Config:
+    """Preset, then file (whole tree or a part of it), then `--set`, each over the one before."""
+    config = load_preset(preset)
+    if file is not None:
+        tree = read_yaml(file)
+        if not isinstance(tree, Mapping):
+            raise UserError(f"{file} must be a mapping of sections (model, loss, data, train, validation)")
+        config = config.with_overrides(dict(_flat(tree)))
+    return config.with_overrides(dict(parse_setting(text) for text in settings))
+
+
+def _flat(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in tree.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value

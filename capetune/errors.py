@@ -1,0 +1,5 @@
+"""The one exception a user may see: bad input, said in one line with its cure."""
+
+
+class UserError(Exception):
+    """Bad input. The message is one line: what is wrong, then what to do. The CLI prints it and exits with 2."""

@@ -1,0 +1,99 @@
+"""The house's rules, read off the imports with `ast`."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+ORDER = [
+    "errors",
+    "pose",
+    "config",
+    "models",
+    "datasets",
+    "evaluation",
+    "training",
+    "tuning",
+    "reports",
+    "cli",
+]
+HOMES = {
+    "ray": ("training/worker", "training/launch", "tuning/", "cli/"),
+    "optuna": ("tuning/",),
+    "webdataset": ("datasets/",),
+    "typer": ("cli/",),
+}
+SLOW = {
+    "torch",
+    "torchvision",
+    "ray",
+    "numpy",
+    "optuna",
+    "webdataset",
+    "timm",
+    "cv2",
+    "matplotlib",
+    "pydantic",
+}
+
+
+def sources() -> list[tuple[str, Path]]:
+    """(module path below the package such as "datasets/mp100", file) of every source file, each once."""
+    found = []
+    for file in sorted(ROOT.glob("capetune/**/*.py")):
+        found.append((file.relative_to(ROOT / "capetune").with_suffix("").as_posix(), file))
+    for folder in ("datasets", "cli"):
+        for file in sorted((ROOT / folder).glob("**/*.py")):
+            found.append((file.relative_to(ROOT).with_suffix("").as_posix(), file))
+    return sorted(dict(found).items())
+
+
+def imports(tree: ast.AST) -> list[str]:
+    names = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            assert node.level == 0, "imports are absolute"
+            names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+    return names
+
+
+def level(name: str) -> int | None:
+    parts = name.split(".")
+    return ORDER.index(parts[1]) if parts[0] == "capetune" and len(parts) > 1 and parts[1] in ORDER else None
+
+
+@pytest.mark.parametrize(("module", "file"), sources(), ids=lambda x: x if isinstance(x, str) else "")
+def test_imports_go_one_way(module: str, file: Path) -> None:
+    own = ORDER.index(module.split("/")[0]) if module.split("/")[0] in ORDER else len(ORDER)
+    for name in imports(ast.parse(file.read_text())):
+        other = level(name)
+        assert other is None or other <= own, f"{module} imports {name}, which comes later"
+        assert name.split(".")[0] not in ("datasets", "cli", "search_spaces"), f"{module}: say capetune.{name}"
+
+
+@pytest.mark.parametrize(("module", "file"), sources(), ids=lambda x: x if isinstance(x, str) else "")
+def test_frameworks_stay_in_their_rooms(module: str, file: Path) -> None:
+    for name in imports(ast.parse(file.read_text())):
+        homes = HOMES.get(name.split(".")[0])
+        assert homes is None or module.startswith(homes), f"{module} imports {name}; its homes are {homes}"
+
+
+def test_commands_import_nothing_slow_at_the_top() -> None:
+    for module, file in sources():
+        if module.startswith("cli/"):
+            top = ast.Module([n for n in ast.parse(file.read_text()).body if not isinstance(n, ast.FunctionDef)], [])
+            for name in imports(top):
+                assert name.split(".")[0] not in SLOW, f"{module} imports {name} at its top"
+                assert not name.startswith("capetune.") or name.startswith(("capetune.cli", "capetune.errors"))
+
+
+def test_the_three_folders_are_namespaces() -> None:
+    """An __init__.py there would shadow Hugging Face's `datasets` for whoever runs from this folder."""
+    for folder in ("datasets", "cli", "search_spaces"):
+        assert not (ROOT / folder / "__init__.py").exists()
+        assert (ROOT / "capetune" / folder).is_symlink()
