@@ -285,7 +285,7 @@ def _check(data: Any, path: Path) -> None:
             raise UserError(f"{path} is not an MP-100 annotation file: {what}; {CURE}")
 
     need(isinstance(data, dict), "it holds no JSON object")
-    wanted = {
+    wanted: dict[str, dict[str, Any]] = {
         "images": {"id": int, "file_name": str, "width": int, "height": int},
         "annotations": {"id": int, "image_id": int, "category_id": int},
         "categories": {"id": int, "name": str, "keypoints": (list, int)},

@@ -1,0 +1,108 @@
+"""What an evaluation found, with everything needed to say whether two of them may be compared."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from capetune.evaluation.pck import THRESHOLDS, mpck4, mpck5
+from capetune.evaluation.protocol import NotSampled
+from capetune.pose import Category
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Means over `pairs` pairs, in [0, 1]. pck: one number for each of THRESHOLDS."""
+
+    pairs: int
+    pck: tuple[float, ...]
+
+    @classmethod
+    def of(cls, curve: np.ndarray) -> Scores:
+        """curve: float (P, 5), the PCK of each pair at THRESHOLDS; P ≥ 1."""
+        return cls(len(curve), tuple(float(x) for x in curve.mean(axis=0)))
+
+    @property
+    def mpck4(self) -> float:
+        """Mean over {.05, .10, .15, .20}."""
+        return float(mpck4(np.array(self.pck)))
+
+    @property
+    def mpck5(self) -> float:
+        """Mean over {.05, .10, .15, .20, .25}."""
+        return float(mpck5(np.array(self.pck)))
+
+    def to_json(self) -> dict[str, Any]:
+        """Keys: pairs, pck {"0.05": …}, mpck4, mpck5."""
+        pck = {f"{t:.2f}": x for t, x in zip(THRESHOLDS, self.pck, strict=True)}
+        return {"pairs": self.pairs, "pck": pck, "mpck4": self.mpck4, "mpck5": self.mpck5}
+
+
+@dataclass(frozen=True)
+class CategoryScores:
+    """One category: the predictor's scores and the template baseline's on the same pairs."""
+
+    category: Category
+    scores: Scores
+    template: Scores
+
+    def to_json(self) -> dict[str, Any]:
+        """As `Scores.to_json`, with the name and the template's scores."""
+        return {"name": self.category.name, **self.scores.to_json(), "template": self.template.to_json()}
+
+
+@dataclass(frozen=True)
+class EvalReport:
+    """The score of a predictor on a part, beside the template baseline's on the same pairs and keypoints.
+
+    protocol: "official", or what differs from it. synthetic: the data set was made by capetune. empty_pairs: pairs
+    without a keypoint visible on both sides; they score 0 and are in every mean. not_sampled: categories with too few
+    instances for an episode, not in any mean. checkpoint, config_hash: None for what isn't a model.
+    """
+
+    protocol: str
+    split: int
+    part: str
+    shots: int
+    episodes: int
+    queries: int
+    synthetic: bool
+    predictor: str
+    empty_pairs: int
+    scores: Scores
+    template: Scores
+    per_category: tuple[CategoryScores, ...]
+    not_sampled: tuple[NotSampled, ...]
+    checkpoint: str | None = None
+    config_hash: str | None = None
+
+    @property
+    def missing(self) -> tuple[Category, ...]:
+        """Categories the part lists without a single instance; they stand in `not_sampled` too."""
+        return tuple(entry.category for entry in self.not_sampled if entry.instances == 0)
+
+    def to_json(self) -> dict[str, Any]:
+        """A dict of plain JSON types; shares are in [0, 1], category ids are strings where they are keys."""
+        return {
+            "protocol": self.protocol,
+            "split": self.split,
+            "part": self.part,
+            "shots": self.shots,
+            "episodes": self.episodes,
+            "queries": self.queries,
+            "data": "synthetic" if self.synthetic else "real",
+            "predictor": self.predictor,
+            **self.scores.to_json(),
+            "empty_pairs": self.empty_pairs,
+            "template": self.template.to_json(),
+            "per_category": {str(c.category.id): c.to_json() for c in self.per_category},
+            "not_sampled": [
+                {"id": n.category.id, "name": n.category.name, "instances": n.instances, "needed": n.needed}
+                for n in self.not_sampled
+            ],
+            "missing_categories": [{"id": c.id, "name": c.name} for c in self.missing],
+            "checkpoint": self.checkpoint,
+            "config_hash": self.config_hash,
+        }
