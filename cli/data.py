@@ -4,4 +4,8 @@ from __future__ import annotations
 
 import typer
 
+from capetune.cli import data_check, data_synth
+
 app = typer.Typer(help="Check, make, pack and look at data sets.", no_args_is_help=True)
+app.command("synth")(data_synth.command)
+app.command("check")(data_check.command)
