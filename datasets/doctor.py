@@ -87,7 +87,7 @@ class Missing:
 
 @dataclass(frozen=True)
 class Checkup:
-    """The whole folder. categories: by source, then id. synthetic: every file says that capetune made it.
+    """The whole folder. categories: by source, then id. synthetic: a file says that capetune made it.
 
     missing: MP-100 categories with nothing to use, by id. leaks: (split, category ids) where one
     category has instances in two parts of one split, which the protocol forbids. lost, broken: file names of the
@@ -184,7 +184,7 @@ def check(annotations: Path, images: Path | None = None, progress: Progress | No
     rows.sort(key=lambda row: (not row.official, row.source, row.category.id))
     return Checkup(
         files=tuple(reading.path for reading in readings.values()),
-        synthetic=all(reading.part.synthetic for reading in readings.values()),
+        synthetic=any(reading.part.synthetic for reading in readings.values()),
         categories=tuple(rows),
         missing=tuple(_missing(rows)),
         leaks=tuple(_leaks(readings)),

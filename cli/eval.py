@@ -1,0 +1,116 @@
+"""`capetune eval`: score a model or a baseline on MP-100's official pairs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+import typer
+
+from capetune.cli.eval_table import print_report
+from capetune.errors import UserError
+
+
+def command(
+    split: int = typer.Option(..., "--split", min=1, max=5, help="Split of MP-100."),
+    part: Literal["train", "val", "test"] = typer.Option("test", "--part", help="Part of the split."),
+    shots: int = typer.Option(1, "--shots", min=1, help="Supports a query."),
+    episodes: int | None = typer.Option(
+        None, "--episodes", min=1, help="Episodes a category; left out, the official 200 for test, 100 for val."
+    ),
+    queries: int = typer.Option(15, "--queries", min=1, help="Queries an episode."),
+    predictor: Literal["model", "template", "center"] = typer.Option("model", "--predictor", help="What to score."),
+    data: Path | None = typer.Option(None, "--data", metavar="PACK", help="Packed data set: `capetune data pack`."),
+    annotations: Path | None = typer.Option(
+        None, "--annotations", metavar="DIR", help="Annotation files; enough for template and center."
+    ),
+    checkpoint: Path | None = typer.Option(None, "--checkpoint", metavar="PATH", help="The model's checkpoint."),
+    json_file: Path | None = typer.Option(
+        None, "--json", metavar="FILE", help='Write the report there too; "-" prints it alone on stdout.'
+    ),
+) -> None:
+    """Print PCK at five thresholds and both mPCK, beside the template baseline on the same pairs.
+
+    Examples:
+
+      capetune eval --split 1 --data pack --checkpoint runs/best
+
+      capetune eval --split 1 --shots 5 --predictor template --annotations data/annotations
+
+      capetune eval --split 3 --part val --predictor center --annotations data/annotations --json center.json
+    """
+    import json
+    import sys
+    from dataclasses import replace
+
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from capetune.evaluation import baselines
+    from capetune.evaluation.evaluate import evaluate
+    from capetune.evaluation.protocol import EPISODES
+
+    if json_file is not None and str(json_file) != "-" and not json_file.parent.is_dir():
+        raise UserError(f"{json_file.parent} is not a folder; make it, or give --json another place")
+    chosen: Any
+    used, config_hash = None, None
+    if predictor == "model":
+        chosen, used, config_hash = _model_predictor(data, checkpoint, split, part)
+    else:
+        chosen = baselines.Template() if predictor == "template" else baselines.Center()
+    annotated = _part(annotations, data, split, part)
+    with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as bar:
+        task = bar.add_task("categories", total=None)
+        report = evaluate(
+            annotated,
+            chosen,
+            shots,
+            episodes or EPISODES.get(part, EPISODES["val"]),
+            queries,
+            lambda done, total: bar.update(task, completed=done, total=total),
+        )
+    report = replace(report, checkpoint=used, config_hash=config_hash)
+    document = json.dumps(report.to_json(), indent=2, ensure_ascii=False)
+    alone = str(json_file) == "-"
+    if alone:
+        typer.echo(document)
+    elif json_file is not None:
+        _write(json_file, document + "\n")
+    print_report(report, Console(stderr=alone, width=None if sys.stdout.isatty() else 120))
+
+
+def _model_predictor(data: Path | None, checkpoint: Path | None, split: int, part: str) -> tuple[Any, str, str]:
+    """The model as a `Predictor`, the checkpoint's path and its config's hash."""
+    raise UserError(
+        "evaluating a model needs --data PACK and --checkpoint PATH; for a baseline say --predictor template or center"
+    )
+
+
+def _part(annotations: Path | None, data: Path | None, split: int, part: str) -> Any:
+    if annotations is not None and data is None:
+        from capetune.datasets.mp100 import find_files, read_part
+
+        files = find_files(annotations)
+        if (split, part) not in files:
+            there = ", ".join(path.name for path in files.values())
+            raise UserError(f"no mp100_split{split}_{part}.json in {annotations}; there are {there}")
+        return read_part(files[split, part], split, part)
+    if data is not None and annotations is None:
+        from capetune.datasets.pack import open_pack
+
+        return open_pack(data).part(split, part)
+    raise UserError("give one of --data PACK and --annotations DIR: it says where the instances come from")
+
+
+def _write(path: Path, text: str) -> None:
+    """Aside and renamed: whoever reads the file never sees half of it."""
+    import os
+    import tempfile
+
+    try:
+        with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=f".{path.name}.", delete=False) as aside:
+            aside.write(text)
+        os.chmod(aside.name, 0o644)
+        os.replace(aside.name, path)
+    except OSError as error:
+        raise UserError(f"can't write {path} ({error.strerror}); give --json another place") from None
