@@ -35,7 +35,7 @@ def draw_appendage(sketch: Sketch, kinds: tuple[str, ...], budget: int) -> Appen
     if not fitting:
         return None
     kind = fitting[int(sketch.rng.integers(len(fitting)))]
-    reach = sketch.uniform(0.3, 0.75)
+    reach = sketch.uniform(0.4, 0.85)
     bend = sketch.uniform(-0.9, 0.9)
     return Appendage(
         kind=kind,
@@ -45,7 +45,7 @@ def draw_appendage(sketch: Sketch, kinds: tuple[str, ...], budget: int) -> Appen
         thick=sketch.uniform(0.045, 0.1),
         taper=sketch.uniform(0.5, 0.95),
         bulge=max(0.0, sketch.uniform(-0.05, 0.05)),
-        swing=sketch.uniform(0.15, 0.4),
+        swing=sketch.uniform(0.18, 0.45),
         tone=int(sketch.rng.integers(1, 3)),
     )
 

@@ -30,7 +30,7 @@ class Body:
 
 def spine(sketch: Sketch, count: int, heading: float) -> list[int]:
     """A chain of `count` keypoints from tail to head, with the body's flesh on it."""
-    length = sketch.uniform(0.9, 1.5) / (count - 1)
+    length = sketch.uniform(0.65, 1.15) / (count - 1)
     curve, thick = sketch.uniform(-0.3, 0.3), sketch.uniform(0.07, 0.2)
     widths = thick * np.exp(sketch.rng.normal(0, 0.25, count))
     chain = [sketch.joint("body1", heading=heading)]
@@ -65,7 +65,7 @@ def pair_across(joint: int, axis: float, angle: float, layer: int) -> tuple[Memb
 
 def from_the_side(sketch: Sketch) -> list[Site]:
     """Quadrupeds, birds, fish, serpents: a level spine, head in front, pairs of limbs below, crests above."""
-    chain = spine(sketch, int(sketch.rng.integers(2, 6)), sketch.uniform(-0.35, 0.2))
+    chain = spine(sketch, int(sketch.rng.integers(2, 5)), sketch.uniform(-0.35, 0.2))
     tail, head = chain[0], chain[-1]
     front = sketch.headings[head]
     first = [Site("head", (Member(head, front + sketch.uniform(-0.9, 0.2), layer=1),), ENDS)]
@@ -86,7 +86,7 @@ def from_the_side(sketch: Sketch) -> list[Site]:
 
 def from_above(sketch: Sketch) -> list[Site]:
     """Insects, lizards, people, plants: an upright spine with mirrored pairs, or with alternate branches."""
-    chain = spine(sketch, int(sketch.rng.integers(2, 6)), UP + sketch.uniform(-0.2, 0.2))
+    chain = spine(sketch, int(sketch.rng.integers(2, 5)), UP + sketch.uniform(-0.2, 0.2))
     branches = sketch.rng.random() < 0.25
     layer = int(sketch.rng.choice([-1, 1]))
     head, tail = chain[-1], chain[0]
@@ -128,7 +128,7 @@ def ring(sketch: Sketch) -> list[Site]:
     for a, b in zip(vertices, vertices[1:] + vertices[:1], strict=True):
         sketch.bar(a, b, thick, tone=0 if filled else 1, shade=0.85 if filled else 1.0)
     if filled and sketch.rng.random() < 0.6:
-        features(sketch, middle, vertices[0], 0.45 * min(wide, tall))
+        features(sketch, middle, vertices[0], 0.65 * min(wide, tall))
     kinds = ("limb1", "limb2", "fin", "loop", "knob", "fork", "sail", "limb3")
     order = sketch.rng.permutation(count)
     return [Site(f"arm{i + 1}", (Member(vertices[i], headings[i]),), kinds) for i in order]
@@ -237,11 +237,11 @@ def box(sketch: Sketch) -> list[Site]:
 
 
 BODIES = (
-    Body("walker", from_the_side, 0.26, yaw=(10, 30), pitch=(0, 20), mirrors=True),
-    Body("crawler", from_above, 0.24),
-    Body("ring", ring, 0.16),
+    Body("walker", from_the_side, 0.22, yaw=(10, 30), pitch=(0, 20), mirrors=True),
+    Body("crawler", from_above, 0.18),
+    Body("ring", ring, 0.2),
     Body("star", hub, 0.12),
-    Body("ladder", lattice, 0.1),
+    Body("ladder", lattice, 0.16),
     Body("furniture", box, 0.12, yaw=(18, 42), pitch=(18, 38), mirrors=True),
 )
 
@@ -255,7 +255,7 @@ def shape(rng: np.random.Generator) -> Shape:
     degrees = math.pi / 180
     return sketch.finish(
         family=body.family,
-        rotation=sketch.uniform(12, 30) * degrees,
+        rotation=sketch.uniform(25, 65) * degrees,
         yaw=(sketch.uniform(*body.yaw) * degrees, sketch.uniform(5, 16) * degrees),
         pitch=(sketch.uniform(*body.pitch) * degrees, sketch.uniform(4, 12) * degrees),
         mirror=sketch.uniform(0.1, 0.3) if body.mirrors else 0.0,

@@ -90,7 +90,7 @@ def _view(shape: Shape, place: np.ndarray, rng: np.random.Generator) -> tuple[np
     flat = solid[:, :2] * near[:, None]
     if rng.random() < shape.mirror:
         flat = flat * (-1, 1)
-    angle = shape.rotation * np.clip(rng.standard_normal(), -2, 2)
+    angle = shape.rotation * rng.uniform(-1, 1)
     aspect, shear = np.exp(rng.normal(0, 0.1)), rng.normal(0, 0.1)
     rotate = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     return flat @ (rotate @ np.array([[aspect, shear], [0, 1 / aspect]])).T, solid[:, 2], near

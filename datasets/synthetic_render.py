@@ -12,8 +12,8 @@ from capetune.datasets.synthetic_pose import Scene
 from capetune.datasets.synthetic_shapes import Part, Shape
 
 BITS = 4  # OpenCV draws at fixed-point coordinates of 1/16 pixel
-ROUND = np.linspace(-np.pi / 2, np.pi / 2, 6)  # the cap of a limb, from one side to the other
-CIRCLE = np.stack([np.cos(np.linspace(0, 2 * np.pi, 14)), np.sin(np.linspace(0, 2 * np.pi, 14))], axis=1)[:-1]
+CIRCLE = np.array([[np.cos(a), np.sin(a)] for a in np.linspace(0, 2 * np.pi, 14)[:-1]])
+CAP = np.array([[np.cos(a), np.sin(a)] for a in np.linspace(-np.pi / 2, np.pi / 2, 6)])  # the round end of a limb
 PATTERNS = ("plain", "bands", "stripe", "spots")
 MARKS = ("disc", "ring", "square", "spike")
 
@@ -45,7 +45,8 @@ def look(rng: np.random.Generator) -> Look:
     saturation, value = rng.uniform(0.25, 0.95, 3), rng.uniform(0.45, 0.95, 3)
     tones = _rgb(hues, saturation, value)
     dark = rng.random() < 0.75
-    mark_value = rng.uniform(0.75, 1.0, 3) if value.mean() < 0.7 else rng.uniform(0.05, 0.3, 3)
+    bright = value.mean() < 0.7 or (dark and rng.random() < 0.6)  # marks stand out from the flesh or from their rim
+    mark_value = rng.uniform(0.75, 1.0, 3) if bright else rng.uniform(0.05, 0.35, 3)
     return Look(
         tones=tones,
         outline=tones[0] * 0.25 if dark else 255 - (255 - tones[0]) * 0.2,
@@ -64,7 +65,8 @@ def draw(shape: Shape, look: Look, scene: Scene, rng: np.random.Generator) -> np
     tint = rng.uniform(0.8, 1.15) * rng.uniform(0.93, 1.07, 3)
     tones, width = look.tones * tint, max(scene.image_size)
     canvas = _background(scene, tones[0], rng)
-    order = sorted(shape.parts, key=lambda part: (part.layer, -scene.depth[list(part.joints)].mean()))
+    # In a layer: plates below limbs, or half of a ring's rim would hide under its filling; then far before near.
+    order = sorted(shape.parts, key=lambda p: (p.layer, len(p.joints) == 2, -scene.depth[list(p.joints)].mean()))
     for part in order:
         _part(canvas, part, look, tones, scene, width / 160)
     _marks(canvas, shape, look, tint, scene, width / 160)
@@ -80,34 +82,28 @@ def _rgb(hue: np.ndarray, saturation: np.ndarray, value: np.ndarray) -> np.ndarr
 
 
 def _fixed(points: np.ndarray) -> np.ndarray:
-    return np.round(np.clip(points, -2000, 4000) * (1 << BITS)).astype(np.int32)
-
-
-def _colour(rgb: np.ndarray) -> tuple[float, ...]:
-    return tuple(float(c) for c in np.clip(rgb, 0, 255))
+    return np.rint(points * (1 << BITS)).astype(np.int32)
 
 
 def _fill(canvas: np.ndarray, polygon: np.ndarray, rgb: np.ndarray) -> None:
-    cv2.fillPoly(canvas, [_fixed(polygon)], _colour(rgb), cv2.LINE_AA, BITS)
+    cv2.fillPoly(canvas, [_fixed(polygon)], rgb.tolist(), cv2.LINE_AA, BITS)  # OpenCV clips colours to 0…255
 
 
 def _line(canvas: np.ndarray, polygon: np.ndarray, rgb: np.ndarray, width: float, closed: bool = True) -> None:
-    cv2.polylines(canvas, [_fixed(polygon)], closed, _colour(rgb), max(1, round(width)), cv2.LINE_AA, BITS)
+    cv2.polylines(canvas, [_fixed(polygon)], closed, rgb.tolist(), max(1, round(width)), cv2.LINE_AA, BITS)
 
 
 def _limb(a: np.ndarray, b: np.ndarray, ra: float, rb: float, bulge: float) -> np.ndarray:
     """(M, 2) outline of a limb from a to b: round caps of radius ra and rb, wider by `bulge` halfway."""
     along = b - a
-    angle = np.arctan2(along[1], along[0])
-    front, rear = angle + ROUND, angle + np.pi + ROUND
-    cap_b = b + rb * np.stack([np.cos(front), np.sin(front)], axis=1)
-    cap_a = a + ra * np.stack([np.cos(rear), np.sin(rear)], axis=1)
+    ahead = along / max(float(np.hypot(*along)), 1e-6) if along.any() else np.array([1.0, 0.0])
+    across = np.array([-ahead[1], ahead[0]])
+    cap = CAP @ np.stack([ahead, across])
     if bulge <= 0:
-        return np.concatenate([cap_b, cap_a])
-    across = np.array([-np.sin(angle), np.cos(angle)])
+        return np.concatenate([b + rb * cap, a - ra * cap])
     t = np.array([0.25, 0.5, 0.75])[:, None]
     wide = (ra + (rb - ra) * t + bulge * 4 * t * (1 - t)) * across
-    return np.concatenate([cap_b, (a + along * t + wide)[::-1], cap_a, a + along * t - wide])
+    return np.concatenate([b + rb * cap, (a + along * t + wide)[::-1], a - ra * cap, a + along * t - wide])
 
 
 def _part(canvas: np.ndarray, part: Part, look: Look, tones: np.ndarray, scene: Scene, pixel: float) -> None:

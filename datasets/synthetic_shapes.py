@@ -46,7 +46,7 @@ class Shape:
     parent: int (J), -1 for the root. length, angle: float (J), the rest pose relative to the parent's direction.
     swing: float (J), standard deviation of the angle. stretch: float (J), of the length's logarithm. depth: float (J),
     relative to the parent. radius: float (J), half the thickness of what is drawn there. keypoints: int (K), the joints
-    that are keypoints, in the order of `graph`. rotation: standard deviation of the turn in the image plane. yaw,
+    that are keypoints, in the order of `graph`. rotation: largest turn in the image plane, either way. yaw,
     pitch: (mean, deviation) of the turn out of it. mirror: how often the object looks the other way; 0 for shapes whose
     two sides look alike, since nothing in the image would tell them apart.
     """
