@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from capetune.datasets.augment import Augmentation
-from capetune.datasets.crop import apply, compose, invert, source_to_unit, unit_to_pixel, warp
+from capetune.datasets.crop import apply, invert, source_to_unit, warp_crop
 from capetune.datasets.templates import place
 from capetune.pose import Batch, Category, Crop, Instance
 
@@ -60,11 +60,6 @@ def make_item(
         side=query.side,
         id=query.id,
     )
-
-
-def warp_crop(crop: Crop, to_unit: np.ndarray, size: int) -> np.ndarray:
-    """The input picture, uint8 (size, size, 3) RGB. to_unit: from source pixels to [0, 1] of the crop."""
-    return warp(crop.image, compose(unit_to_pixel(to_unit, size), crop.to_source), size)
 
 
 def template_in_crop(template: np.ndarray, box: np.ndarray) -> np.ndarray:

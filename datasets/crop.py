@@ -13,6 +13,8 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from capetune.pose import Crop
+
 PADDING = 1.25  # the official share of the longer box side that the crop shows
 
 # Loader processes are the parallelism here; cv2's own threads would oversubscribe the cores, and a process forked
@@ -95,6 +97,11 @@ def warp(image: np.ndarray, affine: np.ndarray, size: int) -> np.ndarray:
         affine = compose(affine, enlarge(width / reduced.shape[1], height / reduced.shape[0]))
         image = reduced
     return cv2.warpAffine(image, affine, (size, size), flags=cv2.INTER_LINEAR)
+
+
+def warp_crop(crop: Crop, to_unit: np.ndarray, size: int) -> np.ndarray:
+    """The input picture, uint8 (size, size, 3) RGB. to_unit: from source pixels to [0, 1] of the crop."""
+    return warp(crop.image, compose(unit_to_pixel(to_unit, size), crop.to_source), size)
 
 
 def encode_jpeg(image: np.ndarray, quality: int) -> bytes:

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from capetune.datasets.batch import stack_images, warp_crop
-from capetune.datasets.crop import invert, source_to_unit
+from capetune.datasets.batch import stack_images
+from capetune.datasets.crop import invert, source_to_unit, warp_crop
 from capetune.datasets.pack import Pack
 from capetune.pose import Instance
 

@@ -1,0 +1,35 @@
+"""`capetune data show`: a contact sheet of what a pack holds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import typer
+
+
+def command(
+    shards: Path = typer.Argument(..., metavar="SHARDS", help="A pack, made by `capetune data pack`."),
+    out: Path = typer.Option(..., "--out", metavar="PNG", help="Picture to write."),
+    count: int = typer.Option(24, min=1, max=400, help="Instances to show, taken from the categories in turn."),
+    category: str | None = typer.Option(None, metavar="ID|NAME", help="Only this category."),
+    split: int | None = typer.Option(None, min=1, max=5, help="Only of this split; see --part."),
+    part: str = typer.Option("train", help="With --split: train, val or test."),
+) -> None:
+    """Draw crops with their keypoints and skeletons, to see that they belong together.
+
+    Examples:
+
+      capetune data show shards --out sheet.png
+
+      capetune data show shards --out test.png --split 1 --part test
+
+      capetune data show shards --out birds.png --category Woodpecker --count 6
+    """
+    from capetune.datasets.pack import open_pack
+    from capetune.datasets.sheet import choose, draw_sheet, find_category, save
+
+    pack = open_pack(shards)
+    chosen = choose(pack, count, find_category(pack, category) if category is not None else None, split, part)
+    save(draw_sheet(pack, chosen), out)
+    categories = len({instance.category_id for instance in chosen})
+    typer.echo(f"{out}: {len(chosen)} instances of {categories} categories")
