@@ -1,0 +1,139 @@
+"""Data for tests: a tiny data set in the layout of MP-100, a pack of it, and the real files where they are at hand."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+SHARED = Path(__file__).parents[2] / "shared" / "data"  # beside the repository, on machines that have it
+TINY_CATEGORIES = range(87, 101)  # ids of instances pass 2^53 from 91 up
+TINY_IMAGES = 18  # a category; two of them hold two instances, so that an episode of 5 shots and 15 queries fits
+
+
+def write_files(
+    root: Path,
+    categories: Iterable[dict],
+    images: Iterable[dict],
+    annotations: Iterable[dict],
+    parts: Mapping[tuple[int, str], Iterable[int]],
+) -> None:
+    """Annotation files of MP-100's format under root/annotations; `parts` says which category ids each one lists."""
+    folder = root / "annotations"
+    folder.mkdir(parents=True, exist_ok=True)
+    by_id = {category["id"]: category for category in categories}
+    images, annotations = list(images), list(annotations)
+    for (split, part), ids in parts.items():
+        ids = list(ids)
+        chosen = [a for a in annotations if a["category_id"] in ids]
+        named = {a["image_id"] for a in chosen}
+        tree = {
+            "info": {"description": "tiny"},
+            "images": [image for image in images if image["id"] in named],
+            "annotations": chosen,
+            "categories": [by_id[id] for id in ids],
+        }
+        (folder / f"mp100_split{split}_{part}.json").write_text(json.dumps(tree))
+
+
+def tiny_parts() -> dict[tuple[int, str], list[int]]:
+    """Each split tests two categories, validates on the next two and trains on the other ten."""
+    ids = list(TINY_CATEGORIES)
+    parts = {}
+    for split in range(1, 6):
+        test, val = ids[2 * split - 2 : 2 * split], ids[2 * split : 2 * split + 2]
+        parts[split, "train"] = [id for id in ids if id not in test + val]
+        parts[split, "val"], parts[split, "test"] = val, test
+    return parts
+
+
+def write_tiny(root: Path) -> None:
+    """14 categories of stick figures, 18 small pictures and 20 instances each, blobs of colour at the keypoints."""
+    rng = np.random.default_rng(0)
+    categories, images, annotations = [], [], []
+    for id in TINY_CATEGORIES:
+        k = 4 + id % 6
+        names, base = [f"point {i}" for i in range(k)], rng.uniform(0.05, 0.95, (k, 2))
+        skeleton = [[i, i + 1] for i in range(1, k)]  # 1-based
+        categories.append({"id": id, "name": f"tiny{id}", "keypoints": names, "skeleton": skeleton})
+        (root / "images" / f"tiny{id}_body").mkdir(parents=True)
+        for n in range(TINY_IMAGES):
+            width, height = (int(v) for v in rng.integers(72, 120, 2))
+            suffix = "png" if (id, n) == (87, 1) else "jpg"
+            name, image_id = f"tiny{id}_body/{n:03d}.{suffix}", id * 10**14 + n
+            picture = np.full((height, width, 3), rng.integers(20, 90, 3), dtype=np.uint8)
+            for m in range(2 if n < 2 else 1):
+                side = rng.uniform(30, 60, 2)
+                corner = rng.uniform(2, (width - side[0] - 2, height - side[1] - 2))
+                xy = corner + np.clip(base + rng.normal(0, 0.04, base.shape), 0.02, 0.98) * side
+                seen = np.where(rng.random(k) < 0.1, 0, 2)
+                seen[:2] = 2
+                for i in range(k):
+                    if seen[i]:
+                        hue = np.uint8([[[i * 180 // k, 220, 250]]])
+                        colour = cv2.cvtColor(hue, cv2.COLOR_HSV2BGR)[0, 0].tolist()
+                        cv2.circle(picture, (round(xy[i, 0]), round(xy[i, 1])), 3, colour, -1)
+                annotations.append(
+                    {
+                        "id": id * 10**14 + 10**6 + m * 10**5 + n,
+                        "image_id": image_id,
+                        "category_id": id,
+                        "keypoints": np.column_stack([xy, seen]).ravel().tolist(),
+                        "num_keypoints": int((seen > 0).sum()),
+                        "bbox": [*corner, *side],
+                        "area": float(side[0] * side[1]),
+                        "iscrowd": 0,
+                    }
+                )
+            if (id, n) == (87, 2):
+                picture = cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY)
+            cv2.imwrite(str(root / "images" / name), picture)
+            images.append({"id": image_id, "file_name": name, "width": width, "height": height})
+    write_files(root, categories, images, annotations, tiny_parts())
+
+
+@pytest.fixture(scope="session")
+def write_mp100() -> Callable[..., None]:
+    """The function `write_files` above."""
+    return write_files
+
+
+@pytest.fixture(scope="session")
+def tiny_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with annotations/ and images/: 14 categories, 280 instances, five splits. Don't write into it."""
+    root = tmp_path_factory.mktemp("tiny")
+    write_tiny(root)
+    return root
+
+
+@pytest.fixture(scope="session")
+def tiny_pack(tiny_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The path of a pack of `tiny_root`: 8 shards, inputs up to 128 px. Don't write into it."""
+    from capetune.datasets.shards import pack
+
+    out = tmp_path_factory.mktemp("packed") / "tiny"
+    pack(tiny_root / "annotations", tiny_root / "images", out, shards=8, size=128, progress=False)
+    return out
+
+
+@pytest.fixture(scope="session")
+def real_images() -> Path:
+    """The folder of mp100-real-images (annotations/ and images/); skips where it is absent."""
+    return _shared("mp100-real-images")
+
+
+@pytest.fixture(scope="session")
+def real_annotations() -> Path:
+    """The folder of real MP-100 annotation files; skips where it is absent."""
+    return _shared("mp100-annotations")
+
+
+def _shared(name: str) -> Path:
+    folder = SHARED / name
+    if not folder.is_dir():
+        pytest.skip(f"needs ../shared/data/{name}, which is not part of the project")
+    return folder
