@@ -28,6 +28,7 @@ from capetune.pose import PARTS, SPLITS, Category, Instance, Part, PoseGraph
 
 FILE_NAME = re.compile(r"mp100_split([1-5])_(train|val|test)\.json(\.gz)?")
 CURE = "use the annotation file as the authors of MP-100 publish it"
+MOST = 10_000  # keypoints of a category; more is a broken file, and would only fill the memory
 Key = tuple[int, str]
 
 
@@ -299,5 +300,10 @@ def _check(data: Any, path: Path) -> None:
                 if not isinstance(value, kind) or isinstance(value, bool):
                     said = f"is {json.dumps(value)[:40]}" if field in entry else "is missing"
                     need(False, f"{field!r} of {table}[{row}] {said}")
+            count = entry.get("keypoints")
+            need(
+                table != "categories" or type(count) is list or 0 < count <= MOST,
+                f"{table}[{row}] has {count} keypoints",
+            )
             area = entry.get("area", 1.0)
             need(type(area) in (int, float), f"'area' of {table}[{row}] is {json.dumps(area)[:40]}")
