@@ -47,6 +47,7 @@ class ModelConfig(Section):
     heads: int = Field(8, ge=1, le=32)
     dropout: float = Field(0.1, ge=0.0, lt=1.0)
     support_at_step: bool = Field(True, description="add the support embedding of keypoint i at the steps of i")
+    precision: Literal["float32", "bfloat16"] = Field("float32", description="of the arithmetic; weights are float32")
     backbone: BackboneConfig = BackboneConfig()
     support: SupportConfig = SupportConfig()
     decoder: DecoderConfig = DecoderConfig()
@@ -82,7 +83,6 @@ class TrainConfig(Section):
     schedule: Literal["constant", "cosine"] = "constant"
     clip: float = Field(1.0, gt=0.0, description="largest norm of the gradient")
     input_noise: float = Field(0.0, ge=0.0, description="deviation of noise on teacher-forced coordinates")
-    precision: Literal["float32", "bfloat16"] = "float32"
 
 
 class ValidationConfig(Section):

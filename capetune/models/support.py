@@ -1,0 +1,77 @@
+"""Support pose encoder: template coordinates and graph to one embedding a keypoint (paper §5.4)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from capetune.config import ModelConfig
+from capetune.models.attention import Attention, FeedForward, sinusoid
+from capetune.models.tokens import CoordinateTable
+
+
+class AdjacencyEmbedding(nn.Module):
+    """A learned embedding of a keypoint's edges (paper §5.2): where its neighbours lie in the template.
+
+    The mean over neighbours of a linear map of [their place, the step to them]: it needs no largest K, and renumbering
+    the keypoints renumbers the embeddings. A keypoint without edges gets a learned vector of its own.
+    """
+
+    def __init__(self, vocabulary: int, width: int) -> None:
+        super().__init__()
+        self.places = CoordinateTable(vocabulary, width)
+        self.step = nn.Linear(2, width)
+        self.alone = nn.Parameter(torch.zeros(width))
+
+    def forward(self, template: Tensor, adjacency: Tensor) -> Tensor:
+        """template: (B, K, 2) in [0, 1]. adjacency: bool (B, K, K). Returns (B, K, width)."""
+        weight = adjacency.float()
+        degree = weight.sum(dim=-1, keepdim=True)
+        weight = weight / degree.clamp(min=1.0)
+        mean_step = weight @ template - template * (degree > 0)
+        return torch.where(degree > 0, weight @ self.places(template) + self.step(mean_step), self.alone)
+
+
+class SupportLayer(nn.Module):
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.attention_norm = nn.LayerNorm(config.width)
+        self.attention = Attention(config.width, config.heads, config.dropout)
+        self.feed_norm = nn.LayerNorm(config.width)
+        self.feed = FeedForward(config.width, config.dropout)
+        self.dropout = nn.Dropout(config.dropout)
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        h = self.attention_norm(x)
+        x = x + self.dropout(self.attention(h, *self.attention.project(h), mask))
+        return x + self.dropout(self.feed(self.feed_norm(x)))
+
+
+class SupportEncoder(nn.Module):
+    """Transformer encoder over the keypoints of the template."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.width = config.width
+        self.places = CoordinateTable(config.vocabulary, config.width)
+        self.unknown = nn.Parameter(torch.zeros(config.width))
+        self.adjacency = AdjacencyEmbedding(config.vocabulary, config.width)
+        self.layers = nn.ModuleList(SupportLayer(config) for _ in range(config.support.layers))
+        self.norm = nn.LayerNorm(config.width)
+
+    def forward(self, template: Tensor, known: Tensor, adjacency: Tensor, joints: Tensor) -> tuple[Tensor, Tensor]:
+        """template: (B, K, 2) in [0, 1]. known, joints: bool (B, K), True = real. adjacency: bool (B, K, K).
+
+        Returns the support embeddings E_s and the adjacency embeddings, each (B, K, width), zero at padding.
+        """
+        edges = self.adjacency(template, adjacency)
+        place = torch.where(known.unsqueeze(-1), self.places(template), self.unknown)
+        order = sinusoid(torch.arange(template.shape[1], device=template.device), self.width)
+        x = place + edges + order
+        # Padding attends to itself alone, so that no row of the mask is empty.
+        itself = torch.eye(joints.shape[1], dtype=torch.bool, device=joints.device)
+        mask = (joints.unsqueeze(1) | itself).unsqueeze(1)
+        for layer in self.layers:
+            x = layer(x, mask)
+        real = joints.unsqueeze(-1)
+        return self.norm(x) * real, edges * real

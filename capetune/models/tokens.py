@@ -1,0 +1,126 @@
+"""Pose as a token sequence (paper §5.2, §5.3): layouts, ids and the coordinate tables.
+
+Two formats, T steps for K keypoints. Step t takes the token of step t - 1 (step 0 takes <bos>) and predicts token t.
+
+- `xy` (the paper's), T = 4K + 1: <coord> x y <sep>, K times, then <eos>.
+- `point`, T = K + 1: one token a keypoint, x and y predicted side by side, then <eos>.
+
+Ids 0 … V-1 are coordinate bins, V … V+3 the special tokens: they can't overlap.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+Sequence = Literal["xy", "point"]
+SPECIALS = 4
+
+
+class Kind(IntEnum):
+    """What a token is. The first four are special tokens, with id V + kind."""
+
+    BOS = 0
+    COORD = 1
+    SEP = 2
+    EOS = 3
+    X = 4
+    Y = 5
+    POINT = 6
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Tokens predicted at the T steps for K keypoints.
+
+    kind: int64 (T,), a `Kind`. keypoint: int64 (T,), the keypoint the token belongs to; K at the last step, <eos>.
+    """
+
+    kind: Tensor
+    keypoint: Tensor
+
+    def inputs(self) -> Tensor:
+        """int64 (T,), the kind of the token that enters at each step: the one before, <bos> first."""
+        return torch.cat([self.kind.new_tensor([Kind.BOS]), self.kind[:-1]])
+
+
+def layout(sequence: Sequence, keypoints: int, device: torch.device | str = "cpu") -> Layout:
+    """The layout of a pose of `keypoints` keypoints."""
+    cycle = [Kind.COORD, Kind.X, Kind.Y, Kind.SEP] if sequence == "xy" else [Kind.POINT]
+    kind = torch.tensor(cycle * keypoints + [Kind.EOS], device=device)
+    keypoint = torch.arange(keypoints, device=device).repeat_interleave(len(cycle))
+    return Layout(kind, torch.cat([keypoint, keypoint.new_tensor([keypoints])]))
+
+
+@dataclass(frozen=True)
+class TokenSequence:
+    """Targets of teacher forcing, for B poses padded to the same K. A = 1 id a step in `xy`, 2 (x, y) in `point`.
+
+    ids: int64 (B, T, A). xy: float32 (B, T, 2) in [0, 1], the keypoint's place at coordinate steps, else 0.
+    mask: bool (B, T), True = a token of the pose, False = padding after its <eos>.
+    token_loss: bool (B, T), True = counts in the cross-entropy: structure, and coordinates of visible keypoints.
+    point_loss: bool (B, T), True = counts in the coordinate loss: coordinate steps of visible keypoints.
+    """
+
+    ids: Tensor
+    xy: Tensor
+    mask: Tensor
+    token_loss: Tensor
+    point_loss: Tensor
+
+
+def bins(coordinate: Tensor, vocabulary: int) -> Tensor:
+    """Nearest bin of coordinates in [0, 1] (clamped): int64 in 0 … V-1, same shape."""
+    return (coordinate.clamp(0.0, 1.0) * (vocabulary - 1)).round().long()
+
+
+def tokenize(sequence: Sequence, vocabulary: int, xy: Tensor, joints: Tensor, visible: Tensor) -> TokenSequence:
+    """Poses to targets. xy: float32 (B, K, 2) in [0, 1]. joints, visible: bool (B, K), True = real.
+
+    Raises ValueError where real keypoints don't come before the padding, since <eos> stands at their count.
+    """
+    count = joints.sum(dim=1)
+    if not torch.equal(joints, torch.arange(joints.shape[1], device=joints.device) < count.unsqueeze(1)):
+        raise ValueError("real keypoints must come before the padding")
+    plan = layout(sequence, xy.shape[1], xy.device)
+    point = plan.keypoint.clamp(max=xy.shape[1] - 1)
+    past = plan.keypoint >= count.unsqueeze(1)
+    first_past = past & (past.long().cumsum(dim=1) == 1)  # that is where <eos> stands
+    coordinate = (plan.kind >= Kind.X) & ~past
+    seen = coordinate & visible[:, point]
+    at = xy[:, point] * coordinate.unsqueeze(-1)
+
+    special = torch.where(first_past, Kind.EOS + vocabulary, plan.kind + vocabulary)
+    if sequence == "xy":
+        value = torch.where(plan.kind == Kind.Y, at[..., 1], at[..., 0])
+        ids = torch.where(coordinate, bins(value, vocabulary), special.clamp(max=vocabulary + 3)).unsqueeze(-1)
+    else:
+        ids = torch.where(
+            coordinate.unsqueeze(-1), bins(at, vocabulary), special.clamp(max=vocabulary + 3).unsqueeze(-1)
+        )
+    mask = ~past | first_past
+    return TokenSequence(ids, at, mask, mask & (~coordinate | seen), seen)
+
+
+class CoordinateTable(nn.Module):
+    """V learned embeddings per axis; a real coordinate is the convex combination of its two neighbours (§5.3)."""
+
+    def __init__(self, vocabulary: int, width: int) -> None:
+        super().__init__()
+        self.table = nn.Parameter(torch.randn(2, vocabulary, width) * 0.02)
+
+    def axis(self, coordinate: Tensor, axis: int) -> Tensor:
+        """coordinate: (...) in [0, 1] (clamped). Returns (..., width)."""
+        table = self.table[axis]
+        place = coordinate.clamp(0.0, 1.0) * (table.shape[0] - 1)
+        low = place.floor().long().clamp(max=table.shape[0] - 2)
+        share = (place - low).unsqueeze(-1)
+        return torch.lerp(table[low], table[low + 1], share.to(table.dtype))
+
+    def forward(self, xy: Tensor) -> Tensor:
+        """xy: (..., 2) in [0, 1]. Returns (..., width), the sum of both axes' embeddings."""
+        return self.axis(xy[..., 0], 0) + self.axis(xy[..., 1], 1)

@@ -1,0 +1,112 @@
+"""Checkpoints: a folder with `meta.json` (configuration, metrics, data), `model.safetensors` and `training.pt`.
+
+Evaluation reads the first two, which can't run code. `training.pt` (optimiser, schedule) is for resuming only.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import torch
+from safetensors.torch import load_file, save_file
+
+from capetune import __version__
+from capetune.config import Config, parse_config
+from capetune.errors import UserError
+from capetune.models.estimator import PoseEstimator
+
+META, MODEL, TRAINING = "meta.json", "model.safetensors", "training.pt"
+FORMAT = "capetune-checkpoint"
+
+
+@dataclass(frozen=True)
+class CheckpointMeta:
+    """epoch: finished epochs. metrics: those of its validation. data: where it was trained, as `describe_data` says."""
+
+    config: Config
+    epoch: int
+    metrics: dict[str, float]
+    data: dict[str, Any]
+
+    @property
+    def score(self) -> float:
+        """Validation mPCK4, what checkpoints are ranked by; -1 where there is none."""
+        return self.metrics.get("mpck4", -1.0)
+
+
+def save_checkpoint(folder: Path, model: PoseEstimator, meta: CheckpointMeta, training: dict[str, Any]) -> None:
+    """Write the three files; `meta.json` last, so that a folder with one is whole."""
+    folder.mkdir(parents=True, exist_ok=True)
+    save_file({name: value.contiguous() for name, value in model.state_dict().items()}, folder / MODEL)
+    torch.save(training, folder / TRAINING)
+    tree = {
+        "format": FORMAT,
+        "schema": 1,
+        "capetune": __version__,
+        "config_hash": meta.config.hash(),
+        "epoch": meta.epoch,
+        "metrics": meta.metrics,
+        "data": meta.data,
+        "config": meta.config.model_dump(mode="json"),
+    }
+    aside = folder / (META + ".partial")
+    aside.write_text(json.dumps(tree, indent=2))
+    os.replace(aside, folder / META)
+
+
+def read_meta(folder: Path) -> CheckpointMeta:
+    """Raises UserError where the folder isn't one of our checkpoints."""
+    wrong = f"{folder} is not a capetune checkpoint"
+    try:
+        tree = json.loads((folder / META).read_text())
+    except OSError:
+        raise UserError(f"{wrong} (no {META}); `capetune train` and `capetune search` write them below runs/") from None
+    except ValueError:
+        raise UserError(f"{wrong} ({META} is not JSON)") from None
+    if not isinstance(tree, dict) or tree.get("format") != FORMAT:
+        raise UserError(f"{wrong} ({META} has no format {FORMAT!r})")
+    if tree.get("schema") != 1:
+        raise UserError(f"{folder} has checkpoint schema {tree.get('schema')!r}, this capetune reads 1: update capetune")
+    return CheckpointMeta(
+        parse_config(tree["config"], str(folder / META)), tree["epoch"], tree["metrics"], tree["data"]
+    )
+
+
+def load_model(folder: Path) -> tuple[PoseEstimator, CheckpointMeta]:
+    """The trained model, on the CPU, in evaluation mode. Raises UserError where the folder isn't a whole checkpoint."""
+    meta = read_meta(folder)
+    model = PoseEstimator(meta.config.model, pretrained=False)
+    fill(model, folder)
+    return model.eval(), meta
+
+
+def fill(model: PoseEstimator, folder: Path) -> None:
+    """Load a checkpoint's weights. Raises UserError where they are missing, damaged or of another model."""
+    try:
+        model.load_state_dict(load_file(folder / MODEL))
+    except (OSError, safetensors.SafetensorError) as error:
+        raise UserError(f"{folder / MODEL} can't be read ({error}); take another checkpoint") from None
+    except RuntimeError:
+        raise UserError(f"{folder / MODEL} doesn't fit the configuration beside it; take another checkpoint") from None
+
+
+def load_training(folder: Path) -> dict[str, Any]:
+    """What `save_checkpoint` was given as `training`."""
+    return torch.load(folder / TRAINING, map_location="cpu", weights_only=True)
+
+
+def find_checkpoints(folder: Path) -> Iterator[tuple[Path, CheckpointMeta]]:
+    """Every whole checkpoint below a run's folder."""
+    for file in sorted(folder.glob(f"**/{META}")):
+        yield file.parent, read_meta(file.parent)
+
+
+def best_checkpoint(folder: Path) -> tuple[Path, CheckpointMeta] | None:
+    """The checkpoint below `folder` with the highest validation mPCK4, None where there is none."""
+    return max(find_checkpoints(folder), key=lambda found: found[1].score, default=None)

@@ -1,0 +1,127 @@
+"""Start Ray safely and quietly, or join a running cluster (shared facts: Ray listens on the machine's own address,
+without a password, unless it is told otherwise)."""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from capetune.errors import UserError
+
+DASHBOARD_PORT = 8265
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """dashboard: URL. token: file whose content the dashboard asks for, None where the cluster isn't ours.
+
+    cpus, gpus: what the cluster has in all.
+    """
+
+    dashboard: str
+    token: Path | None
+    cpus: int
+    gpus: int
+
+
+def cache_folder() -> Path:
+    """Where capetune keeps what it can make again: $CAPETUNE_CACHE, else the user's cache folder."""
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(os.environ.get("CAPETUNE_CACHE") or Path(base) / "capetune")
+
+
+@contextmanager
+def ray_cluster(address: str | None = None, verbose: bool = False, cpus: int | None = None) -> Iterator[Cluster]:
+    """A Ray session, ended on leaving, however that comes about.
+
+    address: None starts Ray here, bound to loopback and guarded by a token; else a running cluster to join, such as
+    `auto` or `ray://host:10001`. verbose: let Ray and its workers print. cpus: logical CPUs of a local Ray; default
+    all. Raises UserError where the cluster can't be reached or the dashboard doesn't start.
+    """
+    token = None if address else _guard()
+    _set_environment(verbose)
+    import ray
+
+    options: dict[str, Any] = {"log_to_driver": verbose, "logging_level": logging.INFO if verbose else logging.ERROR}
+    if address is None:
+        options |= {"address": "local", "include_dashboard": True, "dashboard_host": "127.0.0.1"}
+        options |= {"dashboard_port": _free_port(DASHBOARD_PORT), "num_cpus": cpus or os.cpu_count()}
+    else:
+        options["address"] = address
+    try:
+        context = ray.init(**options)
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        where = f"can't join the Ray cluster at {address}" if address else "can't start Ray"
+        raise UserError(f"{where}: {str(error).splitlines()[0]}") from None
+    try:
+        if not verbose:
+            _hush()
+        if not context.dashboard_url:
+            raise UserError("Ray's dashboard didn't start, and without it stopped trials keep their CPUs; try again with -v")
+        total = ray.cluster_resources()
+        url = context.dashboard_url
+        yield Cluster(
+            url if url.startswith("http") else f"http://{url}", token, int(total.get("CPU", 0)), int(total.get("GPU", 0))
+        )
+    finally:
+        ray.shutdown()
+
+
+def _guard() -> Path:
+    """Bind Ray to loopback and ask for a token on every connection. Returns the token's file, readable to us only."""
+    file = cache_folder() / "ray-token"
+    if not file.is_file():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        aside = file.with_name(f"{file.name}.{os.getpid()}")
+        with open(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as stream:
+            stream.write(secrets.token_hex(32))
+        os.replace(aside, file)
+    os.environ["RAY_AUTH_MODE"] = "token"
+    os.environ["RAY_AUTH_TOKEN_PATH"] = str(file)
+    # Sic: this switch is what keeps Ray from rewriting 127.0.0.1 to the machine's own address and listening there.
+    os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
+    return file
+
+
+def _set_environment(verbose: bool) -> None:
+    """Read by Ray when it is imported or started, so this comes first."""
+    defaults = {
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_TRAIN_V2_ENABLED": "1",
+        "RAY_TRAIN_ENABLE_STATE_TRACKING": "1",
+        "RAY_CHDIR_TO_TRIAL_DIR": "0",
+        "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+        "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+        "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Ctrl-C must reach us: Tune's own handler returns as if all were done
+        "TUNE_GLOBAL_CHECKPOINT_S": "1",
+        "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
+    }
+    if not verbose:
+        defaults |= {"RAY_AIR_NEW_OUTPUT": "0", "RAY_LOG_TO_DRIVER": "0", "RAY_DATA_DISABLE_PROGRESS_BARS": "1"}
+    for name, value in defaults.items():
+        os.environ.setdefault(name, value)
+
+
+def _hush() -> None:
+    for name in list(logging.root.manager.loggerDict):
+        if name == "ray" or name.startswith("ray."):
+            logging.getLogger(name).setLevel(logging.ERROR)
+
+
+def _free_port(preferred: int) -> int:
+    for port in (preferred, 0):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return int(probe.getsockname()[1])
+    raise UserError("no free port for Ray's dashboard")

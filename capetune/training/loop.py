@@ -1,0 +1,178 @@
+"""The training loop. It knows no framework: `worker` and `tuning.trial` put Ray around it."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from capetune.config import Config, LossConfig
+from capetune.datasets.pack import Pack
+from capetune.datasets.stream import steps_per_epoch, train_batches
+from capetune.errors import UserError
+from capetune.evaluation.evaluate import evaluate
+from capetune.evaluation.pck import THRESHOLDS
+from capetune.evaluation.model import ModelPredictor, SharedPredictor
+from capetune.models.estimator import PoseEstimator
+from capetune.models.losses import total_loss
+from capetune.pose import Batch
+from capetune.training.checkpoint import CheckpointMeta, fill, load_training, read_meta, save_checkpoint
+from capetune.training.optim import make_optimizer, make_schedule
+
+Metrics = dict[str, float]
+Save = Callable[[Path], None]
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """This process's place among the training workers. The default is a single process.
+
+    wrap: puts DistributedDataParallel around the model. gather: gives every rank each rank's array, in order.
+    """
+
+    rank: int = 0
+    world: int = 1
+    device: str = "cpu"
+    wrap: Callable[[nn.Module], nn.Module] = lambda model: model
+    gather: Callable[[np.ndarray], list[np.ndarray]] = lambda array: [array]
+
+
+def fit(
+    config: Config,
+    pack: Pack,
+    report: Callable[[Metrics, Save], None],
+    ranks: Ranks | None = None,
+    resume: Path | None = None,
+    progress: Callable[[int, int, int], None] = lambda epoch, step, steps: None,
+) -> None:
+    """Train for `config.train.epochs` epochs on the split's train part, validating after each on its val part.
+
+    report: called after every epoch, on every rank, with its metrics and a function that writes a checkpoint into a
+    folder; it may raise to stop. resume: a checkpoint of the same configuration to go on from. progress: called after
+    every step with the epoch (from 1), the step (from 1) and the steps an epoch. Metrics: epoch; train_ and val_ loss,
+    tokens, coordinates; and of the val part's pairs: mpck4, mpck5, pck_0.05 … pck_0.25, template_mpck4.
+    """
+    ranks = ranks or Ranks()
+    torch.manual_seed(config.seed)
+    model = PoseEstimator(config.model, pretrained=resume is None)
+    part = pack.part(config.data.split, "train")
+    steps = config.train.steps or steps_per_epoch(len(part), config.train.batch_size, ranks.world)
+    optimizer_state, done = None, 0
+    if resume is not None:
+        done = read_meta(resume).epoch
+        fill(model, resume)
+        optimizer_state = load_training(resume)
+    model.to(ranks.device)
+    optimizer = make_optimizer(model, config.train)
+    schedule = make_schedule(optimizer, config.train, steps * config.train.epochs)
+    if optimizer_state is not None:
+        optimizer.load_state_dict(optimizer_state["optimizer"])
+        schedule.load_state_dict(optimizer_state["schedule"])
+    wrapped = ranks.wrap(model)
+    data = describe_data(pack, config.data.split)
+    for epoch in range(done + 1, config.train.epochs + 1):
+        # Dropout and noise differ by rank and epoch, and repeat when a run is resumed.
+        torch.manual_seed((config.seed * 1_000_003 + epoch) * 4099 + ranks.rank)
+        batches = train_batches(
+            pack, config.data, config.train.batch_size, config.seed, epoch, ranks.rank, ranks.world, steps=steps
+        )
+        metrics = train_epoch(
+            wrapped,
+            batches,
+            optimizer,
+            schedule,
+            config,
+            ranks.device,
+            lambda step, epoch=epoch: progress(epoch, step, steps),  # type: ignore[misc]
+        )
+        metrics |= validate(model, pack, config, ranks)
+        metrics["epoch"] = epoch
+        meta = CheckpointMeta(config, epoch, metrics, data)
+        training = {"optimizer": optimizer.state_dict(), "schedule": schedule.state_dict()}
+        report(metrics, lambda folder, meta=meta, t=training: save_checkpoint(folder, model, meta, t))  # type: ignore[misc]
+
+
+def train_epoch(
+    model: nn.Module,
+    batches: Iterable[Batch],
+    optimizer: torch.optim.Optimizer,
+    schedule: torch.optim.lr_scheduler.LRScheduler,
+    config: Config,
+    device: str = "cpu",
+    progress: Callable[[int], None] = lambda step: None,
+) -> Metrics:
+    """One pass over `batches`. Returns train_loss, train_tokens and train_coordinates, means over the steps.
+
+    Raises UserError where the loss is no longer finite: nothing after that would mean anything.
+    """
+    model.train()
+    sums: dict[str, torch.Tensor] = {}
+    count = 0
+    for batch in batches:
+        losses = step(model, batch.to(device), optimizer, schedule, config.loss, config)
+        for name, value in losses.items():
+            sums[name] = sums.get(name, torch.zeros((), device=device)) + value
+        count += 1
+        progress(count)
+    means = {f"train_{name}": (value / max(count, 1)).item() for name, value in sums.items()}
+    if not all(math.isfinite(value) for value in means.values()):
+        raise UserError(
+            f"the loss became {means['train_loss']} at learning rate {config.train.learning_rate:g}; "
+            "lower it with --set train.learning_rate=…"
+        )
+    return means
+
+
+def step(
+    model: nn.Module,
+    batch: Batch,
+    optimizer: torch.optim.Optimizer,
+    schedule: torch.optim.lr_scheduler.LRScheduler,
+    loss: LossConfig,
+    config: Config,
+) -> dict[str, torch.Tensor]:
+    """Forward, backward, clip, update. Returns the detached losses, scalars on the model's device."""
+    output = model(batch, config.train.input_noise)
+    losses = total_loss(output.logits, output.points, output.tokens, loss)
+    optimizer.zero_grad(set_to_none=True)
+    losses["loss"].backward()
+    trained = itertools.chain.from_iterable(group["params"] for group in optimizer.param_groups)
+    nn.utils.clip_grad_norm_(trained, config.train.clip)
+    optimizer.step()
+    schedule.step()
+    return {name: value.detach() for name, value in losses.items()}
+
+
+def validate(model: PoseEstimator, pack: Pack, config: Config, ranks: Ranks) -> Metrics:
+    """Generated PCK and teacher-forced losses on the val part's pairs. Every rank gets the same metrics."""
+    settings = config.validation
+    predictor = ModelPredictor(model, pack, config.data, ranks.device, losses=config.loss)
+    shared = SharedPredictor(predictor, ranks.rank, ranks.world, ranks.gather)
+    part = pack.part(config.data.split, "val")
+    report = evaluate(part, shared, settings.shots, settings.episodes, settings.queries)
+    losses = predictor.mean_losses()
+    names = sorted(losses)
+    shares = ranks.gather(np.array([losses[name] for name in names]))
+    metrics = {f"val_{name}": float(value) for name, value in zip(names, np.mean(shares, axis=0), strict=True)}
+    metrics |= {"mpck4": report.scores.mpck4, "mpck5": report.scores.mpck5, "template_mpck4": report.template.mpck4}
+    return metrics | {f"pck_{threshold:g}": value for threshold, value in zip(THRESHOLDS, report.scores.pck, strict=True)}
+
+
+def describe_data(pack: Pack, split: int) -> dict[str, Any]:
+    """What a result must say about its data: real or synthetic, the split, the categories that were missing."""
+    return {
+        "pack": str(pack.path),
+        "data": "synthetic" if pack.synthetic else "real",
+        "split": split,
+        "train_instances": len(pack.part(split, "train")),
+        "missing_categories": {
+            part: [category.name for category in pack.missing(split, part)] for part in ("train", "val", "test")
+        },
+    }
