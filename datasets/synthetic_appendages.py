@@ -9,6 +9,7 @@ from capetune.datasets.synthetic_shapes import Member, Part, Site, Sketch
 
 MIN_KEYPOINTS, MAX_KEYPOINTS = 8, 20
 COST = {"knob": 1, "limb1": 1, "limb2": 2, "fin": 2, "limb3": 3, "fork": 3, "sail": 3, "loop": 3}
+CLOSED = {"fin", "sail", "loop"}
 LIMBS = ("limb1", "limb2", "limb2", "limb3", "fork")
 ENDS = ("knob", "limb2", "limb3", "fork", "fin", "loop", "sail")
 CRESTS = ("fin", "sail", "limb1", "knob", "loop")
@@ -31,7 +32,7 @@ class Appendage:
 
 def draw_appendage(sketch: Sketch, kinds: tuple[str, ...], budget: int) -> Appendage | None:
     """One of the kinds that costs at most `budget` keypoints; None where none does."""
-    fitting = [kind for kind in kinds if COST[kind] <= budget]
+    fitting = [kind for kind in kinds if COST[kind] <= budget and (sketch.fins or kind not in CLOSED)]
     if not fitting:
         return None
     kind = fitting[int(sketch.rng.integers(len(fitting)))]
@@ -39,7 +40,7 @@ def draw_appendage(sketch: Sketch, kinds: tuple[str, ...], budget: int) -> Appen
     bend = sketch.uniform(-0.9, 0.9)
     return Appendage(
         kind=kind,
-        lengths=tuple(reach * sketch.uniform(0.75, 1.2) * (1.0, 0.8, 0.6)[i] for i in range(3)),
+        lengths=tuple(reach * sketch.uniform(0.75, 1.2) * (1.0, 0.9, 0.75)[i] for i in range(3)),
         bends=(0.0, bend, -bend * sketch.uniform(0.2, 1.2)),
         spread=sketch.uniform(0.35, 0.7),
         thick=sketch.uniform(0.045, 0.1),
@@ -114,7 +115,7 @@ def grow_until(sketch: Sketch, sites: list[Site], size: int) -> None:
             turned = tuple(replace(end, heading=end.heading + end.side * 0.4) for end in ends)
             sites.append(Site(f"{site.name}_tip", turned, ("limb1", "knob", "fin", "limb2")))
         if not sites:  # sites that took nothing since a pair was too dear
-            sites.append(Site("spike", (ends[0],), ("limb1",)))
+            sites.append(Site(f"spike{sketch.size}", (ends[0],), ("limb1",)))
     while sketch.size < MIN_KEYPOINTS:  # every site was a group dearer than what was left
         last = len(sketch.names) - 1
         spare = draw_appendage(sketch, ("limb1",), 1)

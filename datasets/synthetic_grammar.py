@@ -78,7 +78,7 @@ def from_the_side(sketch: Sketch) -> list[Site]:
         back,
         *(Site(f"crest{i}", (Member(j, UP + sketch.uniform(-0.4, 0.4)),), CRESTS) for i, j in enumerate(chain)),
     ]
-    rest += [Site(f"belly{i}", (Member(j, DOWN),), ("limb1", "fin", "limb2")) for i, j in enumerate(chain[1:-1])]
+    rest += [Site(f"belly{i}", (Member(j, DOWN),), ("limb2", "fin", "limb1")) for i, j in enumerate(chain[1:-1])]
     legs = legs[: int(sketch.rng.integers(0, 3))]
     sketch.rng.shuffle(rest)  # type: ignore[arg-type]
     return first + legs + rest
@@ -173,7 +173,7 @@ def lattice(sketch: Sketch) -> list[Site]:
     """Ladders, gates, trusses: two rows of keypoints, rails and rungs, perhaps a diagonal or filled cells."""
     rows = int(sketch.rng.integers(2, 5))
     axis = UP if sketch.rng.random() < 0.5 else RIGHT
-    step, half = sketch.uniform(0.8, 1.4) / (rows - 1), sketch.uniform(0.18, 0.4)
+    step, half = sketch.uniform(0.8, 1.3) / (rows - 1), sketch.uniform(0.24, 0.46)
     taper, thick = sketch.uniform(0.6, 1.3), sketch.uniform(0.035, 0.07)
     filled = sketch.rng.random() < 0.4
     middle, before = sketch.joint(None, heading=axis), None
@@ -248,15 +248,15 @@ BODIES = (
 
 def shape(rng: np.random.Generator) -> Shape:
     """Draw one category's geometry. K lies in MIN_KEYPOINTS…MAX_KEYPOINTS; the graph is connected."""
-    sketch = Sketch(rng, limber=float(rng.uniform(0.6, 1.3)))
+    sketch = Sketch(rng, limber=float(rng.uniform(0.6, 1.3)), fins=bool(rng.random() < 0.6))
     body = BODIES[int(rng.choice(len(BODIES), p=[b.weight for b in BODIES]))]
     sites = body.write(sketch)
     grow_until(sketch, sites, int(rng.integers(MIN_KEYPOINTS, MAX_KEYPOINTS + 1)))
     degrees = math.pi / 180
     return sketch.finish(
         family=body.family,
-        rotation=sketch.uniform(25, 65) * degrees,
+        rotation=sketch.uniform(27, 68) * degrees,
         yaw=(sketch.uniform(*body.yaw) * degrees, sketch.uniform(5, 16) * degrees),
         pitch=(sketch.uniform(*body.pitch) * degrees, sketch.uniform(4, 12) * degrees),
-        mirror=sketch.uniform(0.1, 0.3) if body.mirrors else 0.0,
+        mirror=sketch.uniform(0.15, 0.35) if body.mirrors else 0.0,
     )

@@ -45,7 +45,7 @@ def pose(shape: Shape, rng: np.random.Generator, size: int) -> Scene:
     corner = rng.uniform(-spill, room + spill)
     joints = (flat - low) * scale + corner
     zoom = zoom * scale
-    margin = rng.uniform(0.0, 0.05, 4) * scale * (high - low).max()
+    margin = rng.uniform(0.0, 0.035, 4) * scale * (high - low).max()
     start = np.clip(corner - margin[:2], 0, frame - 1)
     stop = np.clip(corner + scale * (high - low) + margin[2:], 0, frame - 1)
     points = joints[shape.keypoints]

@@ -91,10 +91,12 @@ class Site:
 
 @dataclass
 class Sketch:
-    """A category while it is being drawn up."""
+    """A category while it is being drawn up. limber: factor on all swings. fins: appendages may be loops; without
+    them a spine or a hub grows into a tree."""
 
     rng: np.random.Generator
     limber: float
+    fins: bool
     names: list[str | None] = field(default_factory=list)
     rows: list[tuple[int, float, float, float, float, float]] = field(default_factory=list)
     headings: list[float] = field(default_factory=list)
