@@ -115,4 +115,4 @@ def _print(checkup: Any, images: Path | None, console: Console) -> None:
     for split, ids in checkup.leaks:
         lines.append(f"split {split}: categories in more than one part, which the protocol forbids: {ids}")
     for line in lines:
-        console.print(line, highlight=False, markup=False)
+        console.print(line, highlight=False, markup=False, soft_wrap=True)

@@ -1,0 +1,122 @@
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from capetune.cli.main import app, run
+
+SHARED = Path(__file__).parents[2] / ".." / "shared" / "data"
+
+
+def invoke(*arguments):
+    return CliRunner().invoke(app, ["data", "check", *map(str, arguments)], catch_exceptions=False)
+
+
+def there(name):
+    if not (SHARED / name).is_dir():
+        pytest.skip(f"no ../shared/data/{name} beside this checkout")
+    return SHARED / name
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Two categories with an image of the first, a third one without annotations."""
+    pose = {"bbox": [1, 2, 30, 20], "keypoints": [3, 4, 2, 5, 6, 1], "num_keypoints": 2, "iscrowd": 0, "area": 600}
+    names = {2: "horse_body", 18: "face", 78: "long_sleeved_outwear"}
+    images = [{"id": n, "file_name": f"{names[n]}/1.jpg", "width": 64, "height": 48} for n in (2, 18)]
+    document = {
+        "images": images,
+        "annotations": [{"id": 10 + n, "image_id": n, "category_id": n, **pose} for n in (2, 18)],
+        "categories": [{"id": n, "name": name, "keypoints": [], "skeleton": [[0, 1]]} for n, name in names.items()],
+    }
+    (tmp_path / "annotations").mkdir()
+    (tmp_path / "annotations" / "mp100_split1_test.json").write_text(json.dumps(document))
+    (tmp_path / "images" / "horse_body").mkdir(parents=True)
+    Image.new("RGB", (64, 48)).save(tmp_path / "images" / "horse_body" / "1.jpg")
+    return tmp_path
+
+
+def exit_of(monkeypatch, *arguments):
+    monkeypatch.setattr(sys, "argv", ["capetune", "data", "check", *map(str, arguments)])
+    with pytest.raises(SystemExit) as stop:
+        run()
+    return stop.value.code
+
+
+def test_the_table_names_what_is_there_and_what_is_missing(folder):
+    result = invoke("--annotations", folder / "annotations", "--images", folder / "images")
+    assert result.exit_code == 0, "missing images are reported, not an error"
+    for said in (
+        "1 of 100 categories; 2 instances in 1 files; data: real",
+        "images: 1 found, 1 missing, 0 unreadable",
+        "missing: face/1.jpg",
+        "listed but empty: long_sleeved_outwear (78)",
+        "99 categories of MP-100 are missing:",
+        "AFLW, no image found: face (18)",
+        "OneHand10K, not in the annotation files: hand (80)",
+        "1 (0-based)",
+        "test 1",
+    ):
+        assert said in result.stdout
+
+
+def test_without_images_none_are_spoken_of(folder):
+    result = invoke("--annotations", folder / "annotations")
+    assert result.exit_code == 0
+    assert "2 of 100 categories" in result.stdout
+    assert "unreadable" not in result.stdout
+
+
+def test_json_is_one_document_alone_on_stdout(folder):
+    result = invoke("--annotations", folder / "annotations", "--images", folder / "images", "--json")
+    document = json.loads(result.stdout)
+    assert document["totals"]["recovered"] == 1
+    assert document["totals"]["images"] == {"found": 1, "missing": 1, "unreadable": 0}
+    assert document["missing_images"] == ["face/1.jpg"]
+    assert {row["id"]: row["images"]["found"] for row in document["categories"]} == {2: 1, 18: 0, 78: 0}
+
+
+def test_a_wrong_images_folder_gets_a_hint(folder):
+    assert "did you mean --images" in invoke("--annotations", folder / "annotations", "--images", folder).stdout
+
+
+@pytest.mark.parametrize("content", [None, "", "[]", '{"images": [], "annotations": []}', "\0\0"])
+def test_a_folder_that_is_not_mp100_is_one_line_and_exit_code_2(tmp_path, monkeypatch, capsys, content):
+    if content is not None:
+        (tmp_path / "mp100_split1_test.json").write_text(content)
+    assert exit_of(monkeypatch, "--annotations", tmp_path) == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err.startswith("error: ")
+    assert printed.err.count("\n") == 1
+
+
+def test_an_absent_folder_is_one_line_and_exit_code_2(folder, monkeypatch, capsys):
+    assert exit_of(monkeypatch, "--annotations", folder / "nowhere") == 2
+    assert exit_of(monkeypatch, "--annotations", folder / "annotations", "--images", folder / "nowhere") == 2
+    assert capsys.readouterr().err.count("\n") == 2
+
+
+def test_the_help_has_examples():
+    result = invoke("--help")
+    assert "capetune data check --annotations" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("name", "images", "said"),
+    [
+        ("mp100-annotations", None, "50 of 100 categories; 6903 instances in 4 files"),
+        ("mp100-annotations/cleaned", None, "28 of 100 categories; 3595 instances in 2 files"),
+        ("mp100-real-images/annotations", "mp100-real-images/images", "images: 223 found, 0 missing, 0 unreadable"),
+    ],
+)
+def test_the_real_folders(name, images, said):
+    more = () if images is None else ("--images", there(images))
+    result = invoke("--annotations", there(name), *more)
+    assert result.exit_code == 0
+    assert said in result.stdout

@@ -1,0 +1,143 @@
+from __future__ import annotations
+
+import json
+import random
+import sys
+
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from capetune.cli.main import app, run
+from capetune.datasets.shards import pack
+from capetune.errors import UserError
+
+
+def invoke(*arguments):
+    return CliRunner().invoke(app, ["eval", *map(str, arguments)], catch_exceptions=False)
+
+
+@pytest.fixture
+def annotations(tmp_path):
+    """Split 1 test: 30 horses with poses drawn at random, 8 dogs, no outwear."""
+    generator = random.Random(0)
+    names = {2: "horse_body", 3: "dog_body", 78: "long_sleeved_outwear"}
+    images, poses = [], []
+    for n in range(38):
+        category = 2 if n < 30 else 3
+        images.append({"id": n, "file_name": f"{names[category]}/{n}.jpg", "width": 200, "height": 100})
+        points = [x for _ in range(3) for x in (generator.uniform(10, 90), generator.uniform(10, 60), 2)]
+        box = {"bbox": [10, 10, 80, 50], "area": 4000, "iscrowd": 0, "num_keypoints": 3, "keypoints": points}
+        poses.append({"id": n + 100, "image_id": n, "category_id": category, **box})
+    categories = [{"id": n, "name": name, "keypoints": ["a", "b", "c"], "skeleton": []} for n, name in names.items()]
+    document = {"images": images, "annotations": poses, "categories": categories}
+    (tmp_path / "mp100_split1_test.json").write_text(json.dumps(document))
+    return tmp_path
+
+
+def error_of(*arguments):
+    with pytest.raises(UserError) as error:
+        invoke(*arguments)
+    return str(error.value)
+
+
+def test_the_tables_show_the_predictor_above_the_template(annotations):
+    result = invoke("--split", 1, "--predictor", "center", "--annotations", annotations)
+    assert result.exit_code == 0
+    lines = result.stdout.splitlines()
+    assert "split 1 test, 1-shot, official" in lines[0]
+    for title in ("@.05", "@.10", "@.15", "@.20", "@.25", "mean of 4", "mean of 5"):
+        assert title in result.stdout
+    center, template = (next(n for n, line in enumerate(lines) if word in line) for word in ("center", "template"))
+    assert template == center + 1
+    for said in (
+        "1 of 3 categories, 3000 pairs; 0 of them have no common visible keypoint and score 0",
+        "data: real",
+        "not sampled, with fewer than 16 instances: dog_body (3): 8",
+        "missing, listed without instances: long_sleeved_outwear (78)",
+    ):
+        assert said in result.stdout
+
+
+def test_the_json_file_holds_the_report_and_nothing_else_is_left(annotations, tmp_path):
+    target = tmp_path / "out" / "report.json"
+    target.parent.mkdir()
+    result = invoke("--split", 1, "--predictor", "template", "--annotations", annotations, "--json", target)
+    assert result.exit_code == 0
+    assert "split 1 test" in result.stdout
+    document = json.loads(target.read_text())
+    assert document["protocol"] == "official"
+    assert document["pck"] == document["template"]["pck"]
+    assert document["pairs"] == 200 * 15
+    assert [path.name for path in target.parent.iterdir()] == ["report.json"]
+    assert target.stat().st_mode & 0o777 == 0o644
+
+
+def test_a_dash_prints_the_json_alone_on_stdout(annotations):
+    few = ("--shots", 5, "--queries", 2, "--episodes", 3)
+    result = invoke("--split", 1, *few, "--predictor", "center", "--json", "-", "--annotations", annotations)
+    document = json.loads(result.stdout)
+    assert document["protocol"] == "official pairs, 3 episodes, 2 queries"
+    assert (document["shots"], document["predictor"]) == (5, "center")
+    assert list(document["per_category"]) == ["2", "3"]
+    assert "By category" in result.stderr
+
+
+def test_a_part_the_folder_lacks_is_said_with_what_it_has(annotations):
+    said = error_of("--split", 2, "--predictor", "center", "--annotations", annotations)
+    assert "no mp100_split2_test.json" in said
+    assert "there are mp100_split1_test.json" in said
+
+
+def test_instances_come_from_one_place(annotations, tmp_path):
+    assert "give one of --data PACK and --annotations DIR" in error_of("--split", 1, "--predictor", "center")
+    both = ("--annotations", annotations, "--data", tmp_path)
+    assert "give one of" in error_of("--split", 1, "--predictor", "center", *both)
+
+
+def test_more_queries_than_instances_name_the_cure(annotations):
+    said = error_of("--split", 1, "--predictor", "center", "--annotations", annotations, "--queries", 50)
+    assert "lower --queries or --shots" in said
+
+
+def test_a_place_the_report_can_not_go_is_said_before_the_work(annotations, tmp_path):
+    target = tmp_path / "nowhere" / "report.json"
+    assert "is not a folder" in error_of("--split", 1, "--predictor", "center", "--json", target)
+
+
+@pytest.mark.parametrize("wrong", [["--split", "6"], ["--part", "all"], ["--predictor", "magic"], ["--shots", "0"]])
+def test_words_outside_the_choices_exit_with_2(annotations, wrong):
+    base = {"--split": "1", "--predictor": "center", "--annotations": str(annotations)} | {wrong[0]: wrong[1]}
+    result = invoke(*[word for pair in base.items() for word in pair])
+    assert result.exit_code == 2
+    assert wrong[0] in result.stderr
+
+
+def test_a_user_s_mistake_is_one_line_and_exit_code_2(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(
+        sys, "argv", ["capetune", *f"eval --split 1 --predictor center --annotations {tmp_path}".split()]
+    )
+    with pytest.raises(SystemExit) as stop:
+        run()
+    assert stop.value.code == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_the_help_has_examples():
+    assert "capetune eval --split 1" in invoke("--help").stdout
+
+
+def test_a_pack_gives_the_report_of_the_files_it_was_made_of(annotations, tmp_path):
+    document = json.loads((annotations / "mp100_split1_test.json").read_text())
+    images = tmp_path / "images"
+    for image in document["images"]:
+        path = images / image["file_name"]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (image["width"], image["height"])).save(path)
+    pack(annotations, images, tmp_path / "pack", size=64, progress=False)
+    reports = [
+        json.loads(invoke("--split", 1, "--predictor", "template", "--json", "-", *place).stdout)
+        for place in (("--annotations", annotations), ("--data", tmp_path / "pack"))
+    ]
+    assert reports[0] == reports[1]
+    assert reports[0]["missing_categories"] == [{"id": 78, "name": "long_sleeved_outwear"}]

@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+import random
+
+import numpy as np
+import pytest
+
+from capetune.evaluation.protocol import official_pairs, pair_visible, protocol_name
+
+
+@pytest.mark.parametrize("shots", [1, 5])
+def test_pairs_are_drawn_as_the_official_code_draws_them(make_part, shots):
+    part = make_part({9: 30, 2: 25})
+    objects = {9: list(range(100, 130)), 2: list(range(500, 525))}
+    random.seed(1)
+    expected: dict[int, list[list[int]]] = {9: [], 2: []}
+    for id in (9, 2):
+        for _ in range(7):
+            drawn = random.sample(objects[id], shots + 15)
+            expected[id] += [[*drawn[:shots], query] for query in drawn[shots:]]
+    pairs = official_pairs(part, shots, episodes=7)
+    assert [drawn.category.id for drawn in pairs.categories] == [9, 2], "the order of the file"
+    for drawn in pairs.categories:
+        offset = objects[drawn.category.id][0]
+        rows = np.concatenate([drawn.supports, drawn.queries[:, None]], axis=1) + offset
+        assert rows.tolist() == expected[drawn.category.id]
+
+
+def test_drawing_leaves_the_global_generator_alone(make_part):
+    random.seed(5)
+    before = random.getstate()
+    official_pairs(make_part({1: 20}), 1, 3)
+    assert random.getstate() == before
+
+
+def test_no_query_is_among_its_supports(make_part):
+    (drawn,) = official_pairs(make_part({1: 21}), 5, episodes=50).categories
+    assert drawn.supports.shape == (750, 5)
+    assert drawn.queries.shape == (750,)
+    assert not (drawn.supports == drawn.queries[:, None]).any()
+
+
+def test_a_category_that_is_too_small_is_recorded_and_changes_nothing_for_the_rest(make_part):
+    pairs = official_pairs(make_part({1: 16, 2: 15, 3: 0, 4: 20}), 1, episodes=4)
+    alone = official_pairs(make_part({1: 16, 4: 20}), 1, episodes=4)
+    assert [(n.category.id, n.instances, n.needed) for n in pairs.not_sampled] == [(2, 15, 16), (3, 0, 16)]
+    assert [drawn.category.id for drawn in pairs.categories] == [1, 4]
+    for drawn, other in zip(pairs.categories, alone.categories, strict=True):
+        np.testing.assert_array_equal(drawn.supports, other.supports)
+        np.testing.assert_array_equal(drawn.queries, other.queries)
+
+
+def test_a_pair_is_scored_where_the_query_and_every_support_show_the_keypoint(make_part):
+    part = make_part({1: 20})
+    (drawn,) = official_pairs(part, 3, episodes=5, queries=4).categories
+    visible = pair_visible(part.instances[1], drawn)
+    assert visible.shape == (20, 4)
+    for n, (supports, query) in enumerate(zip(drawn.supports, drawn.queries, strict=True)):
+        members = [part.instances[1][i] for i in (query, *supports)]
+        assert visible[n].tolist() == [all(m.visible[k] for m in members) for k in range(4)]
+
+
+@pytest.mark.parametrize(
+    ("part", "episodes", "queries", "name"),
+    [
+        ("test", 200, 15, "official"),
+        ("val", 100, 15, "official"),
+        ("val", 200, 15, "official pairs, 200 episodes, 15 queries"),
+        ("test", 200, 5, "official pairs, 200 episodes, 5 queries"),
+        ("train", 100, 15, "official pairs, 100 episodes, 15 queries"),
+    ],
+)
+def test_only_the_official_numbers_are_called_official(part, episodes, queries, name):
+    assert protocol_name(part, episodes, queries) == name
