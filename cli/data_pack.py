@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import typer
-
-if TYPE_CHECKING:
-    from capetune.datasets.manifest import Manifest
 
 NAMED = 3  # files named of each reason; the manifest names them all
 
@@ -41,7 +38,7 @@ def command(
     _print(manifest, out)
 
 
-def _print(manifest: Manifest, out: Path) -> None:
+def _print(manifest: Any, out: Path) -> None:  # a Manifest; its module is not light enough for the top
     megabytes = sum(shard.bytes for shard in manifest.shards) / 1e6
     kind = "synthetic " if manifest.synthetic else ""
     typer.echo(
@@ -54,8 +51,14 @@ def _print(manifest: Manifest, out: Path) -> None:
     for reason, entry in manifest.left_out.items():
         more = f" and {len(entry.files) - NAMED} more" if len(entry.files) > NAMED else ""
         named = ", ".join(entry.files[:NAMED]) + more
-        typer.echo(f"warning: {reason}: {len(entry.files)} ({entry.instances} instances): {named}", err=True)
+        counts = f"{_counted(len(entry.files), 'image')} with {_counted(entry.instances, 'instance')}"
+        typer.echo(f"warning: {reason}: {counts}: {named}", err=True)
     if manifest.missing:
         names = {entry.id: entry.name for entry in manifest.categories}
         named = ", ".join(f"{names[id]} ({id})" for id in manifest.missing)
-        typer.echo(f"warning: no image at all of {len(manifest.missing)} categories: {named}", err=True)
+        kinds = _counted(len(manifest.missing), "category", "categories")
+        typer.echo(f"warning: no image at all of {kinds}: {named}", err=True)
+
+
+def _counted(count: int, one: str, many: str = "") -> str:
+    return f"{count} {one if count == 1 else many or one + 's'}"

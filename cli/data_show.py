@@ -32,4 +32,4 @@ def command(
     chosen = choose(pack, count, find_category(pack, category) if category is not None else None, split, part)
     save(draw_sheet(pack, chosen), out)
     categories = len({instance.category_id for instance in chosen})
-    typer.echo(f"{out}: {len(chosen)} instances of {categories} categories")
+    typer.echo(f"{out}: {len(chosen)} instances, {categories} of the pack's {len(pack.categories)} categories")

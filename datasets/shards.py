@@ -134,7 +134,7 @@ def _find(gathered: Gathered, images: Path, left_out: _LeftOut) -> Iterator[Imag
     if left_out.strict and left_out.files:
         absent = [file for files in left_out.files.values() for file in files]
         raise UserError(
-            f"{len(absent)} of {len(groups)} images are missing, {images / absent[0]} for one; "
+            f"images missing: {len(absent)} of {len(groups)}, {images / absent[0]} for one; "
             "without --strict they are left out"
         )
     order = np.random.default_rng(ORDER_SEED).permutation(len(found))

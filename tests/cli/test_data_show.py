@@ -1,0 +1,34 @@
+import cv2
+from typer.testing import CliRunner
+
+from capetune.cli.main import app
+from capetune.errors import UserError
+
+
+def run(*arguments):
+    return CliRunner().invoke(app, ["data", "show", *map(str, arguments)])
+
+
+def test_writes_a_sheet(tiny_pack, tmp_path):
+    result = run(tiny_pack, "--out", tmp_path / "sheet.png", "--count", 6)
+    assert result.exit_code == 0, result.output
+    assert "6 instances, 6 of the pack's 14 categories" in result.stdout
+    assert cv2.imread(str(tmp_path / "sheet.png")).shape[1] == 3 * 260 + 4
+
+
+def test_one_category_of_one_part(tiny_pack, tmp_path):
+    result = run(tiny_pack, "--out", tmp_path / "a.png", "--category", "tiny88", "--split", 1, "--part", "test")
+    assert result.exit_code == 0, result.output
+    assert "20 instances, 1 of the pack's 14 categories" in result.stdout
+
+
+def test_an_unknown_category_is_said_with_the_nearest(tiny_pack, tmp_path):
+    result = run(tiny_pack, "--out", tmp_path / "a.png", "--category", "tiny8")
+    assert isinstance(result.exception, UserError)
+    assert "the nearest is 'tiny" in str(result.exception)
+
+
+def test_a_folder_that_is_no_pack(tmp_path):
+    result = run(tmp_path, "--out", tmp_path / "a.png")
+    assert isinstance(result.exception, UserError)
+    assert "not a capetune pack" in str(result.exception)
