@@ -36,7 +36,7 @@ def draw_appendage(sketch: Sketch, kinds: tuple[str, ...], budget: int) -> Appen
     if not fitting:
         return None
     kind = fitting[int(sketch.rng.integers(len(fitting)))]
-    reach = sketch.uniform(0.4, 0.85)
+    reach = sketch.uniform(0.3, 0.66)
     bend = sketch.uniform(-0.9, 0.9)
     return Appendage(
         kind=kind,

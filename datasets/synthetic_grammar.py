@@ -255,7 +255,7 @@ def shape(rng: np.random.Generator) -> Shape:
     degrees = math.pi / 180
     return sketch.finish(
         family=body.family,
-        rotation=sketch.uniform(27, 68) * degrees,
+        rotation=sketch.uniform(26, 66) * degrees,
         yaw=(sketch.uniform(*body.yaw) * degrees, sketch.uniform(5, 16) * degrees),
         pitch=(sketch.uniform(*body.pitch) * degrees, sketch.uniform(4, 12) * degrees),
         mirror=sketch.uniform(0.15, 0.35) if body.mirrors else 0.0,
