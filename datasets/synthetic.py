@@ -171,7 +171,9 @@ def _draw_category(job: tuple[Path, int, int, int, int]) -> _Rows:
         placed, rng = scene(one, seed, i, size)
         file_name = f"{one.name}/{i + 1:06d}.jpg"
         picture = draw(one.shape, one.look, placed, rng)
-        done, data = cv2.imencode(".jpg", picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
+        done, data = cv2.imencode(
+            ".jpg", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
+        )
         assert done
         (folder / file_name).write_bytes(data.tobytes())
         width, height = placed.image_size
