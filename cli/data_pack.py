@@ -46,8 +46,8 @@ def _print(manifest: Any, out: Path) -> None:  # a Manifest; its module is not l
         f"from {manifest.images} images in {len(manifest.shards)} shards, {megabytes:.1f} MB"
     )
     for split, parts in manifest.splits.items():
-        counts = (f"{part} {len(entry.instances)} of {entry.annotated}" for part, entry in parts.items())
-        typer.echo(f"  split {split}: {', '.join(counts)}")
+        parts_said = (f"{part} {len(entry.instances)} of {entry.annotated}" for part, entry in parts.items())
+        typer.echo(f"  split {split}: {', '.join(parts_said)}")
     for reason, entry in manifest.left_out.items():
         more = f" and {len(entry.files) - NAMED} more" if len(entry.files) > NAMED else ""
         named = ", ".join(entry.files[:NAMED]) + more
@@ -55,9 +55,9 @@ def _print(manifest: Any, out: Path) -> None:  # a Manifest; its module is not l
         typer.echo(f"warning: {reason}: {counts}: {named}", err=True)
     if manifest.missing:
         names = {entry.id: entry.name for entry in manifest.categories}
-        named = ", ".join(f"{names[id]} ({id})" for id in manifest.missing)
+        absent = ", ".join(f"{names[id]} ({id})" for id in manifest.missing)
         kinds = _counted(len(manifest.missing), "category", "categories")
-        typer.echo(f"warning: no image at all of {kinds}: {named}", err=True)
+        typer.echo(f"warning: no image at all of {kinds}: {absent}", err=True)
 
 
 def _counted(count: int, one: str, many: str = "") -> str:
