@@ -11,7 +11,7 @@ import traceback
 
 import typer
 
-from capetune.cli import config, data, eval
+from capetune.cli import config, data, eval, search, train
 from capetune.errors import UserError
 
 app = typer.Typer(
@@ -25,6 +25,8 @@ app = typer.Typer(
 )
 app.add_typer(data.app, name="data")
 app.command("config")(config.command)
+app.command("search")(search.command)
+app.command("train")(train.command)
 app.command("eval")(eval.command)
 
 

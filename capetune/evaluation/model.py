@@ -49,7 +49,8 @@ class ModelPredictor:
     def predict(
         self, category: Category, instances: Sequence[Instance], supports: np.ndarray, queries: np.ndarray
     ) -> np.ndarray:
-        """supports: int (P, shots), queries: int (P,), positions in `instances`. Returns float64 (P, K, 2), source px."""
+        """supports: int (P, shots), queries: int (P,), positions in `instances`. Returns float64 (P, K, 2)
+        source pixels."""
         used = np.unique(queries)
         features = self._features([instances[i] for i in used])
         row = np.searchsorted(used, queries)
@@ -108,12 +109,10 @@ class SharedPredictor:
         return out
 
 
-def pair_batch(
-    category: Category, instances: Sequence[Instance], supports: np.ndarray, queries: np.ndarray
-) -> Batch:
+def pair_batch(category: Category, instances: Sequence[Instance], supports: np.ndarray, queries: np.ndarray) -> Batch:
     """P pairs as a batch without pixels: images is (P, 3, 0, 0), to go with features that are at hand.
 
-    The template is the mean pose of the supports, placed in the query's box; of the query itself only the box enters it.
+    The template is the mean pose of the supports, placed in the query's box; nothing else of the query enters.
     """
     normal = np.stack([normalise(instance) for instance in instances])
     visible = np.stack([instance.visible for instance in instances])

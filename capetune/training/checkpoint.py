@@ -72,7 +72,7 @@ def read_meta(folder: Path) -> CheckpointMeta:
     if not isinstance(tree, dict) or tree.get("format") != FORMAT:
         raise UserError(f"{wrong} ({META} has no format {FORMAT!r})")
     if tree.get("schema") != 1:
-        raise UserError(f"{folder} has checkpoint schema {tree.get('schema')!r}, this capetune reads 1: update capetune")
+        raise UserError(f"{folder} has checkpoint schema {tree.get('schema')!r}, not 1: update capetune")
     return CheckpointMeta(
         parse_config(tree["config"], str(folder / META)), tree["epoch"], tree["metrics"], tree["data"]
     )

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from capetune.datasets.builtin import cache_folder
 from capetune.errors import UserError
 
 DASHBOARD_PORT = 8265
@@ -29,12 +30,6 @@ class Cluster:
     token: Path | None
     cpus: int
     gpus: int
-
-
-def cache_folder() -> Path:
-    """Where capetune keeps what it can make again: $CAPETUNE_CACHE, else the user's cache folder."""
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(os.environ.get("CAPETUNE_CACHE") or Path(base) / "capetune")
 
 
 @contextmanager
@@ -64,12 +59,11 @@ def ray_cluster(address: str | None = None, verbose: bool = False, cpus: int | N
         if not verbose:
             _hush()
         if not context.dashboard_url:
-            raise UserError("Ray's dashboard didn't start, and without it stopped trials keep their CPUs; try again with -v")
+            raise UserError("Ray's dashboard didn't start, and without it trials keep their CPUs; look closer with -v")
         total = ray.cluster_resources()
         url = context.dashboard_url
-        yield Cluster(
-            url if url.startswith("http") else f"http://{url}", token, int(total.get("CPU", 0)), int(total.get("GPU", 0))
-        )
+        url = url if url.startswith("http") else f"http://{url}"
+        yield Cluster(url, token, int(total.get("CPU", 0)), int(total.get("GPU", 0)))
     finally:
         ray.shutdown()
 

@@ -27,7 +27,6 @@ def launch_training(
     `train_worker` describes. Raises UserError where the cluster or the shards can't feed the workers, or where a
     worker found the input bad.
     """
-    import ray.train
     from ray.train import CheckpointConfig, FailureConfig, LoggingConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchTrainer
     from ray.util.queue import Empty, Queue
@@ -49,7 +48,9 @@ def launch_training(
             "threads": threads,
             "events": events,
         },
-        scaling_config=ScalingConfig(workers, use_gpu=use_gpu, resources_per_worker=None if use_gpu else {"CPU": threads}),
+        scaling_config=ScalingConfig(
+            num_workers=workers, use_gpu=use_gpu, resources_per_worker=None if use_gpu else {"CPU": threads}
+        ),
         run_config=RunConfig(
             name=folder.name,
             storage_path=str(folder.parent.resolve()),

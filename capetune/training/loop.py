@@ -18,8 +18,8 @@ from capetune.datasets.pack import Pack
 from capetune.datasets.stream import steps_per_epoch, train_batches
 from capetune.errors import UserError
 from capetune.evaluation.evaluate import evaluate
-from capetune.evaluation.pck import THRESHOLDS
 from capetune.evaluation.model import ModelPredictor, SharedPredictor
+from capetune.evaluation.pck import THRESHOLDS
 from capetune.models.estimator import PoseEstimator
 from capetune.models.losses import total_loss
 from capetune.pose import Batch
@@ -162,7 +162,7 @@ def validate(model: PoseEstimator, pack: Pack, config: Config, ranks: Ranks) -> 
     shares = ranks.gather(np.array([losses[name] for name in names]))
     metrics = {f"val_{name}": float(value) for name, value in zip(names, np.mean(shares, axis=0), strict=True)}
     metrics |= {"mpck4": report.scores.mpck4, "mpck5": report.scores.mpck5, "template_mpck4": report.template.mpck4}
-    return metrics | {f"pck_{threshold:g}": value for threshold, value in zip(THRESHOLDS, report.scores.pck, strict=True)}
+    return metrics | {f"pck_{t:g}": value for t, value in zip(THRESHOLDS, report.scores.pck, strict=True)}
 
 
 def describe_data(pack: Pack, split: int) -> dict[str, Any]:

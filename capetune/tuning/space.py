@@ -67,7 +67,7 @@ def load_space(name: str | Path, config: Config) -> Space:
         raise UserError(f"there is no search space {name}; {hint}")
     tree = read_yaml(path)
     if not isinstance(tree, Mapping) or not tree:
-        raise UserError(f"{path}: a search space maps configuration keys to ranges, such as 'loss.tokens: {{log: [0.1, 2]}}'")
+        raise UserError(f"{path}: a search space maps keys to ranges, such as 'loss.tokens: {{log: [0.1, 2]}}'")
     lines = {node.value: node.start_mark.line + 1 for node, _ in yaml.compose(path.read_text()).value}
     parameters = {}
     for key, spec in tree.items():
@@ -105,16 +105,16 @@ def _distribution(spec: Any) -> BaseDistribution:
         if not isinstance(values, list) or not values or step is not None:
             raise UserError(f"choice wants a list with at least one value and no step, not {values!r}")
         return CategoricalDistribution(values)
-    wanted = int if kind.startswith("int") else (int, float)
-    whole = "whole " if kind.startswith("int") else ""
-    numbers = [*values, *([] if step is None else [step])] if isinstance(values, list) else []
-    if len(numbers) < 2 or len(values) != 2 or not all(isinstance(v, wanted) and not isinstance(v, bool) for v in numbers):
-        raise UserError(f"{kind} wants two {whole}numbers [low, high], not {values!r}" + (f", step {step!r}" if step else ""))
+    whole = kind.startswith("int")
+    numbers = [*values, *([] if step is None else [step])] if isinstance(values, list) and len(values) == 2 else []
+    if not numbers or not all(type(number) in ((int,) if whole else (int, float)) for number in numbers):
+        given = f"{values!r}" if step is None else f"{values!r} with step {step!r}"
+        raise UserError(f"{kind} wants two {'whole ' * whole}numbers [low, high], not {given}")
     low, high = values
     if low > high:
         raise UserError(f"{kind} [{low}, {high}] is empty: the first number is the lower one")
     try:
-        if kind.startswith("int"):
+        if whole:
             return IntDistribution(low, high, log=kind == "int_log", step=step or 1)
         return FloatDistribution(float(low), float(high), log=kind == "log", step=step)
     except ValueError as error:

@@ -1,0 +1,94 @@
+"""Runs: one folder below `runs/` for each search or training, with a `run.json` that says what it is."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from capetune.errors import UserError
+from capetune.training.checkpoint import CheckpointMeta, best_checkpoint
+
+RECORD = "run.json"
+State = Literal["running", "completed", "interrupted", "failed"]
+
+
+@dataclass
+class Run:
+    """kind: search or train. facts: config_hash, pack, data, split and whatever else a reader of results must know."""
+
+    folder: Path
+    kind: Literal["search", "train"]
+    state: State
+    facts: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        return self.folder.name
+
+    def save(self, state: State, **facts: Any) -> None:
+        """Write `run.json` aside and rename it."""
+        self.state = state
+        self.facts |= facts
+        self.folder.mkdir(parents=True, exist_ok=True)
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        self.facts.setdefault("started", now)
+        tree = {"capetune": "run", "kind": self.kind, "state": state, **self.facts, "updated": now}
+        write_aside(self.folder / RECORD, json.dumps(tree, indent=2) + "\n")
+
+    def best(self) -> tuple[Path, CheckpointMeta] | None:
+        """The checkpoint of this run with the highest validation mPCK4."""
+        return best_checkpoint(self.folder)
+
+
+def write_aside(file: Path, text: str) -> None:
+    """Write a text file so that it is either the old one or the new one, never half of it."""
+    aside = file.with_name(f".{file.name}.{os.getpid()}")
+    aside.write_text(text)
+    os.replace(aside, file)
+
+
+def read_run(folder: Path) -> Run | None:
+    """The run in a folder, None where there is none."""
+    try:
+        tree = json.loads((folder / RECORD).read_text())
+    except (OSError, ValueError):
+        return None
+    if not isinstance(tree, dict) or tree.pop("capetune", None) != "run":
+        return None
+    return Run(folder, tree.pop("kind"), tree.pop("state"), tree)
+
+
+def all_runs(runs: Path) -> Iterator[Run]:
+    """Every run below `runs`, the latest first."""
+    found = [run for run in map(read_run, runs.iterdir()) if run is not None] if runs.is_dir() else []
+    yield from sorted(found, key=lambda run: str(run.facts.get("started")), reverse=True)
+
+
+def find_search(runs: Path, name: str | None) -> Run:
+    """A finished search by name, or the latest one. Raises UserError where there is none."""
+    searches = [run for run in all_runs(runs) if run.kind == "search"]
+    if name is not None:
+        named = [run for run in searches if run.name == name]
+        if not named:
+            there = ", ".join(run.name for run in searches[:5]) or "none yet"
+            raise UserError(f"there is no search {name!r} in {runs} (there: {there})")
+        searches = named
+    finished = [run for run in searches if (run.folder / "best.yaml").is_file()]
+    if not finished:
+        what = f"search {name!r} has" if name else f"no search in {runs} has"
+        raise UserError(f"{what} a best configuration yet; run `capetune search` to its end first")
+    return finished[0]
+
+
+def latest_checkpoint(runs: Path) -> tuple[Path, CheckpointMeta]:
+    """The best checkpoint of the latest run that has any. Raises UserError where none has."""
+    for run in all_runs(runs):
+        best = run.best()
+        if best is not None:
+            return best
+    raise UserError(f"there is no checkpoint in {runs}; train one with `capetune train`, or name one with --checkpoint")

@@ -1,0 +1,70 @@
+"""Options that several commands share, and what they print before they start."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from capetune.datasets.pack import Pack
+    from capetune.training.cluster import Cluster
+    from capetune.training.runs import Run
+
+Data = typer.Option(
+    "synthetic", "--data", metavar="PACK", help="A pack, or `synthetic`: the built-in set, made on first use."
+)
+Preset = typer.Option("tiny", "--preset", help="Built-in preset: demo, full or tiny.")
+ConfigFile = typer.Option(None, "--config", metavar="FILE", help="YAML file with any part of the configuration.")
+Settings = typer.Option([], "--set", metavar="KEY=VALUE", help="One configuration key; may be repeated.")
+Runs = typer.Option(Path("runs"), "--runs", metavar="DIR", help="Where runs are kept.")
+Name = typer.Option(None, "--name", help="The run's name; default: made from what is run.")
+Split = typer.Option(None, "--split", min=1, max=5, help="MP-100 split; default: the configuration's data.split.")
+Address = typer.Option(
+    None, "--address", envvar="RAY_ADDRESS", help="A running Ray cluster to join; default: start Ray here."
+)
+Verbose = typer.Option(False, "--verbose", "-v", help="Show what Ray and its workers print.")
+
+
+def open_data(data: str, console: Console) -> Pack:
+    from capetune.datasets import builtin
+
+    return builtin.open_data(data, lambda line: console.print(line, soft_wrap=True, highlight=False))
+
+
+@contextmanager
+def recorded(run: Run, **facts: Any) -> Iterator[Run]:
+    """Keep `run.json` true: running, then completed, interrupted or failed."""
+    run.save("running", **facts)
+    try:
+        yield run
+    except KeyboardInterrupt:
+        run.save("interrupted")
+        raise
+    except BaseException:
+        run.save("failed")
+        raise
+    run.save("completed")
+
+
+def say_cluster(cluster: Cluster, console: Console) -> None:
+    token = f" (token in {cluster.token})" if cluster.token else ""
+    console.print(
+        f"Ray: {cluster.cpus} CPUs, {cluster.gpus} GPUs; dashboard {cluster.dashboard}{token}", soft_wrap=True
+    )
+
+
+def say_data(facts: dict[str, Any], console: Console) -> None:
+    missing = {part: names for part, names in facts["missing_categories"].items() if names}
+    note = "; missing: " + "; ".join(f"{p} {', '.join(n)}" for p, n in missing.items()) if missing else ""
+    what = f"data: {facts['data']}, split {facts['split']}, {facts['train_instances']} train instances{note}"
+    console.print(
+        f"{what}  {facts['pack']}",
+        soft_wrap=True,
+        highlight=False,
+    )

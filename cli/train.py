@@ -1,0 +1,121 @@
+"""`capetune train`: train one configuration with Ray Train."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from capetune.cli import common
+from capetune.errors import UserError
+
+if TYPE_CHECKING:
+    from capetune.training.runs import Run
+
+
+def command(
+    search: str | None = typer.Argument(None, help="With --best: the search to take it from; default: the latest."),
+    best: bool = typer.Option(False, "--best", help="Train the best configuration of a search."),
+    data: str | None = typer.Option(
+        None, "--data", metavar="PACK", help="A pack, or `synthetic`. Default: the search's data, else synthetic."
+    ),
+    split: int | None = common.Split,
+    preset: str = common.Preset,
+    config: Path | None = common.ConfigFile,
+    settings: list[str] = common.Settings,
+    workers: int = typer.Option(
+        1, "--workers", min=1, help="Training workers (DDP), one GPU each where there are any."
+    ),
+    name: str | None = common.Name,
+    runs: Path = common.Runs,
+    address: str | None = common.Address,
+    verbose: bool = common.Verbose,
+) -> None:
+    """Train a configuration to its end; the best and the last checkpoint are kept.
+
+    Interrupted, the same command goes on from the last finished epoch.
+
+    Examples:
+
+      capetune train --preset demo
+
+      capetune train --best --set train.epochs=300 --workers 8 --data shards/
+
+      capetune train --best decoder-20261123-081500
+    """
+    if search is not None and not best:
+        raise UserError(f"what is {search!r}? A search's name wants --best before it: capetune train --best {search}")
+    train(search, best, data, split, preset, config, settings, workers, name, runs, address, verbose)
+
+
+def train(
+    search: str | None,
+    best: bool,
+    data: str | None,
+    split: int | None,
+    preset: str,
+    config_file: Path | None,
+    settings: list[str],
+    workers: int,
+    name: str | None,
+    runs: Path,
+    address: str | None,
+    verbose: bool,
+) -> Path:
+    """The command itself; returns the best checkpoint."""
+    from rich.console import Console
+
+    from capetune.config import load_config
+    from capetune.datasets.stream import check_readers
+    from capetune.models.backbone import Backbone
+    from capetune.reports.live import TrainView
+    from capetune.training.cluster import ray_cluster
+    from capetune.training.launch import launch_training
+    from capetune.training.loop import describe_data
+    from capetune.training.runs import Run, find_search, read_run
+
+    console = Console()
+    stem = preset
+    if best:
+        found = find_search(runs, search)
+        stem, config_file = found.name, config_file or found.folder / "best.yaml"
+        data = data or str(found.facts["pack"])
+        console.print(f"best of search {found.name}: {config_file}", soft_wrap=True, highlight=False)
+    if split is not None:
+        settings = [*settings, f"data.split={split}"]
+    config = load_config(preset, config_file, settings)
+    pack = common.open_data(data or "synthetic", console)
+    facts = describe_data(pack, config.data.split)
+    check_readers(pack, workers, config.data.workers)
+    Backbone(config.model)  # missing weights are said here, not by every worker
+    folder = runs / (name or f"{stem}-{config.hash()[:6]}")
+    run = read_run(folder) or Run(folder, "train", "running")
+    _same(run, config.hash(), facts)
+    if run.state == "completed":
+        console.print(f"run {run.name} is complete already; --name starts another")
+    else:
+        common.say_data(facts, console)
+        with (
+            common.recorded(run, config_hash=config.hash(), config=config.model_dump(mode="json"), **facts),
+            ray_cluster(address, verbose) as cluster,
+        ):
+            common.say_cluster(cluster, console)
+            with TrainView(console, config.train.epochs) as view:
+                launch_training(config, pack, folder, cluster, workers, view.hear)
+    path, meta = run.best() or (None, None)
+    if path is None or meta is None:
+        raise UserError(f"run {run.name} has no checkpoint: it ended before its first epoch; run it again")
+    console.print(
+        f"best: epoch {meta.epoch}, val mPCK4 {meta.metrics['mpck4']:.3f} "
+        f"(template on the same pairs {meta.metrics['template_mpck4']:.3f})\n{path}",
+        soft_wrap=True,
+        highlight=False,
+    )
+    return path
+
+
+def _same(run: Run, config_hash: str, facts: dict[str, Any]) -> None:
+    """A run goes on only with the configuration and the data it was begun with."""
+    if run.facts and (run.facts.get("config_hash"), run.facts.get("pack")) != (config_hash, facts["pack"]):
+        raise UserError(f"{run.folder} holds a run of another configuration or other data; choose another --name")
