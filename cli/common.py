@@ -31,6 +31,16 @@ Address = typer.Option(
 Verbose = typer.Option(False, "--verbose", "-v", help="Show what Ray and its workers print.")
 
 
+def console(err: bool = False) -> Console:
+    """On stdout or stderr. As wide as the terminal; 120 columns where there is none, since tables are for reading."""
+    import sys
+
+    from rich.console import Console
+
+    stream = sys.stderr if err else sys.stdout
+    return Console(stderr=err, width=None if stream.isatty() else 120)
+
+
 def open_data(data: str, console: Console) -> Pack:
     from capetune.datasets import builtin
 

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import typer
 
+from capetune.cli import common
 from capetune.cli.eval_table import print_report
 from capetune.errors import UserError
 
@@ -20,11 +21,16 @@ def command(
     ),
     queries: int = typer.Option(15, "--queries", min=1, help="Queries an episode."),
     predictor: Literal["model", "template", "center"] = typer.Option("model", "--predictor", help="What to score."),
-    data: Path | None = typer.Option(None, "--data", metavar="PACK", help="Packed data set: `capetune data pack`."),
+    data: str | None = typer.Option(
+        None, "--data", metavar="PACK", help="A pack, or `synthetic`; default: what the model was trained on."
+    ),
     annotations: Path | None = typer.Option(
         None, "--annotations", metavar="DIR", help="Annotation files; enough for template and center."
     ),
-    checkpoint: Path | None = typer.Option(None, "--checkpoint", metavar="PATH", help="The model's checkpoint."),
+    checkpoint: Path | None = typer.Option(
+        None, "--checkpoint", metavar="DIR", help="The model's checkpoint; default: the best of the latest run."
+    ),
+    runs: Path = common.Runs,
     json_file: Path | None = typer.Option(
         None, "--json", metavar="FILE", help='Write the report there too; "-" prints it alone on stdout.'
     ),
@@ -33,7 +39,9 @@ def command(
 
     Examples:
 
-      capetune eval --split 1 --data pack --checkpoint runs/best
+      capetune eval --split 3
+
+      capetune eval --split 1 --data shards/ --checkpoint runs/demo-1a2b3c/checkpoint_000003
 
       capetune eval --split 1 --shots 5 --predictor template --annotations data/annotations
 
@@ -49,16 +57,18 @@ def command(
     from capetune.evaluation import baselines
     from capetune.evaluation.evaluate import evaluate
     from capetune.evaluation.protocol import EPISODES
+    from capetune.training.runs import write_aside
 
     if json_file is not None and str(json_file) != "-" and not json_file.parent.is_dir():
         raise UserError(f"{json_file.parent} is not a folder; make it, or give --json another place")
     chosen: Any
     used, config_hash = None, None
     if predictor == "model":
-        chosen, used, config_hash = _model_predictor(data, checkpoint, split, part)
+        chosen, used, config_hash = _model_predictor(data, checkpoint, runs, split)
+        annotated = chosen.pack.part(split, part)
     else:
         chosen = baselines.Template() if predictor == "template" else baselines.Center()
-    annotated = _part(annotations, data, split, part)
+        annotated = _part(annotations, data, split, part)
     with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as bar:
         task = bar.add_task("categories", total=None)
         report = evaluate(
@@ -75,18 +85,36 @@ def command(
     if alone:
         typer.echo(document)
     elif json_file is not None:
-        _write(json_file, document + "\n")
-    print_report(report, Console(stderr=alone, width=None if sys.stdout.isatty() else 120))
+        write_aside(json_file, document + "\n")
+    print_report(report, common.console(err=alone))
 
 
-def _model_predictor(data: Path | None, checkpoint: Path | None, split: int, part: str) -> tuple[Any, str, str]:
-    """The model as a `Predictor`, the checkpoint's path and its config's hash."""
-    raise UserError(
-        "evaluating a model needs --data PACK and --checkpoint PATH; for a baseline say --predictor template or center"
-    )
+def _model_predictor(data: str | None, checkpoint: Path | None, runs: Path, split: int) -> tuple[Any, str, str]:
+    """The model as a `Predictor`, the checkpoint's path and its config's hash.
+
+    Raises UserError where the model was trained on another split of the same data: it may have seen the categories.
+    """
+    import torch
+
+    from capetune.evaluation.model import ModelPredictor
+    from capetune.training.checkpoint import load_model
+    from capetune.training.runs import latest_checkpoint
+
+    if checkpoint is None:
+        checkpoint, _ = latest_checkpoint(runs)
+        typer.echo(f"best checkpoint of the latest run: {checkpoint}", err=True)
+    model, meta = load_model(checkpoint)
+    pack = common.open_data(data or meta.data["pack"], common.console(err=True))
+    if meta.data["split"] != split and pack.synthetic == (meta.data["data"] == "synthetic"):
+        raise UserError(
+            f"{checkpoint} was trained on split {meta.data['split']}: it may have seen categories that split {split} "
+            f"tests; train one with `capetune train --split {split}` or evaluate --split {meta.data['split']}"
+        )
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    return ModelPredictor(model.to(device), pack, meta.config.data, device), str(checkpoint), meta.config.hash()
 
 
-def _part(annotations: Path | None, data: Path | None, split: int, part: str) -> Any:
+def _part(annotations: Path | None, data: str | None, split: int, part: str) -> Any:
     if annotations is not None and data is None:
         from capetune.datasets.mp100 import find_files, read_part
 
@@ -96,21 +124,5 @@ def _part(annotations: Path | None, data: Path | None, split: int, part: str) ->
             raise UserError(f"no mp100_split{split}_{part}.json in {annotations}; there are {there}")
         return read_part(files[split, part], split, part)
     if data is not None and annotations is None:
-        from capetune.datasets.pack import open_pack
-
-        return open_pack(data).part(split, part)
+        return common.open_data(data, common.console(err=True)).part(split, part)
     raise UserError("give one of --data PACK and --annotations DIR: it says where the instances come from")
-
-
-def _write(path: Path, text: str) -> None:
-    """Aside and renamed: whoever reads the file never sees half of it."""
-    import os
-    import tempfile
-
-    try:
-        with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=f".{path.name}.", delete=False) as aside:
-            aside.write(text)
-        os.chmod(aside.name, 0o644)
-        os.replace(aside.name, path)
-    except OSError as error:
-        raise UserError(f"can't write {path} ({error.strerror}); give --json another place") from None

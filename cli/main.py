@@ -11,7 +11,7 @@ import traceback
 
 import typer
 
-from capetune.cli import config, data, eval, search, train
+from capetune.cli import config, data, demo, eval, search, train
 from capetune.errors import UserError
 
 app = typer.Typer(
@@ -28,6 +28,7 @@ app.command("config")(config.command)
 app.command("search")(search.command)
 app.command("train")(train.command)
 app.command("eval")(eval.command)
+app.command("demo")(demo.command)
 
 
 @app.callback()

@@ -53,7 +53,9 @@ def search(
     """The command itself; returns the run's name."""
     from datetime import datetime
 
-    from rich.console import Console
+    from capetune.training.cluster import prepare_environment, ray_cluster
+
+    prepare_environment(address, verbose)  # before anything below imports Ray
 
     from capetune.config import load_config
     from capetune.datasets.stream import check_readers
@@ -61,13 +63,12 @@ def search(
     from capetune.models.backbone import Backbone
     from capetune.reports.live import SearchView
     from capetune.reports.search import results_table, write_results
-    from capetune.training.cluster import ray_cluster
     from capetune.training.loop import describe_data
     from capetune.training.runs import Run
     from capetune.tuning.space import load_space
     from capetune.tuning.study import run_search
 
-    console = Console()
+    console = common.console()
     if split is not None:
         settings = [*settings, f"data.split={split}"]
     config = load_config(preset, config_file, settings)
@@ -100,10 +101,11 @@ def search(
             raise UserError(
                 f"all {failed} trials failed, the first with: {results[0].error}; see {folder}/results.json"
             )
-    console.print(results_table(results, runs))
+    console.print(results_table(results))
     console.print(
         f"{len(results)} trials: {failed} failed, {sum(r.status == 'pruned' for r in results)} pruned; "
         f"scores are {scored['protocol']}, {scored['shots']} shot, {facts['data']} data\n"
+        f"best checkpoint: {results[0].checkpoint}\n"
         f"{folder}/results.json  results.csv  best.yaml   next: capetune train --best {run.name}",
         soft_wrap=True,
         highlight=False,

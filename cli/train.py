@@ -64,18 +64,19 @@ def train(
     verbose: bool,
 ) -> Path:
     """The command itself; returns the best checkpoint."""
-    from rich.console import Console
+    from capetune.training.cluster import prepare_environment, ray_cluster
+
+    prepare_environment(address, verbose)  # before anything below imports Ray
 
     from capetune.config import load_config
     from capetune.datasets.stream import check_readers
     from capetune.models.backbone import Backbone
     from capetune.reports.live import TrainView
-    from capetune.training.cluster import ray_cluster
     from capetune.training.launch import launch_training
     from capetune.training.loop import describe_data
     from capetune.training.runs import Run, find_search, read_run
 
-    console = Console()
+    console = common.console()
     stem = preset
     if best:
         found = find_search(runs, search)

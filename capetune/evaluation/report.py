@@ -35,8 +35,8 @@ class Scores:
         return float(mpck5(np.array(self.pck)))
 
     def to_json(self) -> dict[str, Any]:
-        """Keys: pairs, pck {"0.05": …}, mpck4, mpck5."""
-        pck = {f"{t:.2f}": x for t, x in zip(THRESHOLDS, self.pck, strict=True)}
+        """Keys: pairs, pck {"0.05": …, "0.1": …}, mpck4, mpck5."""
+        pck = {f"{t:g}": x for t, x in zip(THRESHOLDS, self.pck, strict=True)}
         return {"pairs": self.pairs, "pck": pck, "mpck4": self.mpck4, "mpck5": self.mpck5}
 
 

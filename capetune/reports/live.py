@@ -49,6 +49,8 @@ class SearchView:
         score = "" if row["score"] is None else f"  best mPCK4 {row['score']:.3f}"
         note = f"  {event['error']}" if event["error"] else ""
         first = "" if event["trial"] else " (default)"
+        if row["state"] == "running" and not row["epoch"]:
+            score = "  started"
         self.console.print(
             f"trial {event['trial']}{first}: {row['state']}, epoch {row['epoch']}/{self.epochs}{score}  {values}{note}",
             soft_wrap=True,

@@ -38,17 +38,15 @@ def write_results(folder: Path, base: Config, results: list[TrialResult], facts:
         write_aside(folder / "best.yaml", head + best.to_yaml())
 
 
-def results_table(results: list[TrialResult], runs: Path, most: int = 10) -> Table:
-    """The best trials, with the template's score on the same pairs beside each and the checkpoint's path below runs."""
+def results_table(results: list[TrialResult], most: int = 10) -> Table:
+    """The best trials, with the template's score on the same pairs beside each."""
     keys = list(results[0].overrides) if results else []
     table = Table(title=f"best {min(most, len(results))} of {len(results)} trials", title_justify="left")
     for name in ("trial", "status", "val mPCK4", "template", "epochs", *(k.rsplit(".", 1)[-1] for k in keys)):
         table.add_column(name, justify="left" if name == "status" else "right")
-    table.add_column("checkpoint", overflow="fold")
     for result in results[:most]:
         score = "–" if result.score is None else f"{result.score:.3f}"
         template = "–" if result.template is None else f"{result.template:.3f}"
-        path = Path(result.checkpoint).relative_to(runs.resolve().parent) if result.checkpoint else result.error or "–"
         values = [short(result.overrides[key]) for key in keys]
-        table.add_row(str(result.number), result.status, score, template, str(result.epochs), *values, str(path))
+        table.add_row(str(result.number), result.status, score, template, str(result.epochs), *values)
     return table

@@ -7,6 +7,7 @@ import logging
 import os
 import secrets
 import socket
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -40,8 +41,7 @@ def ray_cluster(address: str | None = None, verbose: bool = False, cpus: int | N
     `auto` or `ray://host:10001`. verbose: let Ray and its workers print. cpus: logical CPUs of a local Ray; default
     all. Raises UserError where the cluster can't be reached or the dashboard doesn't start.
     """
-    token = None if address else _guard()
-    _set_environment(verbose)
+    prepare_environment(address, verbose)
     import ray
 
     options: dict[str, Any] = {"log_to_driver": verbose, "logging_level": logging.INFO if verbose else logging.ERROR}
@@ -63,14 +63,29 @@ def ray_cluster(address: str | None = None, verbose: bool = False, cpus: int | N
         total = ray.cluster_resources()
         url = context.dashboard_url
         url = url if url.startswith("http") else f"http://{url}"
-        yield Cluster(url, token, int(total.get("CPU", 0)), int(total.get("GPU", 0)))
+        yield Cluster(
+            url, _token_file() if address is None else None, int(total.get("CPU", 0)), int(total.get("GPU", 0))
+        )
     finally:
         ray.shutdown()
 
 
-def _guard() -> Path:
-    """Bind Ray to loopback and ask for a token on every connection. Returns the token's file, readable to us only."""
-    file = cache_folder() / "ray-token"
+def prepare_environment(address: str | None, verbose: bool) -> None:
+    """Set what Ray reads from the environment when it is imported: call this before anything imports it."""
+    guarded = os.environ.get("RAY_AUTH_TOKEN_PATH") == str(_token_file())
+    assert address or guarded or "ray" not in sys.modules, "Ray was imported before its environment was prepared"
+    if address is None:
+        _guard()
+    _set_environment(verbose)
+
+
+def _token_file() -> Path:
+    return cache_folder() / "ray-token"
+
+
+def _guard() -> None:
+    """Bind Ray to loopback and ask for a token on every connection; its file is readable to us only."""
+    file = _token_file()
     if not file.is_file():
         file.parent.mkdir(parents=True, exist_ok=True)
         aside = file.with_name(f"{file.name}.{os.getpid()}")
@@ -81,11 +96,9 @@ def _guard() -> Path:
     os.environ["RAY_AUTH_TOKEN_PATH"] = str(file)
     # Sic: this switch is what keeps Ray from rewriting 127.0.0.1 to the machine's own address and listening there.
     os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
-    return file
 
 
 def _set_environment(verbose: bool) -> None:
-    """Read by Ray when it is imported or started, so this comes first."""
     defaults = {
         "RAY_USAGE_STATS_ENABLED": "0",
         "RAY_TRAIN_V2_ENABLED": "1",

@@ -168,7 +168,7 @@ def validate(model: PoseEstimator, pack: Pack, config: Config, ranks: Ranks) -> 
 def describe_data(pack: Pack, split: int) -> dict[str, Any]:
     """What a result must say about its data: real or synthetic, the split, the categories that were missing."""
     return {
-        "pack": str(pack.path),
+        "pack": str(pack.path.resolve()),
         "data": "synthetic" if pack.synthetic else "real",
         "split": split,
         "train_instances": len(pack.part(split, "train")),

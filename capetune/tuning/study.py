@@ -82,20 +82,19 @@ def run_search(
 
 
 class _Watcher(tune.Callback):
-    """Hears of every trial on the driver; numbers them in the order in which they start."""
+    """Hears of every trial on the driver; numbers them in the order in which they were proposed."""
 
     def __init__(self, config: Config, listener: Listener) -> None:
         self.config = config
         self.listener = listener
-        self.trials: dict[str, Trial] = {}
+        self.trials: dict[int, Trial] = {}
         self.best: dict[str, dict[str, Any]] = {}
 
     def __getstate__(self) -> dict:
         return {}  # Tune pickles callbacks with its own state; a live display can't be
 
     def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        self.trials.setdefault(trial.trial_id, trial)
-        self._say(trial, "running")
+        self._say(trials, trial, "running")
 
     def on_trial_result(
         self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
@@ -103,22 +102,24 @@ class _Watcher(tune.Callback):
         best = self.best.get(trial.trial_id)
         if best is None or result[METRIC] > best[METRIC]:
             self.best[trial.trial_id] = result
-        self._say(trial, "running", result["epoch"])
+        self._say(trials, trial, "running", result["epoch"])
 
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        self._say(trial, self._status(trial))
+        self._say(trials, trial, self._status(trial))
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        self.trials.setdefault(trial.trial_id, trial)
-        self._say(trial, "failed", error=_error_line(trial))
+        self._say(trials, trial, "failed", error=_error_line(trial))
 
     def results(self) -> list[TrialResult]:
         """Every trial that started, in order."""
-        return [self._result(number, trial) for number, trial in enumerate(self.trials.values())]
+        return [self._result(number, trial) for number, trial in sorted(self.trials.items())]
 
-    def _say(self, trial: Trial, state: str, epoch: int | None = None, error: str | None = None) -> None:
+    def _say(
+        self, trials: list[Trial], trial: Trial, state: str, epoch: int | None = None, error: str | None = None
+    ) -> None:
         best = self.best.get(trial.trial_id, {})
-        number = list(self.trials).index(trial.trial_id)
+        number = trials.index(trial)
+        self.trials[number] = trial
         event = {"trial": number, "state": state, "overrides": trial.config, "epoch": epoch, "error": error}
         self.listener(event | {"score": best.get(METRIC)})
 
@@ -130,7 +131,7 @@ class _Watcher(tune.Callback):
     def _result(self, number: int, trial: Trial) -> TrialResult:
         status = self._status(trial)
         best = self.best.get(trial.trial_id)
-        found = best_checkpoint(Path(trial.local_path)) if status != "failed" else None
+        found = best_checkpoint(Path(trial.path)) if status != "failed" else None
         return TrialResult(
             number=number,
             overrides=dict(trial.config),
