@@ -35,8 +35,13 @@ class DeformableAttention(nn.Module):
             self.weight.bias.zero_()
 
     def project(self, features: Tensor) -> Tensor:
-        """features: (B, width, h, w). Returns the value map (B, width, h, w), to be kept over all steps."""
-        return F.conv2d(features, self.value.weight[:, :, None, None], self.value.bias)
+        """features: (B, width, h, w). Returns the value map (B, width, h, w), to be kept over all steps.
+
+        It is float32 and contiguous: grid_sample wants float32 under autocast (bfloat16 would round the places it reads
+        to 1/256 of the map), and splitting the heads would copy a channels-last map anew at every step.
+        """
+        value = F.conv2d(features, self.value.weight[:, :, None, None], self.value.bias)
+        return value.float().contiguous()
 
     def forward(self, x: Tensor, reference: Tensor, value: Tensor) -> Tensor:
         """x: (B, T, width). reference: (B, T, 2) in [0, 1] of the map. value: from `project`.
@@ -45,12 +50,13 @@ class DeformableAttention(nn.Module):
         """
         batch, steps, width = x.shape
         height, wide = value.shape[-2:]
-        cell = x.new_tensor([wide, height])
-        offset = self.offset(x).view(batch, steps, self.heads, self.points, 2)
-        place = reference[:, :, None, None, :] + offset / cell
+        offset = self.offset(x).view(batch, steps, self.heads, self.points, 2).float()
+        # Not divided by a tensor of (wide, height): making one on a GPU waits for all work before it.
+        offset = torch.stack([offset[..., 0] / wide, offset[..., 1] / height], dim=-1)
+        place = reference[:, :, None, None, :] + offset
         weight = self.weight(x).view(batch, steps, self.heads, self.points).softmax(dim=-1)
         grid = (2 * place - 1).permute(0, 2, 1, 3, 4).flatten(0, 1)
-        maps = value.reshape(batch * self.heads, width // self.heads, height, wide)
-        read = F.grid_sample(maps, grid.to(maps.dtype), mode="bilinear", padding_mode="zeros", align_corners=False)
+        maps = value.view(batch * self.heads, width // self.heads, height, wide)
+        read = F.grid_sample(maps, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
         mixed = (read * weight.transpose(1, 2).flatten(0, 1).unsqueeze(1)).sum(dim=-1)
         return self.out(mixed.view(batch, width, steps).transpose(1, 2))
