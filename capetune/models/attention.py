@@ -46,7 +46,7 @@ class FeedForward(nn.Sequential):
 
 def sinusoid(position: Tensor, width: int, period: float = 10_000.0) -> Tensor:
     """Sines and cosines of positions (Vaswani et al. 2017, §3.5). position: (...). Returns float32 (..., width)."""
-    half = width // 2
+    half = (width + 1) // 2
     frequency = period ** (-torch.arange(half, device=position.device, dtype=torch.float32) / half)
     angle = position.float().unsqueeze(-1) * frequency
-    return torch.cat([angle.sin(), angle.cos()], dim=-1)
+    return torch.cat([angle.sin(), angle.cos()], dim=-1)[..., :width]

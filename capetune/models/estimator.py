@@ -39,14 +39,15 @@ class PoseEstimator(nn.Module):
         A keypoint without a visible annotation enters at its template's place, since the truth isn't known there.
         features: what `backbone(batch.images)` gave, where it is at hand; then the images aren't looked at.
         """
+        # First what waits for the device, while that has nothing to do yet.
+        targets = tokenize(self.config.sequence, self.config.vocabulary, batch.target, batch.joints, batch.visible)
+        plan = self.decoder.plan(batch.joints.shape[1], batch.joints.device)
         with self.arithmetic(batch.template.device):
             memory = self.remember(batch, self.backbone(batch.images) if features is None else features)
             shown = torch.where(batch.visible.unsqueeze(-1), batch.target, memory.start[:, :-1])
             if input_noise:
                 shown = (shown + torch.randn_like(shown) * input_noise).clamp(0.0, 1.0)
-            plan = self.decoder.plan(shown.shape[1], shown.device)
             logits, points = self.decoder(plan, entering(plan.kind, plan.keypoint, shown), memory)
-        targets = tokenize(self.config.sequence, self.config.vocabulary, batch.target, batch.joints, batch.visible)
         return Output(logits, points, targets)
 
     def remember(self, batch: Batch, features: Tensor) -> Memory:

@@ -24,11 +24,11 @@ class AdjacencyEmbedding(nn.Module):
         self.alone = nn.Parameter(torch.zeros(width))
 
     def forward(self, template: Tensor, adjacency: Tensor) -> Tensor:
-        """template: (B, K, 2) in [0, 1]. adjacency: bool (B, K, K). Returns (B, K, width)."""
-        weight = adjacency.float()
-        degree = weight.sum(dim=-1, keepdim=True)
-        weight = weight / degree.clamp(min=1.0)
-        mean_step = weight @ template - template * (degree > 0)
+        """template: (B, K, 2) in [0, 1]. adjacency: bool (B, K, K), rows of neighbours. Returns (B, K, width)."""
+        degree = adjacency.sum(dim=-1, keepdim=True)
+        weight = adjacency / degree.clamp(min=1)
+        step = template.unsqueeze(1) - template.unsqueeze(2)  # [b, i, j] leads from i to j
+        mean_step = (weight.unsqueeze(-1) * step).sum(dim=2)  # no `@`, which bfloat16 would round
         return torch.where(degree > 0, weight @ self.places(template) + self.step(mean_step), self.alone)
 
 
@@ -64,7 +64,7 @@ class SupportEncoder(nn.Module):
 
         Returns the support embeddings E_s and the adjacency embeddings, each (B, K, width), zero at padding.
         """
-        edges = self.adjacency(template, adjacency)
+        edges = self.adjacency(template, adjacency & joints.unsqueeze(1))
         place = torch.where(known.unsqueeze(-1), self.places(template), self.unknown)
         order = sinusoid(torch.arange(template.shape[1], device=template.device), self.width)
         x = place + edges + order

@@ -16,6 +16,7 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 Sequence = Literal["xy", "point"]
 SPECIALS = 4
@@ -45,7 +46,7 @@ class Layout:
 
     def inputs(self) -> Tensor:
         """int64 (T,), the kind of the token that enters at each step: the one before, <bos> first."""
-        return torch.cat([self.kind.new_tensor([Kind.BOS]), self.kind[:-1]])
+        return F.pad(self.kind[:-1], (1, 0), value=Kind.BOS)
 
 
 def layout(sequence: Sequence, keypoints: int, device: torch.device | str = "cpu") -> Layout:
@@ -60,7 +61,7 @@ def layout(sequence: Sequence, keypoints: int, device: torch.device | str = "cpu
 class TokenSequence:
     """Targets of teacher forcing, for B poses padded to the same K. A = 1 id a step in `xy`, 2 (x, y) in `point`.
 
-    ids: int64 (B, T, A). xy: float32 (B, T, 2) in [0, 1], the keypoint's place at coordinate steps, else 0.
+    ids: int64 (B, T, A). xy: float32 (B, T, 2) in [0, 1], the keypoint's place where point_loss is True, else 0.
     mask: bool (B, T), True = a token of the pose, False = padding after its <eos>.
     token_loss: bool (B, T), True = counts in the cross-entropy: structure, and coordinates of visible keypoints.
     point_loss: bool (B, T), True = counts in the coordinate loss: coordinate steps of visible keypoints.
@@ -92,7 +93,7 @@ def tokenize(sequence: Sequence, vocabulary: int, xy: Tensor, joints: Tensor, vi
     first_past = past & (past.long().cumsum(dim=1) == 1)  # that is where <eos> stands
     coordinate = (plan.kind >= Kind.X) & ~past
     seen = coordinate & visible[:, point]
-    at = xy[:, point] * coordinate.unsqueeze(-1)
+    at = torch.where(seen.unsqueeze(-1), xy[:, point], 0.0)
 
     special = torch.where(first_past, Kind.EOS + vocabulary, plan.kind + vocabulary)
     if sequence == "xy":
