@@ -28,16 +28,6 @@ class Memory:
     step: Tensor
     start: Tensor
 
-    def select(self, rows: Tensor) -> Memory:
-        """The memory of some samples, in the order of `rows` (int64), repeats allowed."""
-        return Memory(
-            [value[rows] for value in self.values],
-            [(key[rows], value[rows]) for key, value in self.support],
-            self.joints[rows],
-            self.step[rows],
-            self.start[rows],
-        )
-
 
 @dataclass
 class Cache:
