@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 import urllib.error
 from pathlib import Path
 from typing import Any
@@ -135,9 +134,10 @@ def _read(path: Path) -> dict[str, Tensor]:
         state: Any = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise UserError(f"there is no weights file {path}; set model.backbone.weights to one") from None
-    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
-        first = (str(error).splitlines() or [type(error).__name__])[0]
-        raise UserError(f"model.backbone.weights={path}: not a PyTorch state dict ({first})") from None
+    except OSError as error:
+        raise UserError(f"can't read model.backbone.weights={path} ({error.strerror or error})") from None
+    except Exception:  # the unpickler fails in any way the file's content likes; its advice isn't for users
+        raise UserError(f"model.backbone.weights={path}: not a PyTorch state dict, or a damaged one") from None
     state = state.get("state_dict", state) if isinstance(state, dict) else state
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         raise UserError(f"model.backbone.weights={path}: not a PyTorch state dict")
