@@ -40,7 +40,9 @@ def generate(decoder: Decoder, memory: Memory, cached: bool = True) -> Predictio
         score[:, keypoint] += _log_probability(log, xy[:, keypoint], Kind(kind), decoder.config.vocabulary)
         # The token predicted at this step enters at the next one.
         sample[:, step + 1] = xy[:, keypoint]
-    return Prediction(xy * memory.joints.unsqueeze(-1), (score / 2).exp() * memory.joints)
+    # A sure model's probability rounds to 1 in float32.
+    certain = (score / 2).exp().clamp(1e-6, 1 - 1e-6)
+    return Prediction(xy * memory.joints.unsqueeze(-1), certain * memory.joints)
 
 
 def _log_probability(log: Tensor, xy: Tensor, kind: Kind, vocabulary: int) -> Tensor:
