@@ -41,8 +41,9 @@ class CheckpointMeta:
 
 
 def save_checkpoint(folder: Path, model: PoseEstimator, meta: CheckpointMeta, training: dict[str, Any]) -> None:
-    """Write the three files; `meta.json` last, so that a folder with one is whole."""
+    """Write the three files over an older checkpoint's; `meta.json` last, so that a folder with one is whole."""
     folder.mkdir(parents=True, exist_ok=True)
+    (folder / META).unlink(missing_ok=True)
     save_file({name: value.contiguous() for name, value in model.state_dict().items()}, folder / MODEL)
     torch.save(training, folder / TRAINING)
     tree = {
@@ -73,9 +74,11 @@ def read_meta(folder: Path) -> CheckpointMeta:
         raise UserError(f"{wrong} ({META} has no format {FORMAT!r})")
     if tree.get("schema") != 1:
         raise UserError(f"{folder} has checkpoint schema {tree.get('schema')!r}, not 1: update capetune")
-    return CheckpointMeta(
-        parse_config(tree["config"], str(folder / META)), tree["epoch"], tree["metrics"], tree["data"]
-    )
+    try:
+        config, epoch, metrics, data = tree["config"], int(tree["epoch"]), dict(tree["metrics"]), dict(tree["data"])
+    except (KeyError, TypeError, ValueError):
+        raise UserError(f"{wrong} ({META} lacks a part); take another checkpoint") from None
+    return CheckpointMeta(parse_config(config, str(folder / META)), epoch, metrics, data)
 
 
 def load_model(folder: Path) -> tuple[PoseEstimator, CheckpointMeta]:
@@ -97,8 +100,14 @@ def fill(model: PoseEstimator, folder: Path) -> None:
 
 
 def load_training(folder: Path) -> dict[str, Any]:
-    """What `save_checkpoint` was given as `training`."""
-    return torch.load(folder / TRAINING, map_location="cpu", weights_only=True)
+    """What `save_checkpoint` was given as `training`. Raises UserError where it is missing or damaged."""
+    file = folder / TRAINING
+    try:
+        return torch.load(file, map_location="cpu", weights_only=True)
+    except OSError as error:
+        raise UserError(f"{file} can't be read ({error.strerror or error}); resume from another checkpoint") from None
+    except Exception:  # the unpickler fails in any way the file's content likes
+        raise UserError(f"{file} is damaged; resume from another checkpoint") from None
 
 
 def find_checkpoints(folder: Path) -> Iterator[tuple[Path, CheckpointMeta]]:
