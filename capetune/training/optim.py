@@ -11,11 +11,12 @@ from capetune.config import TrainConfig
 
 
 def make_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.AdamW:
-    """AdamW over what is trained; biases, norms and embedding tables (all but matrices) aren't decayed."""
+    """AdamW over what is trained. Weights of linear maps and convolutions decay; biases, norms and embeddings don't."""
+    maps = {id(module.weight) for module in model.modules() if isinstance(module, nn.Linear | nn.Conv2d)}
     trained = [p for p in model.parameters() if p.requires_grad]
     groups = [
-        {"params": [p for p in trained if p.ndim >= 2], "weight_decay": config.weight_decay},
-        {"params": [p for p in trained if p.ndim < 2], "weight_decay": 0.0},
+        {"params": [p for p in trained if id(p) in maps], "weight_decay": config.weight_decay},
+        {"params": [p for p in trained if id(p) not in maps], "weight_decay": 0.0},
     ]
     return torch.optim.AdamW(groups, lr=config.learning_rate)
 
