@@ -1,0 +1,208 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from capetune.config import Config
+from capetune.errors import UserError
+from capetune.models.estimator import PoseEstimator
+from capetune.pose import Batch
+from capetune.training.checkpoint import (
+    CheckpointMeta,
+    best_checkpoint,
+    find_checkpoints,
+    load_model,
+    load_training,
+    read_meta,
+    save_checkpoint,
+)
+
+KEYS = {
+    "model.sequence": "point",
+    "model.width": 32,
+    "model.heads": 4,
+    "model.vocabulary": 16,
+    "model.support.layers": 1,
+    "model.decoder.layers": 1,
+    "model.backbone.name": "efficientnet_lite0",
+    "model.backbone.weights": "none",
+    "data.shots": [1, 5],
+    "train.learning_rate": 3e-4,
+}
+DATA = {"data": "synthetic", "split": 1, "missing_categories": {"train": ["α"]}}
+
+
+@pytest.fixture(scope="module")
+def config() -> Config:
+    return Config().with_overrides(KEYS)
+
+
+@pytest.fixture(scope="module")
+def model(config: Config) -> PoseEstimator:
+    torch.manual_seed(0)
+    return PoseEstimator(config.model).eval()
+
+
+@pytest.fixture
+def folder(config: Config, model: PoseEstimator, tmp_path: Path) -> Path:
+    folder = tmp_path / "trial" / "checkpoint"
+    meta = CheckpointMeta(config, 3, {"mpck4": 0.25, "val_loss": 1.5}, DATA)
+    save_checkpoint(folder, model, meta, {"optimizer": {"a": torch.ones(2)}, "schedule": {"last_epoch": 7}})
+    return folder
+
+
+@pytest.fixture(scope="module")
+def batch() -> Batch:
+    torch.manual_seed(1)
+    real, pose = torch.ones(2, 4, dtype=torch.bool), torch.rand(2, 4, 2)
+    return Batch(
+        images=torch.randint(0, 256, (2, 3, 64, 64), dtype=torch.uint8),
+        template=pose,
+        template_known=real,
+        adjacency=torch.zeros(2, 4, 4, dtype=torch.bool),
+        joints=real,
+        target=pose,
+        visible=real,
+        to_source=torch.zeros(2, 2, 3, dtype=torch.float64),
+        side=torch.ones(2, dtype=torch.float64),
+        ids=torch.arange(2),
+    )
+
+
+def edit(folder: Path, **changes: object) -> None:
+    tree = json.loads((folder / "meta.json").read_text())
+    (folder / "meta.json").write_text(json.dumps({k: v for k, v in (tree | changes).items() if v is not None}))
+
+
+def refused(do: Callable[[], object], *words: str) -> None:
+    with pytest.raises(UserError) as caught:
+        do()
+    text = str(caught.value)
+    assert "\n" not in text
+    for word in words:
+        assert word in text
+
+
+def test_a_loaded_model_predicts_the_same(folder: Path, model: PoseEstimator, batch: Batch) -> None:
+    loaded, _ = load_model(folder)
+    assert not loaded.training
+    wanted, got = model.predict(batch), loaded.predict(batch)
+    assert torch.equal(got.xy, wanted.xy)
+    assert torch.equal(got.score, wanted.score)
+    assert {k: v.dtype for k, v in loaded.state_dict().items()} == {k: v.dtype for k, v in model.state_dict().items()}
+
+
+def test_meta_and_training_state_come_back_whole(folder: Path, config: Config) -> None:
+    meta = read_meta(folder)
+    assert meta == CheckpointMeta(config, 3, {"mpck4": 0.25, "val_loss": 1.5}, DATA)
+    assert meta.score == 0.25
+    training = load_training(folder)
+    assert training["schedule"] == {"last_epoch": 7}
+    assert torch.equal(training["optimizer"]["a"], torch.ones(2))
+
+
+def test_the_whole_configuration_is_stored_for_people_too(folder: Path, config: Config) -> None:
+    tree = json.loads((folder / "meta.json").read_text())
+    assert tree["config"] == config.model_dump(mode="json")
+    assert tree["config_hash"] == config.hash()
+    assert {"format", "schema", "capetune", "epoch", "metrics", "data"} <= set(tree)
+
+
+def test_weights_files_of_the_backbone_arent_needed_again(config: Config, tmp_path: Path) -> None:
+    """A checkpoint holds its backbone: it loads where the file or the network it started from is gone."""
+    away = config.with_overrides({"model.backbone.weights": "gone/lite0.pth"})
+    model = PoseEstimator(away.model, pretrained=False)
+    save_checkpoint(tmp_path, model, CheckpointMeta(away, 1, {}, {}), {})
+    assert load_model(tmp_path)[1].config == away
+
+
+def test_a_folder_that_is_none_is_refused(tmp_path: Path) -> None:
+    refused(lambda: read_meta(tmp_path), "not a capetune checkpoint", "no meta.json")
+    refused(lambda: read_meta(tmp_path / "absent"), "not a capetune checkpoint")
+
+
+@pytest.mark.parametrize("text", ["", "{", "[1, 2]", "null", '{"format": "other"}', "{}"])
+def test_foreign_json_is_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "meta.json").write_text(text)
+    refused(lambda: read_meta(tmp_path), "not a capetune checkpoint", "meta.json")
+
+
+def test_a_newer_schema_asks_for_an_update(folder: Path) -> None:
+    edit(folder, schema=2)
+    refused(lambda: read_meta(folder), "schema 2", "update capetune")
+
+
+@pytest.mark.parametrize("key", ["config", "epoch", "metrics", "data"])
+def test_a_meta_without_a_part_is_refused(folder: Path, key: str) -> None:
+    edit(folder, **{key: None})
+    refused(lambda: read_meta(folder), "lacks a part")
+
+
+@pytest.mark.parametrize("change", [{"epoch": "many"}, {"metrics": 3}, {"config": {"modle": {}}}, {"config": 1}])
+def test_a_meta_with_nonsense_is_refused(folder: Path, change: dict[str, object]) -> None:
+    edit(folder, **change)
+    refused(lambda: read_meta(folder))
+
+
+def test_missing_or_damaged_weights_are_refused(folder: Path) -> None:
+    file = folder / "model.safetensors"
+    file.write_bytes(file.read_bytes()[:-1000])
+    refused(lambda: load_model(folder), "model.safetensors can't be read")
+    file.write_bytes(b"not at all")
+    refused(lambda: load_model(folder), "model.safetensors can't be read")
+    file.unlink()
+    refused(lambda: load_model(folder), "model.safetensors can't be read")
+
+
+def test_weights_of_another_model_are_refused(folder: Path, config: Config) -> None:
+    edit(folder, config=config.with_overrides({"model.decoder.layers": 2}).model_dump(mode="json"))
+    refused(lambda: load_model(folder), "doesn't fit the configuration")
+
+
+def test_missing_or_damaged_training_state_is_refused_and_evaluation_doesnt_need_it(folder: Path) -> None:
+    file = folder / "training.pt"
+    file.write_bytes(file.read_bytes()[:100])
+    refused(lambda: load_training(folder), "training.pt is damaged")
+    file.write_text("plain text")
+    refused(lambda: load_training(folder), "training.pt is damaged")
+    file.unlink()
+    refused(lambda: load_training(folder), "training.pt can't be read")
+    load_model(folder)
+
+
+def test_training_state_runs_no_code(folder: Path, tmp_path: Path) -> None:
+    class Attack:
+        def __reduce__(self) -> tuple:
+            return Path.touch, (tmp_path / "hacked",)
+
+    torch.save(Attack(), folder / "training.pt")
+    refused(lambda: load_training(folder), "training.pt is damaged")
+    assert not (tmp_path / "hacked").exists()
+
+
+def test_while_a_checkpoint_is_written_over_the_folder_is_none(
+    folder: Path, config: Config, model: PoseEstimator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError("disk full")
+
+    monkeypatch.setattr(torch, "save", fail)
+    with pytest.raises(OSError, match="disk full"):
+        save_checkpoint(folder, model, CheckpointMeta(config, 4, {}, {}), {})
+    refused(lambda: read_meta(folder), "not a capetune checkpoint")
+
+
+def test_the_best_of_a_run_has_the_highest_mpck4(config: Config, model: PoseEstimator, tmp_path: Path) -> None:
+    assert best_checkpoint(tmp_path) is None
+    for name, metrics in {"a": {"mpck4": 0.2}, "b/c": {"mpck4": 0.6}, "d": {}}.items():
+        save_checkpoint(tmp_path / name, model, CheckpointMeta(config, 1, metrics, {}), {})
+    (tmp_path / "unfinished").mkdir()
+    assert [path.name for path, _ in find_checkpoints(tmp_path)] == ["a", "c", "d"]
+    best = best_checkpoint(tmp_path)
+    assert best is not None
+    assert best[0] == tmp_path / "b" / "c"
+    assert best[1].score == 0.6
