@@ -6,8 +6,10 @@ Nothing here or at the top of a command's file may import torch, ray or numpy: `
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import traceback
+from typing import Any, NoReturn
 
 import typer
 
@@ -20,15 +22,15 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    rich_markup_mode="rich",
-    context_settings={"help_option_names": ["-h", "--help"]},
+    rich_markup_mode=None,  # rich would double the time that --help takes
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
+app.command("config", short_help="Print the resolved configuration as YAML.")(config.command)
+app.command("search", short_help="Search hyperparameters, keep the best.")(search.command)
+app.command("train", short_help="Train one configuration, or a search's best.")(train.command)
+app.command("eval", short_help="Score a model or a baseline on the official pairs.")(eval.command)
+app.command("demo", short_help="The whole way on built-in synthetic data, ten minutes.")(demo.command)
 app.add_typer(data.app, name="data")
-app.command("config")(config.command)
-app.command("search")(search.command)
-app.command("train")(train.command)
-app.command("eval")(eval.command)
-app.command("demo")(demo.command)
 
 
 @app.callback()
@@ -41,21 +43,41 @@ def options(
 
 
 def run() -> None:
-    """Entry point. Exit codes: 0 done, 1 our bug, 2 bad input (one line on stderr), 130 interrupted."""
+    """Entry point. Exit codes: 0 done, 1 our bug, 2 bad input (one line on stderr), 130 Ctrl-C, 143 SIGTERM."""
+    received = [signal.SIGINT]
+
+    def terminate(number: int, frame: object) -> None:
+        """Ends like Ctrl-C: Ray is stopped, run.json says interrupted."""
+        received[0] = signal.SIGTERM
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, terminate)
     try:
-        app()
+        code = app(standalone_mode=False) or 0
     except UserError as error:
         _fail(str(error), 2)
     except KeyboardInterrupt:
-        _fail("interrupted", 130)
+        code = 130
     except Exception as error:
-        _fail(
-            f"{type(error).__name__}: {error} (a bug in capetune: run `capetune --debug …` for the traceback)",
-            1,
-        )
+        if hasattr(error, "format_message"):  # an error of typer's own: a wrong option, a missing argument
+            _usage(error)
+        bug = "a bug in capetune: run `capetune --debug …` for the traceback"
+        _fail(f"{type(error).__name__}: {error} ({bug})", 1)
+    if code == 130:  # what typer makes of a KeyboardInterrupt
+        _fail("interrupted", 128 + received[0])
+    sys.exit(code)
 
 
-def _fail(message: str, code: int) -> None:
+def _usage(error: Any) -> NoReturn:
+    message = error.format_message()
+    if "\n" in message:  # the help, where a command was wanted
+        print(message, file=sys.stderr)
+        sys.exit(2)
+    context = getattr(error, "ctx", None)
+    _fail(f"{message.rstrip('.')}; see `{context.command_path} --help`" if context else message, 2)
+
+
+def _fail(message: str, code: int) -> NoReturn:
     if os.environ.get("CAPETUNE_DEBUG"):
         traceback.print_exc()
     print(f"error: {' '.join(message.split())}", file=sys.stderr)

@@ -3,21 +3,28 @@ without a password, unless it is told otherwise)."""
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import secrets
+import signal
 import socket
 import sys
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from capetune.datasets.builtin import cache_folder
 from capetune.errors import UserError
 
 DASHBOARD_PORT = 8265
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+PATIENCE = 1.0  # seconds that processes get to end by themselves
 
 
 @dataclass(frozen=True)
@@ -50,12 +57,14 @@ def ray_cluster(address: str | None = None, verbose: bool = False, cpus: int | N
         options |= {"dashboard_port": _free_port(DASHBOARD_PORT), "num_cpus": cpus or os.cpu_count()}
     else:
         options["address"] = address
+    before = psutil.Process().children(recursive=True)
     try:
-        context = ray.init(**options)
-    except (ConnectionError, ValueError, RuntimeError) as error:
-        where = f"can't join the Ray cluster at {address}" if address else "can't start Ray"
-        raise UserError(f"{where}: {str(error).splitlines()[0]}") from None
-    try:
+        try:
+            with _own_signals():
+                context = ray.init(**options)
+        except (ConnectionError, ValueError, RuntimeError) as error:
+            where = f"can't join the Ray cluster at {address}" if address else "can't start Ray"
+            raise UserError(f"{where}: {str(error).splitlines()[0]}") from None
         if not verbose:
             _hush()
         if not context.dashboard_url:
@@ -67,7 +76,7 @@ def ray_cluster(address: str | None = None, verbose: bool = False, cpus: int | N
             url, _token_file() if address is None else None, int(total.get("CPU", 0)), int(total.get("GPU", 0))
         )
     finally:
-        ray.shutdown()
+        _stop(before)
 
 
 def prepare_environment(address: str | None, verbose: bool) -> None:
@@ -114,6 +123,41 @@ def _set_environment(verbose: bool) -> None:
         defaults |= {"RAY_AIR_NEW_OUTPUT": "0", "RAY_LOG_TO_DRIVER": "0", "RAY_DATA_DISABLE_PROGRESS_BARS": "1"}
     for name, value in defaults.items():
         os.environ.setdefault(name, value)
+
+
+@contextmanager
+def _own_signals() -> Iterator[None]:
+    """Leave SIGINT and SIGTERM to whom they belong: ray.init takes SIGTERM and dumps a stack of C++ on it."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _stop(before: Sequence[psutil.Process]) -> None:
+    """End Ray and every process of ours but those of `before`.
+
+    A second Ctrl-C meanwhile is ignored: it would leave processes behind.
+    """
+    import ray
+
+    with _own_signals():
+        if threading.current_thread() is threading.main_thread():
+            for number in SIGNALS:
+                signal.signal(number, signal.SIG_IGN)
+        started = [child for child in psutil.Process().children(recursive=True) if child not in before]
+        ray.shutdown()
+        # Workers end themselves once their raylet is gone; not all of them do so before we return.
+        _, alive = psutil.wait_procs(started, timeout=PATIENCE)
+        for process in alive:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+        psutil.wait_procs(alive, timeout=PATIENCE)
 
 
 def _hush() -> None:
