@@ -1,0 +1,32 @@
+"""Generation of 17 keypoints, image to points, against a plain ResNet-50 forward of the same batch."""
+
+from __future__ import annotations
+
+import torch
+from harness import interleave, options, publish
+from paper import paper_config, random_batch, resnet50
+
+from capetune.models.estimator import PoseEstimator
+
+
+@torch.no_grad()
+def main() -> None:
+    arguments = options(__doc__, rounds=7)
+    models = {
+        "paper format": PoseEstimator(paper_config().model).eval(),
+        "one token a keypoint": PoseEstimator(paper_config(["model.sequence=point"]).model).eval(),
+    }
+    floor = resnet50().eval()
+    size = paper_config().data.size
+    for count, reach in ((4, 1.5), (1, 2.0)):
+        batch = random_batch(size, count)
+        pixels = batch.images.float().contiguous(memory_format=torch.channels_last)
+        work = {"ResNet-50 forward": lambda pixels=pixels: floor(pixels)}
+        work |= {name: lambda model=model, batch=batch: model.predict(batch) for name, model in models.items()}
+        seconds = interleave(work, arguments.rounds)
+        facts = {"batch": count, "size": size, "reach": reach}
+        publish(f"generate-{count}", seconds, "ResNet-50 forward", "17 keypoints, float32", facts, arguments.save)
+
+
+if __name__ == "__main__":
+    main()

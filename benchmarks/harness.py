@@ -1,0 +1,69 @@
+"""Interleaved timing: ours and its floor take turns in one run, so that a noisy machine is noisy for both."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import statistics
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+import torchvision
+from rich.console import Console
+from rich.table import Table
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def interleave(work: dict[str, Callable[[], Any]], rounds: int) -> dict[str, float]:
+    """Median seconds of each piece of work over `rounds` turns, after one turn that isn't counted."""
+    times: dict[str, list[float]] = {name: [] for name in work}
+    for turn in range(rounds + 1):
+        for name, run in work.items():
+            begun = time.perf_counter()
+            run()
+            if turn:
+                times[name].append(time.perf_counter() - begun)
+    return {name: statistics.median(values) for name, values in times.items()}
+
+
+def publish(name: str, seconds: dict[str, float], floor: str, unit: str, facts: dict[str, Any], save: bool) -> None:
+    """A table, and one line of JSON; with `save`, the line is added to results/NAME.jsonl too."""
+    table = Table("work", "median", f"× {floor}", title=f"{name}: {unit}", title_justify="left")
+    for work, value in seconds.items():
+        table.add_row(work, f"{value * 1000:.1f} ms", f"{value / seconds[floor]:.2f}")
+    Console().print(table)
+    line = json.dumps(
+        {
+            "benchmark": name,
+            "date": datetime.now(UTC).date().isoformat(),
+            "unit": unit,
+            "seconds": seconds,
+            "ratio": {work: value / seconds[floor] for work, value in seconds.items()},
+            "floor": floor,
+            **facts,
+            "machine": f"{platform.machine()}, {torch.get_num_threads()} threads",
+            "torch": torch.__version__,
+            "torchvision": torchvision.__version__,
+        }
+    )
+    print(line)
+    if save:
+        RESULTS.mkdir(exist_ok=True)
+        with (RESULTS / f"{name}.jsonl").open("a") as stream:
+            stream.write(line + "\n")
+
+
+def options(description: str, rounds: int) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--rounds", type=int, default=rounds)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--save", action="store_true", help="add the result to benchmarks/results/")
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    return arguments

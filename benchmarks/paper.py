@@ -1,0 +1,40 @@
+"""The paper's model on random pixels, and its floor: a plain ResNet-50 on the same batch."""
+
+from __future__ import annotations
+
+import torch
+import torchvision
+
+from capetune.config import Config, load_config
+from capetune.pose import Batch
+
+SETTINGS = ["model.backbone.weights=none"]  # speed doesn't depend on the weights
+
+
+def paper_config(settings: list[str] | None = None) -> Config:
+    return load_config("tiny", None, [*SETTINGS, *(settings or [])])
+
+
+def random_batch(size: int, count: int, keypoints: int = 17) -> Batch:
+    """A batch of noise: a chain of `keypoints` keypoints at random places."""
+    draw = torch.Generator().manual_seed(0)
+    chain = torch.zeros(keypoints, keypoints, dtype=torch.bool)
+    chain[torch.arange(keypoints - 1), torch.arange(1, keypoints)] = True
+    real = torch.ones(count, keypoints, dtype=torch.bool)
+    return Batch(
+        images=torch.randint(0, 256, (count, 3, size, size), dtype=torch.uint8, generator=draw),
+        template=torch.rand(count, keypoints, 2, generator=draw),
+        template_known=real,
+        adjacency=(chain | chain.T).expand(count, -1, -1),
+        joints=real,
+        target=torch.rand(count, keypoints, 2, generator=draw),
+        visible=real,
+        to_source=torch.zeros(count, 2, 3, dtype=torch.float64),
+        side=torch.ones(count, dtype=torch.float64),
+        ids=torch.arange(count),
+    )
+
+
+def resnet50() -> torch.nn.Module:
+    """The floor, channels last as ours."""
+    return torchvision.models.resnet50(weights=None).to(memory_format=torch.channels_last)
