@@ -42,15 +42,17 @@ class ModelPredictor:
         self.device = torch.device(device)
         self.batch_size = batch_size
         self.losses = losses
-        self._sums: dict[str, float] = {}
-        self._pairs = 0
+        self.pairs = 0  # predicted so far, where losses are averaged
+        self._sums = dict.fromkeys(("loss", "tokens", "coordinates"), 0.0)
 
     @torch.no_grad()
     def predict(
         self, category: Category, instances: Sequence[Instance], supports: np.ndarray, queries: np.ndarray
     ) -> np.ndarray:
         """supports: int (P, shots), queries: int (P,), positions in `instances`. Returns float64 (P, K, 2)
-        source pixels."""
+        source pixels; P may be 0."""
+        if not len(queries):  # a rank beyond the number of pairs
+            return np.empty((0, category.graph.size, 2))
         used = np.unique(queries)
         features = self._features([instances[i] for i in used])
         row = np.searchsorted(used, queries)
@@ -68,7 +70,7 @@ class ModelPredictor:
 
     def mean_losses(self) -> dict[str, float]:
         """Teacher-forced losses over the pairs predicted so far: loss, tokens, coordinates."""
-        return {name: value / max(self._pairs, 1) for name, value in self._sums.items()}
+        return {name: value / max(self.pairs, 1) for name, value in self._sums.items()}
 
     def _features(self, instances: Sequence[Instance]) -> torch.Tensor:
         """(N, width, h, w), in float32 or what the model's precision makes of it."""
@@ -83,8 +85,8 @@ class ModelPredictor:
         assert self.losses is not None
         output = self.model(batch, features=features)
         for name, value in total_loss(output.logits, output.points, output.tokens, self.losses).items():
-            self._sums[name] = self._sums.get(name, 0.0) + value.item() * len(batch)
-        self._pairs += len(batch)
+            self._sums[name] += value.item() * len(batch)
+        self.pairs += len(batch)
 
 
 class SharedPredictor:

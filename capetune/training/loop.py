@@ -158,9 +158,9 @@ def validate(model: PoseEstimator, pack: Pack, config: Config, ranks: Ranks) -> 
     part = pack.part(config.data.split, "val")
     report = evaluate(part, shared, settings.shots, settings.episodes, settings.queries)
     losses = predictor.mean_losses()
-    names = sorted(losses)
-    shares = ranks.gather(np.array([losses[name] for name in names]))
-    metrics = {f"val_{name}": float(value) for name, value in zip(names, np.mean(shares, axis=0), strict=True)}
+    shares = np.stack(ranks.gather(np.array([predictor.pairs, *losses.values()])))
+    means = np.average(shares[:, 1:], axis=0, weights=shares[:, 0])
+    metrics = {f"val_{name}": float(value) for name, value in zip(losses, means, strict=True)}
     metrics |= {"mpck4": report.scores.mpck4, "mpck5": report.scores.mpck5, "template_mpck4": report.template.mpck4}
     return metrics | {f"pck_{t:g}": value for t, value in zip(THRESHOLDS, report.scores.pck, strict=True)}
 
