@@ -1,0 +1,264 @@
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from capetune.config import Config
+from capetune.datasets.pack import Pack, open_pack
+from capetune.datasets.stream import train_batches
+from capetune.errors import UserError
+from capetune.evaluation.evaluate import evaluate
+from capetune.evaluation.model import ModelPredictor
+from capetune.models.estimator import PoseEstimator
+from capetune.training.checkpoint import load_model, read_meta
+from capetune.training.loop import Metrics, Ranks, Save, fit, train_epoch, validate
+from capetune.training.optim import make_optimizer, make_schedule
+
+KEYS = {
+    "model.sequence": "point",
+    "model.width": 32,
+    "model.heads": 4,
+    "model.vocabulary": 16,
+    "model.support.layers": 1,
+    "model.decoder.layers": 1,
+    "model.backbone.name": "efficientnet_lite0",
+    "model.backbone.weights": "none",
+    "model.backbone.stride": 16,
+    "data.size": 64,
+    "train.epochs": 2,
+    "train.steps": 3,
+    "train.batch_size": 4,
+    "train.learning_rate": 1e-3,
+    "train.warmup": 2,
+    "train.schedule": "cosine",
+    "train.input_noise": 0.02,
+    "validation.episodes": 1,
+    "validation.queries": 3,
+}
+
+
+@pytest.fixture(scope="module")
+def config() -> Config:
+    """Dropout and input noise are on and the backbone is trained: all that could differ between two runs."""
+    return Config().with_overrides(KEYS)
+
+
+@pytest.fixture(scope="module")
+def pack(tiny_pack: Path) -> Pack:
+    return open_pack(tiny_pack)
+
+
+class Run:
+    """A training, with what it reported and its checkpoints."""
+
+    def __init__(self, config: Config, pack: Pack, folder: Path, resume: Path | None = None) -> None:
+        self.metrics: list[Metrics] = []
+        self.progress: list[tuple[int, int, int]] = []
+        self.folder = folder
+
+        def report(metrics: Metrics, save: Save) -> None:
+            self.metrics.append(dict(metrics))
+            save(folder / f"{metrics['epoch']:.0f}")
+
+        fit(config, pack, report, resume=resume, progress=lambda *numbers: self.progress.append(numbers))
+
+
+@pytest.fixture(scope="module")
+def run(config: Config, pack: Pack, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return Run(config, pack, tmp_path_factory.mktemp("run"))
+
+
+def test_reports_after_every_epoch(run: Run) -> None:
+    assert [metrics["epoch"] for metrics in run.metrics] == [1, 2]
+    assert run.progress == [(1, 1, 3), (1, 2, 3), (1, 3, 3), (2, 1, 3), (2, 2, 3), (2, 3, 3)]
+    names = {f"{part}_{loss}" for part in ("train", "val") for loss in ("loss", "tokens", "coordinates")}
+    scores = {"mpck4", "mpck5", "template_mpck4"} | {f"pck_{t:g}" for t in (0.05, 0.1, 0.15, 0.2, 0.25)}
+    for metrics in run.metrics:
+        assert set(metrics) == names | scores | {"epoch"}
+        assert np.isfinite(list(metrics.values())).all()
+        assert all(0 <= metrics[name] <= 1 for name in scores)
+
+
+def test_checkpoints_hold_the_epoch_its_metrics_and_where_they_come_from(run: Run, config: Config) -> None:
+    meta = read_meta(run.folder / "2")
+    assert meta.config == config
+    assert meta.epoch == 2
+    assert meta.metrics == run.metrics[1]
+    assert meta.data["data"] == "real"
+    assert meta.data["split"] == 1
+    assert meta.data["train_instances"] == 200
+    assert set(meta.data["missing_categories"]) == {"train", "val", "test"}
+
+
+def test_the_same_training_gives_the_same_weights(run: Run, config: Config, pack: Pack, tmp_path: Path) -> None:
+    again = Run(config, pack, tmp_path)
+    assert again.metrics == run.metrics
+
+
+@pytest.mark.filterwarnings("error::UserWarning")
+def test_resuming_equals_training_through(run: Run, config: Config, pack: Pack, tmp_path: Path) -> None:
+    torch.manual_seed(999)
+    resumed = Run(config, pack, tmp_path, resume=run.folder / "1")
+    assert [metrics["epoch"] for metrics in resumed.metrics] == [2]
+    assert resumed.metrics[0] == run.metrics[1]
+    through, after = load_model(run.folder / "2")[0].state_dict(), load_model(tmp_path / "2")[0].state_dict()
+    for name, value in through.items():
+        assert torch.equal(value, after[name]), name
+
+
+def test_resuming_from_the_end_has_nothing_to_do(run: Run, config: Config, pack: Pack, tmp_path: Path) -> None:
+    assert Run(config, pack, tmp_path, resume=run.folder / "2").metrics == []
+
+
+def test_another_seed_trains_otherwise(run: Run, config: Config, pack: Pack, tmp_path: Path) -> None:
+    other = Run(config.with_overrides({"seed": 1, "train.epochs": 1}), pack, tmp_path)
+    assert other.metrics[0]["train_loss"] != run.metrics[0]["train_loss"]
+
+
+def test_reported_scores_are_those_of_the_checkpoint(run: Run, config: Config, pack: Pack) -> None:
+    model, meta = load_model(run.folder / "2")
+    settings = config.validation
+    part = pack.part(config.data.split, "val")
+    report = evaluate(
+        part, ModelPredictor(model, pack, config.data), settings.shots, settings.episodes, settings.queries
+    )
+    assert report.scores.mpck4 == pytest.approx(meta.metrics["mpck4"], abs=1e-9)
+    assert report.template.mpck4 == meta.metrics["template_mpck4"]
+
+
+def test_report_may_stop_the_training(config: Config, pack: Pack) -> None:
+    class Enough(Exception):
+        pass
+
+    def report(metrics: Metrics, save: Save) -> None:
+        raise Enough
+
+    seen: list[int] = []
+    with pytest.raises(Enough):
+        fit(config, pack, report, progress=lambda epoch, step, steps: seen.append(epoch))
+    assert set(seen) == {1}
+
+
+def test_a_loss_that_isnt_finite_names_the_learning_rate(config: Config, pack: Pack) -> None:
+    wild = config.with_overrides({"train.learning_rate": 1e30, "train.warmup": 0, "train.clip": 1e30})
+    with pytest.raises(UserError, match=r"learning rate 1e\+30; lower it with --set train\.learning_rate"):
+        fit(wild, pack, lambda metrics, save: None)
+
+
+def test_steps_default_to_once_through_the_train_part(config: Config, pack: Pack) -> None:
+    class Enough(Exception):
+        pass
+
+    seen: list[int] = []
+
+    def progress(epoch: int, step: int, steps: int) -> None:
+        seen.append(steps)
+        raise Enough
+
+    with pytest.raises(Enough):
+        fit(config.with_overrides({"train.steps": None}), pack, lambda *_: None, progress=progress)
+    assert seen == [50]  # 200 instances, 4 at a time
+
+
+def batches(config: Config, pack: Pack, steps: int) -> list:
+    return list(train_batches(pack, config.data, config.train.batch_size, config.seed, 1, steps=steps))
+
+
+def test_training_lowers_the_loss(config: Config, pack: Pack) -> None:
+    torch.manual_seed(0)
+    easy = config.with_overrides({"model.dropout": 0.0, "train.schedule": "constant", "train.learning_rate": 3e-3})
+    model = PoseEstimator(easy.model)
+    optimizer = make_optimizer(model, easy.train)
+    schedule = make_schedule(optimizer, easy.train, 60)
+    few = batches(easy, pack, 2)
+    losses = [train_epoch(model, few, optimizer, schedule, easy)["train_loss"] for _ in range(12)]
+    assert losses[-1] < 0.8 * losses[0]
+
+
+def test_train_losses_are_means_over_the_steps(config: Config, pack: Pack) -> None:
+    torch.manual_seed(0)
+    still = config.with_overrides({"model.dropout": 0.0, "train.input_noise": 0.0, "train.learning_rate": 1e-30})
+    model = PoseEstimator(still.model)
+    optimizer = make_optimizer(model, still.train)
+    schedule = make_schedule(optimizer, still.train, 10)
+    first, second = batches(still, pack, 2)
+    each = [train_epoch(model, [batch], optimizer, schedule, still) for batch in (first, second)]
+    both = train_epoch(model, [first, second], optimizer, schedule, still)
+    assert set(both) == {"train_loss", "train_tokens", "train_coordinates"}
+    for name, value in both.items():
+        assert value == pytest.approx((each[0][name] + each[1][name]) / 2, rel=1e-5)
+
+
+def test_gradients_are_clipped(config: Config, pack: Pack) -> None:
+    torch.manual_seed(0)
+    tight = config.with_overrides({"train.clip": 1e-3})
+    model = PoseEstimator(tight.model)
+    optimizer = make_optimizer(model, tight.train)
+    train_epoch(model, batches(tight, pack, 1), optimizer, make_schedule(optimizer, tight.train, 1), tight)
+    norm = torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None]).norm()
+    assert norm.item() == pytest.approx(1e-3, rel=1e-2)
+
+
+def together(world: int, work: Callable[[Ranks], Metrics]) -> list[Metrics]:
+    """What `work` gives on each of `world` ranks that gather from one another."""
+    arrays: list[np.ndarray] = [np.zeros(0)] * world
+    barrier = threading.Barrier(world, timeout=60)
+
+    def one(rank: int) -> Metrics:
+        def gather(array: np.ndarray) -> list[np.ndarray]:
+            arrays[rank] = array
+            barrier.wait()
+            all_of_them = list(arrays)
+            barrier.wait()
+            return all_of_them
+
+        return work(Ranks(rank, world, gather=gather))
+
+    with ThreadPoolExecutor(world) as pool:
+        return list(pool.map(one, range(world)))
+
+
+@pytest.mark.parametrize("queries", [1, 3, 4])
+def test_ranks_validate_as_one(run: Run, config: Config, pack: Pack, queries: int) -> None:
+    """With 1 query a category the second rank has no pair at all, with 3 fewer than the first."""
+    model, _ = load_model(run.folder / "2")
+    config = config.with_overrides({"validation.queries": queries})
+    single = validate(model, pack, config, Ranks())
+    first, second = together(2, lambda ranks: validate(model, pack, config, ranks))
+    assert first == second
+    for name, value in single.items():
+        # Losses are means over what is visible in a batch, and ranks batch otherwise.
+        assert first[name] == pytest.approx(value, rel=0.02 if name.startswith("val_") else 1e-6), name
+
+
+def test_ranks_are_wrapped_and_draw_their_own_batches(config: Config, pack: Pack) -> None:
+    seen: dict[int, list[int]] = {0: [], 1: []}
+
+    class Enough(Exception):
+        pass
+
+    for rank in (0, 1):
+
+        class Spy(torch.nn.Module):
+            def __init__(self, model: torch.nn.Module) -> None:
+                super().__init__()
+                self.model = model
+
+            def forward(self, batch, noise, rank=rank):
+                seen[rank].extend(batch.ids.tolist())
+                return self.model(batch, noise)
+
+        def progress(epoch: int, step: int, steps: int) -> None:
+            if step == 2:
+                raise Enough
+
+        with pytest.raises(Enough):
+            fit(config, pack, lambda *_: None, Ranks(rank, 2, wrap=Spy), progress=progress)
+    assert len(seen[0]) == len(seen[1]) == 8
+    assert not set(seen[0]) & set(seen[1])
