@@ -8,7 +8,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -21,7 +21,7 @@ PRESET_FOLDER = Path(__file__).parent / "presets"
 class Section(BaseModel):
     """A frozen node of the tree; an unknown key is an error."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=(), allow_inf_nan=False)
 
 
 class BackboneConfig(Section):
@@ -67,7 +67,9 @@ class LossConfig(Section):
 class DataConfig(Section):
     split: Literal[1, 2, 3, 4, 5] = 1
     size: int = Field(512, ge=64, le=1024, multiple_of=32, description="side of the model's input, pixels")
-    shots: tuple[int, ...] = Field((1, 5), min_length=1, description="supports a template, drawn anew each sample")
+    shots: tuple[Annotated[int, Field(ge=1)], ...] = Field(
+        (1, 5), min_length=1, description="supports a template, drawn anew each sample"
+    )
     rotation: float = Field(15.0, ge=0.0, le=180.0, description="± degrees")
     scale: float = Field(0.15, ge=0.0, lt=1.0, description="± share of the crop's side")
     workers: int = Field(0, ge=0, description="loader processes a training worker")
@@ -143,8 +145,8 @@ def check_key(key: str) -> None:
     below = [k for k in keys if k.startswith(key + ".")]
     if below:
         raise UserError(f"{key!r} is a section, not a value; set one of its keys: {', '.join(below[:6])}")
-    tail = key.rsplit(".", 1)[-1]
-    near = difflib.get_close_matches(key, keys, 1, 0.5) or [k for k in keys if k.rsplit(".", 1)[-1] == tail]
+    namesakes = [k for k in keys if k.rsplit(".", 1)[-1] == key.rsplit(".", 1)[-1]]
+    near = difflib.get_close_matches(key, namesakes, 1, 0.0) or difflib.get_close_matches(key, keys, 1, 0.5)
     hint = f"did you mean {near[0]!r}?" if near else "`capetune config` prints every key"
     raise UserError(f"there is no configuration key {key!r}; {hint}")
 
