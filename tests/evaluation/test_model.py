@@ -1,0 +1,225 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from capetune.config import Config
+from capetune.datasets.batch import collate, make_item
+from capetune.datasets.crop import apply
+from capetune.datasets.pack import Pack, open_pack
+from capetune.datasets.templates import mean_template, normalise
+from capetune.evaluation.evaluate import evaluate
+from capetune.evaluation.model import ModelPredictor, SharedPredictor, pair_batch
+from capetune.models.backbone import Backbone
+from capetune.models.estimator import PoseEstimator
+from capetune.models.losses import total_loss
+from capetune.pose import Batch, Category, Instance
+
+KEYS = {
+    "model.width": 32,
+    "model.heads": 4,
+    "model.vocabulary": 16,
+    "model.support.layers": 1,
+    "model.decoder.layers": 1,
+    "model.backbone.name": "efficientnet_lite0",
+    "model.backbone.stride": 16,
+    "data.size": 64,
+}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_thread():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def pack(tiny_pack: Path) -> Pack:
+    return open_pack(tiny_pack)
+
+
+@pytest.fixture(scope="module", params=["xy", "point"])
+def config(request: pytest.FixtureRequest) -> Config:
+    return Config().with_overrides(KEYS | {"model.sequence": request.param})
+
+
+@pytest.fixture(scope="module")
+def model(config: Config) -> PoseEstimator:
+    torch.manual_seed(0)
+    model = PoseEstimator(config.model)
+    with torch.no_grad():
+        for weight in (*model.support.parameters(), *model.decoder.parameters()):
+            weight.add_(torch.randn_like(weight) * 0.1)
+    return model.eval()
+
+
+@pytest.fixture(scope="module")
+def drawn(pack: Pack) -> tuple[Category, tuple[Instance, ...], np.ndarray, np.ndarray]:
+    """A category of split 1's test part and 7 pairs of 2 shots, one query twice with other supports."""
+    part = pack.part(1, "test")
+    category = part.categories[0]
+    instances = part.instances[category.id]
+    rng = np.random.default_rng(0)
+    rows = np.array([rng.permutation(len(instances))[:3] for _ in range(7)])
+    rows[5, 0] = rows[2, 0]
+    rows[5, 1:] = [i for i in range(6) if i not in rows[2]][:2]
+    return category, instances, rows[:, 1:], rows[:, 0]
+
+
+def single(
+    config: Config, pack: Pack, category: Category, instances: tuple[Instance, ...], supports: np.ndarray, query: int
+) -> Batch:
+    """One pair by the road that training samples take."""
+    chosen = [instances[i] for i in supports]
+    poses, seen = np.stack([normalise(s) for s in chosen]), np.stack([s.visible for s in chosen])
+    size, crop = config.data.size, pack.crop(instances[query].id, config.data.size)
+    return collate([make_item(category, instances[query], crop, *mean_template(poses, seen), size)])
+
+
+def test_predictions_equal_those_of_each_pair_alone(
+    model: PoseEstimator, config: Config, pack: Pack, drawn: tuple
+) -> None:
+    category, instances, supports, queries = drawn
+    got = ModelPredictor(model, pack, config.data, batch_size=3).predict(*drawn)
+    assert got.shape == (7, category.graph.size, 2)
+    for pair in range(7):
+        batch = single(config, pack, category, instances, supports[pair], queries[pair])
+        unit = model.predict(batch).xy[0].double().numpy()
+        np.testing.assert_allclose(got[pair], apply(batch.to_source[0].numpy(), unit), atol=2e-3)
+
+
+def test_pair_batches_equal_training_batches_but_for_the_pixels(config: Config, pack: Pack, drawn: tuple) -> None:
+    category, instances, supports, queries = drawn
+    batch = pair_batch(*drawn)
+    assert batch.images.shape == (7, 3, 0, 0)
+    for pair in range(7):
+        alone = single(config, pack, category, instances, supports[pair], queries[pair])
+        for name in ("template", "template_known", "adjacency", "joints", "target", "visible", "side", "ids"):
+            torch.testing.assert_close(getattr(batch, name)[pair], getattr(alone, name)[0], atol=1e-6, rtol=0)
+        torch.testing.assert_close(batch.to_source[pair], alone.to_source[0])
+
+
+def test_batch_size_doesnt_matter(model: PoseEstimator, config: Config, pack: Pack, drawn: tuple) -> None:
+    one, many = (ModelPredictor(model, pack, config.data, batch_size=n).predict(*drawn) for n in (1, 64))
+    np.testing.assert_allclose(one, many, atol=2e-3)
+
+
+def test_the_querys_own_annotation_doesnt_influence_its_prediction(
+    model: PoseEstimator, config: Config, pack: Pack, drawn: tuple
+) -> None:
+    category, instances, supports, queries = drawn
+    pair = 2
+    lies = list(instances)
+    told = instances[queries[pair]]
+    lies[queries[pair]] = replace(told, xy=told.xy[::-1] + 7.0, visible=~told.visible)
+    only = (supports[pair : pair + 1], queries[pair : pair + 1])
+    predictor = ModelPredictor(model, pack, config.data)
+    assert np.array_equal(predictor.predict(category, lies, *only), predictor.predict(category, instances, *only))
+
+
+def test_supports_and_pixels_influence_it(model: PoseEstimator, config: Config, pack: Pack, drawn: tuple) -> None:
+    category, instances, supports, queries = drawn
+    predictor = ModelPredictor(model, pack, config.data)
+    before = predictor.predict(*drawn)
+    assert queries[2] == queries[5]
+    assert np.abs(before[2] - before[5]).max() > 1e-2  # the same query by other supports
+    shown = instances[supports[2, 0]]
+    moved = list(instances)
+    moved[supports[2, 0]] = replace(shown, xy=shown.xy + np.array([10.0, 0.0]))
+    assert np.abs(predictor.predict(category, moved, supports, queries)[2] - before[2]).max() > 1e-2
+    # Another instance's pixels under the query's box.
+    other = list(instances)
+    other[queries[2]] = replace(instances[queries[2]], id=instances[(queries[2] + 1) % len(instances)].id)
+    assert np.abs(predictor.predict(category, other, supports, queries)[2] - before[2]).max() > 1e-3
+
+
+def test_an_image_goes_through_the_backbone_once(
+    model: PoseEstimator, config: Config, pack: Pack, drawn: tuple, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[int] = []
+    features = Backbone.features
+
+    def count(self: Backbone, images: torch.Tensor) -> torch.Tensor:
+        seen.append(len(images))
+        return features(self, images)
+
+    monkeypatch.setattr(Backbone, "features", count)
+    predictor = ModelPredictor(model, pack, config.data, batch_size=2, losses=config.loss)
+    predictor.predict(*drawn)
+    assert sum(seen) == len(set(drawn[3].tolist())) < 7
+
+
+def test_predictor_evaluates_even_a_model_in_training(
+    model: PoseEstimator, config: Config, pack: Pack, drawn: tuple
+) -> None:
+    wanted = ModelPredictor(model, pack, config.data).predict(*drawn)
+    model.train()
+    assert np.array_equal(ModelPredictor(model, pack, config.data).predict(*drawn), wanted)
+
+
+def test_mean_losses_are_over_all_pairs(model: PoseEstimator, config: Config, pack: Pack, drawn: tuple) -> None:
+    category, instances, supports, queries = drawn
+    predictor = ModelPredictor(model, pack, config.data, batch_size=1, losses=config.loss)
+    assert predictor.mean_losses() == {"loss": 0, "tokens": 0, "coordinates": 0}
+    predictor.predict(*drawn)
+    sums: dict[str, float] = {}
+    with torch.no_grad():
+        for pair in range(7):
+            out = model(single(config, pack, category, instances, supports[pair], queries[pair]))
+            for name, value in total_loss(out.logits, out.points, out.tokens, config.loss).items():
+                sums[name] = sums.get(name, 0.0) + value.item()
+    assert predictor.pairs == 7
+    assert predictor.mean_losses() == pytest.approx({name: value / 7 for name, value in sums.items()}, rel=1e-3)
+
+
+@pytest.mark.parametrize("world", [2, 3, 9])
+def test_shared_by_ranks_equals_unshared(
+    model: PoseEstimator, config: Config, pack: Pack, drawn: tuple, world: int
+) -> None:
+    """9 ranks share 7 pairs: two of them have none."""
+    predictor = ModelPredictor(model, pack, config.data)
+    parts: list[np.ndarray] = []
+
+    def collect(array: np.ndarray) -> list[np.ndarray]:
+        parts.append(array)
+        return [np.full((len(range(rank, 7, world)), *array.shape[1:]), np.nan) for rank in range(world)]
+
+    for rank in range(world):
+        SharedPredictor(predictor, rank, world, collect).predict(*drawn)
+    assert sum(len(part) for part in parts) == 7  # each pair once
+    last = SharedPredictor(predictor, world - 1, world, lambda array: parts)
+    np.testing.assert_allclose(last.predict(*drawn), predictor.predict(*drawn), atol=2e-3)
+
+
+def test_model_is_scored_beside_the_template(model: PoseEstimator, config: Config, pack: Pack) -> None:
+    report = evaluate(pack.part(1, "val"), ModelPredictor(model, pack, config.data), 1, 1, 2)
+    assert report.predictor == "model"
+    assert report.template.mpck4 > report.scores.mpck4  # it has learned nothing
+
+
+def test_bfloat16_predicts_about_the_same(
+    model: PoseEstimator, config: Config, pack: Pack, drawn: tuple, make_half: Callable[[], PoseEstimator]
+) -> None:
+    wanted = ModelPredictor(model, pack, config.data).predict(*drawn)
+    got = ModelPredictor(make_half(), pack, config.data, losses=config.loss).predict(*drawn)
+    side = np.array([drawn[1][query].side for query in drawn[3]])
+    assert (np.abs(got - wanted).max(axis=(1, 2)) < 0.1 * side).all()
+
+
+@pytest.fixture
+def make_half(model: PoseEstimator, config: Config) -> Callable[[], PoseEstimator]:
+    """The same weights with bfloat16 arithmetic."""
+
+    def make() -> PoseEstimator:
+        half = PoseEstimator(config.with_overrides({"model.precision": "bfloat16"}).model, pretrained=False)
+        half.load_state_dict(model.state_dict())
+        return half
+
+    return make

@@ -1,0 +1,279 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from capetune.config import (
+    Config,
+    check_key,
+    leaf_keys,
+    load_config,
+    load_preset,
+    parse_config,
+    parse_setting,
+    preset_names,
+    read_yaml,
+)
+from capetune.errors import UserError
+
+OTHER: dict[str, Any] = {  # for each key a value that isn't the default
+    "seed": 7,
+    "model.sequence": "point",
+    "model.vocabulary": 64,
+    "model.width": 128,
+    "model.heads": 4,
+    "model.dropout": 0.2,
+    "model.support_at_step": False,
+    "model.precision": "bfloat16",
+    "model.backbone.name": "efficientnet_lite0",
+    "model.backbone.weights": "none",
+    "model.backbone.stride": 16,
+    "model.backbone.trained": False,
+    "model.support.layers": 2,
+    "model.decoder.layers": 3,
+    "model.decoder.points": 8,
+    "loss.tokens": 0.2,
+    "loss.coordinates": 2.0,
+    "data.split": 3,
+    "data.size": 256,
+    "data.shots": (5,),
+    "data.rotation": 30.0,
+    "data.scale": 0.3,
+    "data.workers": 2,
+    "train.epochs": 9,
+    "train.batch_size": 16,
+    "train.steps": 100,
+    "train.learning_rate": 1e-3,
+    "train.weight_decay": 0.0,
+    "train.warmup": 10,
+    "train.schedule": "cosine",
+    "train.clip": 0.5,
+    "train.input_noise": 0.05,
+    "validation.shots": 5,
+    "validation.episodes": 3,
+    "validation.queries": 4,
+}
+
+
+def get(config: Config, key: str) -> Any:
+    for name in key.split("."):
+        config = getattr(config, name)
+    return config
+
+
+def refused(do: Any, *words: str) -> None:
+    with pytest.raises(UserError) as caught:
+        do()
+    text = str(caught.value)
+    assert "\n" not in text
+    for word in words:
+        assert word in text, text
+
+
+def test_every_key_has_a_value_to_try_here() -> None:
+    assert set(OTHER) == set(leaf_keys())
+
+
+@pytest.mark.parametrize("key", OTHER)
+def test_each_key_can_be_set_and_changes_the_hash(key: str) -> None:
+    base = Config()
+    changed = base.with_overrides({key: OTHER[key]})
+    assert get(changed, key) == OTHER[key] != get(base, key)
+    assert changed.hash() != base.hash()
+    assert changed.with_overrides({key: get(base, key)}) == base
+    assert [k for k in leaf_keys() if get(changed, k) != get(base, k)] == [key]
+
+
+@given(st.dictionaries(st.sampled_from(sorted(OTHER)), st.booleans()))
+def test_hashes_are_equal_where_configurations_are(chosen: dict[str, bool]) -> None:
+    pick = {key: OTHER[key] for key, other in chosen.items() if other}
+    one, two = Config().with_overrides(pick), Config()
+    for key, value in reversed(pick.items()):
+        two = two.with_overrides({key: value})
+    assert one == two
+    assert one.hash() == two.hash()
+    assert len(one.hash()) == 12
+    assert (one.hash() == Config().hash()) == (not pick)
+
+
+def test_writing_a_value_otherwise_doesnt_change_the_hash() -> None:
+    whole = Config().with_overrides({"loss.coordinates": 5, "data.shots": [1, 5], "train.learning_rate": "1e-4"})
+    assert whole.hash() == Config().hash()
+
+
+def test_yaml_round_trip() -> None:
+    config = Config().with_overrides(OTHER)
+    assert parse_config(yaml.safe_load(config.to_yaml())) == config
+
+
+def test_a_configuration_is_frozen_throughout() -> None:
+    config = Config()
+    with pytest.raises(ValidationError, match="frozen"):
+        config.seed = 3  # type: ignore[misc]
+    with pytest.raises(ValidationError, match="frozen"):
+        config.model.decoder.layers = 3  # type: ignore[misc]
+
+
+def test_overriding_leaves_the_original_alone() -> None:
+    config = Config()
+    config.with_overrides(OTHER)
+    assert config == Config()
+
+
+@pytest.mark.parametrize(
+    ("wrong", "right"),
+    [
+        ("model.decoder.layer", "model.decoder.layers"),
+        ("train.lerning_rate", "train.learning_rate"),
+        ("learning_rate", "train.learning_rate"),
+        ("train.seed", "seed"),
+        ("model.backbone.layers.stride", "model.backbone.stride"),
+    ],
+)
+def test_an_unknown_key_names_the_nearest(wrong: str, right: str) -> None:
+    refused(lambda: Config().with_overrides({wrong: 1}), repr(wrong), f"did you mean '{right}'")
+
+
+def test_a_key_like_none_says_where_to_look() -> None:
+    refused(lambda: check_key("zzzzzzzz"), "zzzzzzzz", "`capetune config`")
+
+
+@pytest.mark.parametrize("section", ["model", "model.backbone", "train"])
+def test_a_section_cant_be_set(section: str) -> None:
+    refused(lambda: Config().with_overrides({section: {"x": 1}}), f"{section!r} is a section", f"{section}.")
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("model.sequence", "polygon"),
+        ("model.dropout", 1.0),
+        ("model.backbone.stride", 12),
+        ("train.learning_rate", 0),
+        ("train.learning_rate", -1),
+        ("train.learning_rate", float("nan")),
+        ("train.learning_rate", float("inf")),
+        ("train.epochs", 2.5),
+        ("train.epochs", "many"),
+        ("train.epochs", None),
+        ("data.size", 100),
+        ("data.split", 6),
+        ("data.shots", []),
+        ("data.shots", [0]),
+        ("data.shots", [1, -5]),
+        ("validation.queries", 0),
+    ],
+)
+def test_a_value_that_doesnt_fit_names_its_key(key: str, value: object) -> None:
+    refused(lambda: Config().with_overrides({key: value}), key)
+
+
+def test_heads_must_divide_the_width() -> None:
+    refused(lambda: Config().with_overrides({"model.width": 100}), "width 100", "heads (8)")
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("train.learning_rate=1e-4", 1e-4),
+        ("train.learning_rate=1E-4", 1e-4),
+        ("train.learning_rate=0.001", 1e-3),
+        ("model.decoder.layers=4", 4),
+        ("model.support_at_step=false", False),
+        ("model.backbone.weights=none", "none"),
+        ("model.backbone.weights=dir/a=b.pth", "dir/a=b.pth"),
+        ("train.steps=null", None),
+        ("data.shots=[1, 5]", [1, 5]),
+    ],
+)
+def test_settings_are_read_as_yaml(text: str, wanted: object) -> None:
+    key, value = parse_setting(text)
+    assert key == text.split("=")[0]
+    assert value == wanted
+    assert type(value) is type(wanted)
+    Config().with_overrides({key: value})
+
+
+@pytest.mark.parametrize("text", ["train.epochs", "=3", "", "train.epochs 3"])
+def test_a_setting_without_equals_is_refused(text: str) -> None:
+    refused(lambda: parse_setting(text), "key=value")
+
+
+def test_a_setting_that_is_no_yaml_is_refused() -> None:
+    refused(lambda: parse_setting("data.shots=[1, 5"), "data.shots", "not a YAML value")
+
+
+def test_tiny_is_the_papers_table_1() -> None:
+    tiny = load_preset("tiny")
+    assert tiny == Config()
+    assert (tiny.seed, tiny.train.epochs, tiny.train.batch_size, tiny.train.learning_rate) == (42, 5, 8, 1e-4)
+    assert (tiny.model.backbone.name, tiny.model.backbone.stride, tiny.data.size) == ("resnet50", 32, 512)
+    assert (tiny.model.width, tiny.model.heads) == (256, 8)
+    assert (tiny.model.support.layers, tiny.model.decoder.layers) == (3, 6)
+    assert (tiny.loss.tokens, tiny.loss.coordinates) == (1.0, 5.0)
+    assert tiny.model.sequence == "xy"
+    assert (tiny.validation.shots, tiny.validation.episodes, tiny.validation.queries) == (1, 100, 15)
+
+
+def test_full_is_tiny_for_300_epochs() -> None:
+    assert load_preset("full") == load_preset("tiny").with_overrides({"train.epochs": 300})
+
+
+def test_every_preset_loads() -> None:
+    assert {"tiny", "full", "demo"} <= set(preset_names())
+    for name in preset_names():
+        assert isinstance(load_preset(name), Config)
+
+
+def test_an_absent_preset_names_those_there_are() -> None:
+    refused(lambda: load_preset("huge"), "'huge'", "full", "tiny")
+
+
+def test_file_goes_over_preset_and_settings_over_file(tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text("train: {epochs: 7, batch_size: 2}\nmodel: {decoder: {layers: 2}}\n")
+    config = load_config("full", file, ["train.batch_size=4", "train.learning_rate=1e-3"])
+    assert (config.train.epochs, config.train.batch_size, config.train.learning_rate) == (7, 4, 1e-3)
+    assert config.model.decoder.layers == 2
+    assert config.model.decoder.points == 4
+
+
+def test_a_file_written_by_to_yaml_is_a_whole_configuration(tmp_path: Path) -> None:
+    config = Config().with_overrides(OTHER)
+    (tmp_path / "all.yaml").write_text(config.to_yaml())
+    assert load_config("tiny", tmp_path / "all.yaml") == config
+
+
+def test_broken_yaml_names_the_line(tmp_path: Path) -> None:
+    file = tmp_path / "broken.yaml"
+    file.write_text("seed: 1\ntrain:\n  epochs: [1\nmodel: 3\n")
+    refused(lambda: read_yaml(file), "broken.yaml, line 4", "not valid YAML")
+
+
+def test_a_file_that_cant_be_read_is_named(tmp_path: Path) -> None:
+    refused(lambda: load_config(file=tmp_path / "absent.yaml"), "absent.yaml")
+    (tmp_path / "image.yaml").write_bytes(b"\xff\xd8\xff\xe0")
+    refused(lambda: load_config(file=tmp_path / "image.yaml"), "image.yaml")
+
+
+@pytest.mark.parametrize("text", ["", "3", "- a\n- b\n", "text"])
+def test_a_file_that_is_no_mapping_is_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "odd.yaml").write_text(text)
+    refused(lambda: load_config(file=tmp_path / "odd.yaml"), "odd.yaml", "mapping")
+
+
+@pytest.mark.parametrize("text", ["model: 3", "model:", "trian: {epochs: 1}", "train: {epoch: 1}", "1: 2"])
+def test_a_file_with_wrong_keys_is_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "odd.yaml").write_text(text)
+    refused(lambda: load_config(file=tmp_path / "odd.yaml"))
+
+
+@pytest.mark.parametrize("tree", [None, [], 3, {"model": 3}, {"model": None}, {"trian": {}}, {1: 2}, {"seed": {}}])
+def test_a_tree_that_is_none_is_refused(tree: object) -> None:
+    refused(lambda: parse_config(tree))
