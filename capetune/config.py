@@ -96,7 +96,7 @@ class ValidationConfig(Section):
 class Config(Section):
     """Everything that decides a training's result, except the data itself."""
 
-    seed: int = 42
+    seed: int = Field(42, ge=0, lt=2**32)
     model: ModelConfig = ModelConfig()
     loss: LossConfig = LossConfig()
     data: DataConfig = DataConfig()

@@ -155,6 +155,8 @@ def test_a_section_cant_be_set(section: str) -> None:
         ("model.sequence", "polygon"),
         ("model.dropout", 1.0),
         ("model.backbone.stride", 12),
+        ("seed", -1),
+        ("seed", 2**32),
         ("train.learning_rate", 0),
         ("train.learning_rate", -1),
         ("train.learning_rate", float("nan")),
