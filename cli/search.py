@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 
 from capetune.cli import common
+from capetune.errors import UserError
+
+if TYPE_CHECKING:
+    from capetune.tuning.trial import TrialResult
+
+
+class SearchFailed(Exception):
+    """No trial has a score, and not because of what the user gave. The message is one line."""
 
 
 def command(
@@ -52,6 +61,7 @@ def search(
 ) -> str:
     """The command itself; returns the run's name."""
     from datetime import datetime
+    from functools import partial
 
     from capetune.training.cluster import prepare_environment, ray_cluster
 
@@ -59,26 +69,26 @@ def search(
 
     from capetune.config import load_config
     from capetune.datasets.stream import check_readers
-    from capetune.errors import UserError
     from capetune.models.backbone import Backbone
     from capetune.reports.live import SearchView
     from capetune.reports.search import results_table, write_results
     from capetune.training.loop import describe_data
-    from capetune.training.runs import Run
+    from capetune.training.runs import Run, run_folder
     from capetune.tuning.space import load_space
-    from capetune.tuning.study import run_search
+    from capetune.tuning.study import check_scorable, run_search
 
     console = common.console()
     if split is not None:
         settings = [*settings, f"data.split={split}"]
     config = load_config(preset, config_file, settings)
     space = load_space(space_name, config)
-    default = space.default(config)
+    space.default(config)
     pack = common.open_data(data, console)
     check_readers(pack, 1, config.data.workers)
+    check_scorable(pack, config.data.split)
     facts = describe_data(pack, config.data.split)
     Backbone(config.model)  # missing weights are said here, not by every trial
-    folder = runs / (name or f"{space.source.stem}-{datetime.now():%Y%m%d-%H%M%S}")
+    folder = run_folder(runs, name or f"{space.source.stem}-{datetime.now():%Y%m%d-%H%M%S}")
     if folder.exists():
         raise UserError(f"{folder} exists already; choose another --name")
     common.say_data(facts, console)
@@ -88,26 +98,36 @@ def search(
         f"{config.validation.queries} queries",
         "shots": config.validation.shots,
     }
+    facts |= scored
     with (
-        common.recorded(run, config_hash=config.hash(), space=str(space.source), **facts, **scored),
         ray_cluster(address, verbose) as cluster,
+        common.recorded(run, config_hash=config.hash(), space=str(space.source), trials=trials, **facts),
     ):
         common.say_cluster(cluster, console)
-        with SearchView(console, trials, config.train.epochs, default) as view:
-            results = run_search(config, space, pack, folder, cluster, trials, view.hear)
-        write_results(folder, config, results, facts | scored)
-        failed = sum(result.status == "failed" for result in results)
-        if failed == len(results):
-            raise UserError(
-                f"all {failed} trials failed, the first with: {results[0].error}; see {folder}/results.json"
-            )
-    console.print(results_table(results))
+        # Kept at every trial's end, so that an interrupted search has a best configuration too.
+        keep = partial(write_results, folder, config, facts)
+        with SearchView(console, trials, config.train.epochs, list(space.parameters)) as view:
+            results = run_search(config, space, pack, folder, cluster, trials, view.hear, keep)
+        failed = [result for result in results if result.status == "failed"]
+        if len(failed) == len(results):
+            raise _all_failed(failed)
+    console.print(results_table(folder, results))
+    pruned = sum(result.status == "pruned" for result in results)
     console.print(
-        f"{len(results)} trials: {failed} failed, {sum(r.status == 'pruned' for r in results)} pruned; "
-        f"scores are {scored['protocol']}, {scored['shots']} shot, {facts['data']} data\n"
-        f"best checkpoint: {results[0].checkpoint}\n"
+        f"{len(results)} trials: {pruned} pruned, {len(failed)} failed; "
+        f"scores are {scored['protocol']}, {scored['shots']} shot, {facts['data']} data",
+        *(f"trial {result.number} failed: {result.error}; traceback in {result.traceback}" for result in failed),
+        f"best checkpoint: {results[0].checkpoint}",
         f"{folder}/results.json  results.csv  best.yaml   next: capetune train --best {run.name}",
+        sep="\n",
         soft_wrap=True,
         highlight=False,
+        markup=False,
     )
     return run.name
+
+
+def _all_failed(failed: list[TrialResult]) -> Exception:
+    first = min(failed, key=lambda result: result.number)
+    message = f"all {len(failed)} trials failed, the first with: {first.error}; its traceback is in {first.traceback}"
+    return UserError(message) if all(result.bad_input for result in failed) else SearchFailed(message)

@@ -72,17 +72,20 @@ def train(
     from capetune.datasets.stream import check_readers
     from capetune.models.backbone import Backbone
     from capetune.reports.live import TrainView
-    from capetune.training.launch import launch_training
+    from capetune.training.launch import check_workers, launch_training
     from capetune.training.loop import describe_data
-    from capetune.training.runs import Run, find_search, read_run
+    from capetune.training.runs import Run, find_search, read_history, read_run, run_folder
 
     console = common.console()
+    if best and config_file is not None:
+        raise UserError("--best and --config both say what to train: give one, and change keys of it with --set")
     stem = preset
     if best:
         found = find_search(runs, search)
-        stem, config_file = found.name, config_file or found.folder / "best.yaml"
+        stem, config_file = found.name, found.folder / "best.yaml"
         data = data or str(found.facts["pack"])
-        console.print(f"best of search {found.name}: {config_file}", soft_wrap=True, highlight=False)
+        note = "" if found.state == "completed" else f" ({found.state}: the best of the trials that ended)"
+        console.print(f"best of search {found.name}{note}: {config_file}", soft_wrap=True, highlight=False)
     if split is not None:
         settings = [*settings, f"data.split={split}"]
     config = load_config(preset, config_file, settings)
@@ -90,19 +93,23 @@ def train(
     facts = describe_data(pack, config.data.split)
     check_readers(pack, workers, config.data.workers)
     Backbone(config.model)  # missing weights are said here, not by every worker
-    folder = runs / (name or f"{stem}-{config.hash()[:6]}")
+    folder = run_folder(runs, name or f"{stem}-{config.hash()[:6]}")
     run = read_run(folder) or Run(folder, "train", "running")
     _same(run, config.hash(), facts)
     if run.state == "completed":
         console.print(f"run {run.name} is complete already; --name starts another")
     else:
         common.say_data(facts, console)
-        with (
-            common.recorded(run, config_hash=config.hash(), config=config.model_dump(mode="json"), **facts),
-            ray_cluster(address, verbose) as cluster,
-        ):
+        history = read_history(folder)
+        if history:
+            console.print(f"going on after epoch {history[-1]['epoch']:.0f}", highlight=False)
+        with ray_cluster(address, verbose) as cluster:
+            check_workers(pack, cluster, config, workers)
             common.say_cluster(cluster, console)
-            with TrainView(console, config.train.epochs) as view:
+            with (
+                common.recorded(run, config_hash=config.hash(), config=config.model_dump(mode="json"), **facts),
+                TrainView(console, config.train.epochs, history) as view,
+            ):
                 launch_training(config, pack, folder, cluster, workers, view.hear)
     path, meta = run.best() or (None, None)
     if path is None or meta is None:
@@ -118,5 +125,7 @@ def train(
 
 def _same(run: Run, config_hash: str, facts: dict[str, Any]) -> None:
     """A run goes on only with the configuration and the data it was begun with."""
+    if run.kind != "train":
+        raise UserError(f"{run.folder} holds a search; choose another --name")
     if run.facts and (run.facts.get("config_hash"), run.facts.get("pack")) != (config_hash, facts["pack"]):
         raise UserError(f"{run.folder} holds a run of another configuration or other data; choose another --name")

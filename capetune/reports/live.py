@@ -3,91 +3,137 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
+from collections.abc import Sequence
+from datetime import timedelta
 from typing import Any
 
 from rich.console import Console, Group
 from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress_bar import ProgressBar
 from rich.table import Table
+from rich.text import Text
+
+STYLES = {"failed": "red", "pruned": "dim", "running": ""}
 
 
 class SearchView:
     """Hears the events of `tuning.study.run_search`. A context manager."""
 
-    def __init__(self, console: Console, trials: int, epochs: int, defaults: dict[str, Any]) -> None:
-        """defaults: the values trial 0 has for the space's keys."""
+    def __init__(self, console: Console, trials: int, epochs: int, keys: Sequence[str]) -> None:
+        """keys: the space's, in order."""
         self.console = console
+        self.trials = trials
         self.epochs = epochs
-        self.keys = list(defaults)
+        self.labels = dict(zip(keys, tails(keys), strict=True))
         self.rows: dict[int, dict[str, Any]] = {}
-        self.bar = Progress(
-            TextColumn("trials"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), console=console
+        self.begun = time.monotonic()
+        self.live = (
+            Live(console=console, get_renderable=self.render, auto_refresh=True) if console.is_terminal else None
         )
-        self.task = self.bar.add_task("trials", total=trials)
-        self.live = Live(console=console, refresh_per_second=4) if console.is_terminal else None
 
     def __enter__(self) -> SearchView:
         if self.live:
             self.live.start()
-            self.live.update(self._table())
         return self
 
-    def __exit__(self, *error: object) -> None:
+    def __exit__(self, kind: object, *error: object) -> None:
         if self.live:
+            self.live.transient = kind is None  # a table of the results follows, unless something went wrong
             self.live.stop()
 
     def hear(self, event: dict[str, Any]) -> None:
-        before = self.rows.get(event["trial"], {})
-        row = {**event, "epoch": event["epoch"] or before.get("epoch") or 0}
-        self.rows[event["trial"]] = row
-        if event["state"] != "running":
-            self.bar.advance(self.task)
-        if self.live:
-            self.live.update(self._table())
-            return
-        values = "  ".join(f"{key.rsplit('.', 1)[-1]}={short(value)}" for key, value in event["overrides"].items())
-        score = "" if row["score"] is None else f"  best mPCK4 {row['score']:.3f}"
-        note = f"  {event['error']}" if event["error"] else ""
-        first = "" if event["trial"] else " (default)"
-        if row["state"] == "running" and not row["epoch"]:
-            score = "  started"
-        self.console.print(
-            f"trial {event['trial']}{first}: {row['state']}, epoch {row['epoch']}/{self.epochs}{score}  {values}{note}",
-            soft_wrap=True,
-            highlight=False,
-        )
+        now = time.monotonic()
+        known = self.rows.get(event["trial"], {"begun": now})
+        self.rows[event["trial"]] = {**event, "begun": known["begun"], "heard": now}
+        if not self.live:
+            self.console.print(self.line(event), soft_wrap=True, highlight=False, markup=False)
 
-    def _table(self) -> Group:
-        table = Table(box=None, pad_edge=False)
-        for name in ("trial", "state", "epoch", "mPCK4", *(key.removeprefix("model.") for key in self.keys)):
-            table.add_column(name, justify="left" if name == "state" else "right")
-        best = max((row["score"] for row in self.rows.values() if row["score"] is not None), default=None)
-        for number, row in sorted(self.rows.items()):
-            colour = {"failed": "red", "pruned": "dim"}.get(row["state"], "")
-            colour = "bold green" if best is not None and row["score"] == best else colour
-            score = "–" if row["score"] is None else f"{row['score']:.3f}"
-            values = [short(row["overrides"].get(key)) for key in self.keys]
-            cells = [f"{number}", row["state"], f"{row['epoch']}/{self.epochs}", score, *values]
-            table.add_row(*cells, style=colour)
-        return Group(table, self.bar)
+    def line(self, event: dict[str, Any]) -> str:
+        """An event in words, for a log. The values stand where a trial starts and where it ends."""
+        words = [f"trial {event['trial']}{'' if event['trial'] else ' (default)'}:"]
+        begins = event["state"] == "running" and not event["epoch"]
+        words += ["started"] if begins else [f"{event['state']}, epoch {event['epoch']}/{self.epochs}"]
+        if event["score"] is not None:
+            words.append(f" mPCK4 {event['score']:.3f} (template {event['template']:.3f})")
+        if begins or event["state"] != "running":
+            words.append(" " + "  ".join(f"{self.labels[k]}={short(v)}" for k, v in event["overrides"].items()))
+        return " ".join([*words, *([f" {event['error']}"] if event["error"] else [])])
+
+    def render(self) -> Group:
+        """The table: running trials, then ended ones from the best down, as many as fit; progress; the best."""
+        rows = dict(self.rows)
+        best = max((row for row in rows.values() if row["score"] is not None), key=_score, default=None)
+        running = [row for row in rows.values() if row["state"] == "running"]
+        ended = sorted((row for row in rows.values() if row["state"] != "running"), key=_score, reverse=True)
+        shown = [*running, *ended][: max(3, self.console.height - 6)]
+        table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+        for name in ("trial", "state", "epoch", "", "time", "mPCK4", "template", *self.labels.values()):
+            table.add_column(name, justify="left" if name in ("state", "") else "right", no_wrap=True)
+        for row in shown:
+            style = "bold green" if row is best else STYLES.get(row["state"], "")
+            state = Text(row["state"]) if row["error"] is None else Text(row["state"] + ": " + row["error"])
+            state.truncate(24, overflow="ellipsis")
+            until = time.monotonic() if row["state"] == "running" else row["heard"]
+            table.add_row(
+                f"{row['trial']}{'★' if row is best else ' '}",
+                state,
+                f"{row['epoch']}/{self.epochs}",
+                ProgressBar(total=self.epochs, completed=row["epoch"], width=10),
+                clock(until - row["begun"]),
+                *(share(row[name]) for name in ("score", "template")),
+                *(short(row["overrides"].get(key)) for key in self.labels),
+                style=style,
+            )
+        return Group(table, Text(), self._progress(rows), self._words(best, len(rows) - len(shown)))
+
+    def _progress(self, rows: dict[int, dict[str, Any]]) -> Table:
+        counts = Counter(row["state"] for row in rows.values())
+        ended = len(rows) - counts["running"]
+        done = sum(row["epoch"] / self.epochs if row["state"] == "running" else 1 for row in rows.values())
+        elapsed = time.monotonic() - self.begun
+        left = f"at most {clock(elapsed * (self.trials / done - 1))} left" if done else "…"
+        states = ", ".join(f"{counts[s]} {s}" for s in ("running", "completed", "pruned", "failed") if counts[s])
+        line = Table.grid(padding=(0, 2, 0, 0))
+        line.add_row(
+            ProgressBar(total=self.trials, completed=done, width=30),
+            f"{ended}/{self.trials} trials",
+            f"{clock(elapsed)}, {left}",
+            Text(states, "dim"),
+        )
+        return line
+
+    def _words(self, best: dict[str, Any] | None, hidden: int) -> Text:
+        text = Text("no trial has finished an epoch yet" if best is None else "")
+        if best is not None:
+            ahead = best["score"] - best["template"]
+            text.append(f"best: trial {best['trial']}, mPCK4 {best['score']:.3f}", "bold green")
+            text.append(f", {ahead:+.3f} to the template")
+        text.append(f"   ({hidden} more trials not shown)" if hidden else "", "dim")
+        return text
 
 
 class TrainView:
     """Hears the events of `training.worker.train_worker`. A context manager."""
 
-    def __init__(self, console: Console, epochs: int) -> None:
+    def __init__(self, console: Console, epochs: int, history: Sequence[dict[str, float]] = ()) -> None:
+        """history: the metrics of the epochs that were finished before."""
         self.console = console
         self.epochs = epochs
+        self.best = max((row["mpck4"] for row in history), default=-1.0)
         self.bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
             MofNCompleteColumn(),
+            TextColumn("steps"),
             TimeElapsedColumn(),
+            TextColumn("left"),
             TimeRemainingColumn(),
             console=console,
             disable=not console.is_terminal,
         )
-        self.task = self.bar.add_task("starting", total=None)
+        self.task = self.bar.add_task("starting the workers", total=None)
         self.begun = time.monotonic()
 
     def __enter__(self) -> TrainView:
@@ -99,27 +145,60 @@ class TrainView:
 
     def hear(self, event: dict[str, Any]) -> None:
         if "metrics" in event:
-            m = event["metrics"]
-            self.bar.console.print(
-                f"epoch {m['epoch']:.0f}/{self.epochs}  {time.monotonic() - self.begun:.0f} s  "
-                f"train loss {m['train_loss']:.3f} (tokens {m['train_tokens']:.3f}, "
-                f"coordinates {m['train_coordinates']:.4f})  "
-                f"val loss {m['val_loss']:.3f} (tokens {m['val_tokens']:.3f}, coordinates {m['val_coordinates']:.4f})  "
-                f"val mPCK4 {m['mpck4']:.3f} (template {m['template_mpck4']:.3f})  PCK@0.2 {m['pck_0.2']:.3f}",
-                soft_wrap=True,
-                highlight=False,
-            )
-        else:
-            steps = event["steps"]
-            done = (event["epoch"] - 1) * steps + event["step"]
-            self.bar.update(
-                self.task,
-                description=f"epoch {event['epoch']}/{self.epochs}" + (", validating" * (event["step"] == steps)),
-                completed=done,
-                total=self.epochs * steps,
-            )
+            best = event["metrics"]["mpck4"] > self.best
+            self.best = max(self.best, event["metrics"]["mpck4"])
+            text = Text(self.line(event["metrics"]), "bold green" if best and self.console.is_terminal else "")
+            self.console.print(text + Text("  best" if best else ""), soft_wrap=True)
+            return
+        steps = event["steps"]
+        self.bar.update(
+            self.task,
+            description=f"epoch {event['epoch']}/{self.epochs}" + (", validating" if event["step"] == steps else ""),
+            completed=(event["epoch"] - 1) * steps + event["step"],
+            total=self.epochs * steps,
+        )
+
+    def line(self, m: dict[str, float]) -> str:
+        """An epoch in one line."""
+        losses = "  ".join(
+            f"{part} loss {m[f'{part}_loss']:.3f} (tokens {m[f'{part}_tokens']:.3f}, "
+            f"coordinates {m[f'{part}_coordinates']:.4f})"
+            for part in ("train", "val")
+        )
+        return (
+            f"epoch {m['epoch']:.0f}/{self.epochs}  {clock(time.monotonic() - self.begun)}  {losses}  "
+            f"val mPCK4 {m['mpck4']:.3f} (template {m['template_mpck4']:.3f})  PCK@0.2 {m['pck_0.2']:.3f}"
+        )
 
 
 def short(value: Any) -> str:
     """A parameter's value for a table."""
     return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def share(value: float | None) -> str:
+    """A score for a table."""
+    return "–" if value is None else f"{value:.3f}"
+
+
+def clock(seconds: float) -> str:
+    """h:mm:ss"""
+    return str(timedelta(seconds=round(seconds)))
+
+
+def tails(keys: Sequence[str]) -> list[str]:
+    """Each dotted key cut to its end, as short as it stays one of its own: layers, or decoder.layers beside another."""
+
+    def tail(key: str) -> str:
+        parts = key.split(".")
+        for count in range(1, len(parts)):
+            end = ".".join(parts[-count:])
+            if sum(other == end or other.endswith("." + end) for other in keys) == 1:
+                return end
+        return key
+
+    return [tail(key) for key in keys]
+
+
+def _score(row: dict[str, Any]) -> float:
+    return -1.0 if row["score"] is None else row["score"]

@@ -12,25 +12,29 @@ from typing import Any
 from rich.table import Table
 
 from capetune.config import Config
-from capetune.reports.live import short
+from capetune.reports.live import share, short, tails
 from capetune.training.runs import write_aside
 from capetune.tuning.trial import TrialResult
 
+COLUMNS = ("number", "status", "score", "template", "epochs", "seconds", "config_hash", "checkpoint", "error")
 
-def write_results(folder: Path, base: Config, results: list[TrialResult], facts: dict[str, Any]) -> None:
-    """results.json, results.csv (a line a trial, best first) and best.yaml (the best trial's whole configuration).
 
-    facts: what the scores are of: protocol, split, shots, data, missing categories. No best.yaml if all failed.
+def write_results(folder: Path, base: Config, facts: dict[str, Any], results: list[TrialResult]) -> None:
+    """results.json, results.csv (a line a trial) and best.yaml (the best trial's whole configuration).
+
+    results: best first. facts: what the scores are of: protocol, split, shots, data, missing categories. best.yaml
+    isn't written while no trial has a score.
     """
-    rows = [asdict(result) for result in results]
+    rows = [{**asdict(result), "template": result.template, "epochs": result.epochs} for result in results]
     write_aside(folder / "results.json", json.dumps({**facts, "trials": rows}, indent=2) + "\n")
     keys = list(results[0].overrides) if results else []
+    pck = [name for name in results[0].metrics if name.startswith("pck_")] if results else []
     text = io.StringIO()
-    names = ["number", "status", "score", "template", "epochs", "config_hash", "checkpoint", "error"]
-    writer = csv.writer(text)
-    writer.writerow([*names, *keys])
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow([*COLUMNS, *pck, *keys])
     for row in rows:
-        writer.writerow([*(row[name] for name in names), *(row["overrides"].get(key) for key in keys)])
+        values = [*(row["metrics"].get(name) for name in pck), *(row["overrides"].get(key) for key in keys)]
+        writer.writerow([*(row[name] for name in COLUMNS), *values])
     write_aside(folder / "results.csv", text.getvalue())
     if results and results[0].score is not None:
         best = base.with_overrides(results[0].overrides)
@@ -38,15 +42,17 @@ def write_results(folder: Path, base: Config, results: list[TrialResult], facts:
         write_aside(folder / "best.yaml", head + best.to_yaml())
 
 
-def results_table(results: list[TrialResult], most: int = 10) -> Table:
+def results_table(folder: Path, results: list[TrialResult], most: int = 10) -> Table:
     """The best trials, with the template's score on the same pairs beside each."""
     keys = list(results[0].overrides) if results else []
-    table = Table(title=f"best {min(most, len(results))} of {len(results)} trials", title_justify="left")
-    for name in ("trial", "status", "val mPCK4", "template", "epochs", *(k.rsplit(".", 1)[-1] for k in keys)):
+    title = f"best {min(most, len(results))} of {len(results)} trials; checkpoints are below {folder}"
+    table = Table(title=title, title_justify="left")
+    for name in ("trial", "status", "mPCK4", "template", "PCK@.2", "epochs", *tails(keys)):
         table.add_column(name, justify="left" if name == "status" else "right")
+    table.add_column("checkpoint", overflow="fold")
     for result in results[:most]:
-        score = "–" if result.score is None else f"{result.score:.3f}"
-        template = "–" if result.template is None else f"{result.template:.3f}"
+        scores = [share(x) for x in (result.score, result.template, result.metrics.get("pck_0.2"))]
         values = [short(result.overrides[key]) for key in keys]
-        table.add_row(str(result.number), result.status, score, template, str(result.epochs), *values)
+        checkpoint = str(Path(result.checkpoint).relative_to(folder)) if result.checkpoint else "–"
+        table.add_row(str(result.number), result.status, *scores, str(result.epochs), *values, checkpoint)
     return table

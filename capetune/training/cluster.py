@@ -45,10 +45,12 @@ def ray_cluster(address: str | None = None, verbose: bool = False, cpus: int | N
     """A Ray session, ended on leaving, however that comes about.
 
     address: None starts Ray here, bound to loopback and guarded by a token; else a running cluster to join, such as
-    `auto` or `ray://host:10001`. verbose: let Ray and its workers print. cpus: logical CPUs of a local Ray; default
-    all. Raises UserError where the cluster can't be reached or the dashboard doesn't start.
+    `auto` or `host:6379`, from one of its machines. verbose: let Ray and its workers print. cpus: logical CPUs of
+    a local Ray; default all. Raises UserError where the cluster can't be reached or the dashboard doesn't start.
     """
     prepare_environment(address, verbose)
+    if address and address.startswith("ray://"):
+        raise UserError("ray:// is not supported: run capetune on a machine of the cluster, with --address auto")
     import ray
 
     options: dict[str, Any] = {"log_to_driver": verbose, "logging_level": logging.INFO if verbose else logging.ERROR}
@@ -161,9 +163,11 @@ def _stop(before: Sequence[psutil.Process]) -> None:
 
 
 def _hush() -> None:
-    for name in list(logging.root.manager.loggerDict):
+    """Errors only; none from Tune and Train, which print tracebacks of failures that we report ourselves."""
+    ours = ("ray.tune", "ray.train")
+    for name in [*logging.root.manager.loggerDict, *ours]:
         if name == "ray" or name.startswith("ray."):
-            logging.getLogger(name).setLevel(logging.ERROR)
+            logging.getLogger(name).setLevel(logging.CRITICAL if name.startswith(ours) else logging.ERROR)
 
 
 def _free_port(preferred: int) -> int:

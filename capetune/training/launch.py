@@ -13,8 +13,21 @@ from capetune.datasets.pack import Pack
 from capetune.datasets.stream import check_readers
 from capetune.errors import UserError
 from capetune.training.cluster import Cluster
+from capetune.training.runs import ERROR, write_aside
 
 Listener = Callable[[dict[str, Any]], None]
+
+
+class TrainingFailed(Exception):
+    """A worker failed on what is not the user's input. The message is one line and names the file with the rest."""
+
+
+def check_workers(pack: Pack, cluster: Cluster, config: Config, workers: int) -> None:
+    """Raises UserError where the cluster has too few processors, or the pack too few shards, for the workers."""
+    check_readers(pack, workers, config.data.workers)
+    have, what = (cluster.gpus, "GPUs") if cluster.gpus else (cluster.cpus, "CPUs")
+    if workers > have:
+        raise UserError(f"{workers} workers need {workers} {what}, the cluster has {have}; use --workers {have}")
 
 
 def launch_training(
@@ -22,10 +35,10 @@ def launch_training(
 ) -> None:
     """Train with a TorchTrainer of `workers` workers, one GPU each where the cluster has any.
 
-    folder: of the run; checkpoints land below it, the best and the latest are kept. Called again for a folder where
-    a training was interrupted, it goes on from the latest. listener: called on this thread with the events that
-    `train_worker` describes. Raises UserError where the cluster or the shards can't feed the workers, or where a
-    worker found the input bad.
+    folder: of the run; the history and the checkpoints land in it, the best and the latest are kept. Called again for
+    a folder where a training was interrupted, it goes on from the latest. listener: called on this thread with the
+    events that `train_worker` describes. Raises UserError as `check_workers` does, or where a worker found the input
+    bad; TrainingFailed where a worker failed otherwise, three times on end.
     """
     from ray.train import CheckpointConfig, FailureConfig, LoggingConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchTrainer
@@ -33,11 +46,9 @@ def launch_training(
 
     from capetune.training.worker import train_worker
 
-    check_readers(pack, workers, config.data.workers)
+    check_workers(pack, cluster, config, workers)
+    (folder / ERROR).unlink(missing_ok=True)
     use_gpu = cluster.gpus > 0
-    have, what = (cluster.gpus, "GPUs") if use_gpu else (cluster.cpus, "CPUs")
-    if workers > have:
-        raise UserError(f"{workers} workers need {workers} {what}, the cluster has {have}; use --workers {have}")
     threads = max(1, cluster.cpus // workers)
     events = Queue()
     trainer = TorchTrainer(
@@ -45,6 +56,7 @@ def launch_training(
         train_loop_config={
             "config": config.model_dump(),
             "pack": str(pack.path.resolve()),
+            "folder": str(folder.resolve()),
             "threads": threads,
             "events": events,
         },
@@ -74,21 +86,23 @@ def launch_training(
         ended = not thread.is_alive()
         try:
             while True:
-                listener(events.get(timeout=0.05 if ended else 0.5))
+                event = events.get(timeout=0.05 if ended else 0.5)
+                if "error" in event:  # bad input stays bad: Ray would start the workers twice more
+                    raise UserError(event["error"])
+                listener(event)
         except (Empty, queue.Empty):
             pass
         if ended:
             break
     events.shutdown()
     if failure:
-        raise _cause(failure[0])
+        raise TrainingFailed(_keep(failure[0], folder)) from failure[0]
 
 
-def _cause(error: BaseException) -> BaseException:
-    """The UserError a worker raised, if that is what stopped the training; else the error itself."""
-    for inner in getattr(error, "worker_failures", {}).values():
-        while inner is not None:
-            if isinstance(inner, UserError):
-                return inner
-            inner = getattr(inner, "cause", None) or inner.__cause__
-    return error
+def _keep(error: BaseException, folder: Path) -> str:
+    """Write the workers' tracebacks into the run's folder. Returns one line: the last of them, and where they are."""
+    failures = getattr(error, "worker_failures", None) or {0: error}
+    file = folder / ERROR
+    write_aside(file, "\n".join(f"worker {rank}:\n{inner}" for rank, inner in failures.items()) + "\n")
+    lines = [line for line in str(next(iter(failures.values()))).splitlines() if line.strip()]
+    return f"a training worker failed: {lines[-1].strip() if lines else error!r}; its traceback is in {file}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -13,7 +14,8 @@ from typing import Any, Literal
 from capetune.errors import UserError
 from capetune.training.checkpoint import CheckpointMeta, best_checkpoint
 
-RECORD = "run.json"
+RECORD, HISTORY, ERROR = "run.json", "history.jsonl", "error.txt"
+TRIALS = "trials"  # the folder of a search's trials, and of Ray Tune's own files
 State = Literal["running", "completed", "interrupted", "failed"]
 
 
@@ -41,8 +43,12 @@ class Run:
         write_aside(self.folder / RECORD, json.dumps(tree, indent=2) + "\n")
 
     def best(self) -> tuple[Path, CheckpointMeta] | None:
-        """The checkpoint of this run with the highest validation mPCK4."""
-        return best_checkpoint(self.folder)
+        """The checkpoint of this run with the highest validation mPCK4; those of failed trials don't count."""
+        if self.kind == "train":
+            return best_checkpoint(self.folder)
+        trials = [folder for folder in (self.folder / TRIALS).glob("trial-*") if not (folder / ERROR).is_file()]
+        found = [best for best in map(best_checkpoint, sorted(trials)) if best is not None]
+        return max(found, key=lambda best: best[1].score, default=None)
 
 
 def write_aside(file: Path, text: str) -> None:
@@ -50,6 +56,29 @@ def write_aside(file: Path, text: str) -> None:
     aside = file.with_name(f".{file.name}.{os.getpid()}")
     aside.write_text(text)
     os.replace(aside, file)
+
+
+def add_to_history(folder: Path, metrics: dict[str, float]) -> None:
+    """Keep an epoch's metrics as a line of `history.jsonl`, in place of an earlier try of it or of later epochs."""
+    rows = [row for row in read_history(folder) if row["epoch"] < metrics["epoch"]]
+    folder.mkdir(parents=True, exist_ok=True)
+    write_aside(folder / HISTORY, "".join(json.dumps(row) + "\n" for row in [*rows, metrics]))
+
+
+def read_history(folder: Path) -> list[dict[str, float]]:
+    """The metrics of every finished epoch, in order; none where there is no history."""
+    file = folder / HISTORY
+    return [json.loads(line) for line in file.read_text().splitlines()] if file.is_file() else []
+
+
+def run_folder(runs: Path, name: str) -> Path:
+    """Where the run `name` is kept; nothing is made. Raises UserError where the name or the place doesn't serve."""
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", name):
+        raise UserError(f"{name!r} can't be a run's name: take up to 100 letters, digits, dots, dashes, underscores")
+    place = next(folder for folder in (runs, *runs.absolute().parents) if folder.exists())
+    if not place.is_dir() or not os.access(place, os.W_OK):
+        raise UserError(f"can't write runs into {runs}: {place} is not a folder we may write to; give another --runs")
+    return runs / name
 
 
 def read_run(folder: Path) -> Run | None:

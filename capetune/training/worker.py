@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import tempfile
+import shutil
 import time
 from pathlib import Path
 from typing import Any
@@ -12,19 +12,31 @@ import ray.train
 import ray.train.torch
 import torch
 import torch.distributed
-from ray.train import Checkpoint
+from ray.train import Checkpoint, CheckpointUploadMode
 
 from capetune.config import Config
 from capetune.datasets.pack import open_pack
+from capetune.errors import UserError
 from capetune.training.loop import Metrics, Ranks, Save, fit
+from capetune.training.runs import add_to_history
 
 
 def train_worker(settings: dict[str, Any]) -> None:
     """The `train_loop_per_worker` of a TorchTrainer.
 
-    settings: config (a dict), pack (its folder), threads (for torch on a CPU), events (a ray queue; rank 0 puts
-    {"step", "steps", "epoch"} about twice a second and {"metrics"} after each epoch).
+    settings: config (a dict), pack and folder (of the data and of the run), threads (for torch on a CPU), events (a
+    ray queue; rank 0 puts {"epoch", "step", "steps"} about twice a second and {"metrics"} after each epoch, any rank
+    {"error"} where it finds the input bad: one line). Rank 0 keeps the history: an epoch is there before it counts
+    as done, so that no epoch's metrics are lost however the run ends.
     """
+    try:
+        _train(settings)
+    except UserError as error:
+        settings["events"].put({"error": str(error)})
+        raise
+
+
+def _train(settings: dict[str, Any]) -> None:
     context = ray.train.get_context()
     rank, world = context.get_world_rank(), context.get_world_size()
     device = ray.train.torch.get_device()
@@ -32,7 +44,7 @@ def train_worker(settings: dict[str, Any]) -> None:
         torch.set_num_threads(settings["threads"])
     config = Config.model_validate(settings["config"])
     events = settings["events"]
-    said = 0.0
+    said, begun = 0.0, time.monotonic()
 
     def progress(epoch: int, step: int, steps: int) -> None:
         nonlocal said
@@ -41,12 +53,18 @@ def train_worker(settings: dict[str, Any]) -> None:
             events.put({"epoch": epoch, "step": step, "steps": steps})
 
     def report(metrics: Metrics, save: Save) -> None:
-        with tempfile.TemporaryDirectory() as folder:
-            checkpoint = None
-            if rank == 0:
-                save(Path(folder))
-                checkpoint = Checkpoint.from_directory(folder)
-            ray.train.report(metrics, checkpoint=checkpoint)
+        nonlocal begun
+        metrics["seconds"] = time.monotonic() - begun
+        checkpoint = None
+        if rank == 0:
+            folder = Path(settings["folder"]) / f"epoch-{metrics['epoch']:04.0f}"
+            shutil.rmtree(folder, ignore_errors=True)  # of a try that was cut off before Ray heard of it
+            save(folder)
+            add_to_history(folder.parent, metrics)
+            checkpoint = Checkpoint.from_directory(folder)
+        # Written in its final place: Ray's own copying could be cut off with meta.json there and the weights not.
+        ray.train.report(metrics, checkpoint=checkpoint, checkpoint_upload_mode=CheckpointUploadMode.NO_UPLOAD)
+        begun = time.monotonic()
         if rank == 0:
             events.put({"metrics": metrics})
 

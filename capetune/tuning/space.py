@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import optuna
 import yaml
 from optuna.distributions import (
     BaseDistribution,
@@ -20,6 +21,8 @@ from capetune.config import Config, check_key, read_yaml
 from capetune.errors import UserError
 
 BUILT_IN = Path(__file__).parents[1] / "search_spaces"
+optuna.logging.set_verbosity(optuna.logging.ERROR)  # it announces every study and trial
+POINTS = 100  # drawn to see whether values go together
 KINDS = ("choice", "int", "int_log", "uniform", "log")
 
 
@@ -56,7 +59,8 @@ def built_in_spaces() -> list[str]:
 def load_space(name: str | Path, config: Config) -> Space:
     """A space from a file or, where there is no such file, a built-in one of that name.
 
-    Each key must exist in the configuration tree and take every bound or choice. Raises UserError, naming the line.
+    Each key must exist in the configuration tree and take every bound or choice, and points drawn all over the space
+    must be whole valid configurations. Raises UserError, naming the line or the values that don't go together.
     """
     path = Path(name)
     if not path.is_file():
@@ -78,7 +82,20 @@ def load_space(name: str | Path, config: Config) -> Space:
                 config.with_overrides({key: value})
         except UserError as error:
             raise UserError(f"{path}, line {lines.get(str(key), '?')}: {key}: {error}") from None
+    _check_together(parameters, config, path)
     return Space(parameters, path)
+
+
+def _check_together(parameters: dict[str, BaseDistribution], config: Config, path: Path) -> None:
+    """Values may each be right and yet not go together, as a width and a number of heads."""
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    for _ in range(POINTS):
+        point = study.ask(parameters).params
+        try:
+            config.with_overrides(point)
+        except UserError as error:
+            values = ", ".join(f"{key}={value}" for key, value in point.items())
+            raise UserError(f"{path}: values that don't go together, such as {values}: {error}") from None
 
 
 def describe(distribution: BaseDistribution) -> str:
@@ -104,6 +121,8 @@ def _distribution(spec: Any) -> BaseDistribution:
     if kind == "choice":
         if not isinstance(values, list) or not values or step is not None:
             raise UserError(f"choice wants a list with at least one value and no step, not {values!r}")
+        if not all(isinstance(value, str | int | float | None) for value in values):
+            raise UserError(f"choice wants numbers, words, true, false or null, not {values!r}")
         return CategoricalDistribution(values)
     whole = kind.startswith("int")
     numbers = [*values, *([] if step is None else [step])] if isinstance(values, list) and len(values) == 2 else []

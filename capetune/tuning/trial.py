@@ -24,18 +24,34 @@ class TrialResult:
 
     number: 0 is the default configuration. overrides: dotted key → value, over the search's base configuration.
     status: completed; pruned, stopped early by the scheduler; failed, an error, never scored. score: its best
-    validation mPCK4, None if it failed. epochs: finished ones. checkpoint: its best. error: the failure's last line.
+    validation mPCK4, None if it failed. metrics: those of the best epoch, as `training.loop.fit` reports them; empty
+    if it failed. history: (epoch, mPCK4) of every finished epoch. seconds: what it took in all. checkpoint: its best,
+    None if it failed. error: the failure's last line, the whole of which is in the file `traceback`; bad_input: it is
+    the user's to cure.
     """
 
     number: int
     overrides: dict[str, Any]
     status: Status
     score: float | None
-    template: float | None
-    epochs: int
-    config_hash: str
+    metrics: Metrics
+    history: list[tuple[int, float]]
+    seconds: float
+    config_hash: str | None
     checkpoint: str | None
     error: str | None = None
+    bad_input: bool = False
+    traceback: str | None = None
+
+    @property
+    def epochs(self) -> int:
+        """Finished ones."""
+        return self.history[-1][0] if self.history else 0
+
+    @property
+    def template(self) -> float | None:
+        """The template's mPCK4 on the same pairs."""
+        return self.metrics.get("template_mpck4")
 
     @property
     def rank_key(self) -> float:
