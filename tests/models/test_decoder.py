@@ -134,14 +134,31 @@ def test_steps_know_their_keypoints_edges_always_and_its_support_on_request(
     support, edges = torch.randn(1, 5, 32), torch.randn(1, 5, 32)
     memory = model.decoder.remember(features, support, edges, batch.template, batch.joints)
     assert torch.equal(memory.step[:, :5], edges) != support_at_step
+    other = model.decoder.remember(features, support, edges + 1, batch.template, batch.joints)
+    torch.testing.assert_close(other.step[:, :5], memory.step[:, :5] + 1)
     assert not memory.step[:, 5].any()
     assert torch.equal(memory.start[:, :5], batch.template)
 
 
-def test_the_tenth_keypoint_is_told_from_the_second(shared_model: Callable, make_batch: Callable) -> None:
-    """Without the support at each step the index alone says whose turn it is."""
-    model, batch = shared_model("point", False), make_batch(10)
+def test_each_layer_looks_where_the_one_before_points(model: PoseEstimator, make_batch: Callable) -> None:
+    batch, seen = make_batch(5, 3), []
+    hooks = [layer.register_forward_pre_hook(lambda _, args: seen.append(args[1])) for layer in model.decoder.layers]
+    out = model(batch)
+    for hook in hooks:
+        hook.remove()
+    plan = model.decoder.plan(5, batch.joints.device)
+    assert torch.equal(seen[0], remember(model, batch).start[:, plan.keypoint])
+    assert torch.equal(seen[1], out.points[0])
+    assert not seen[1].requires_grad  # each layer answers for its own points alone
+
+
+def test_the_index_alone_tells_whose_turn_it_is(make_model: Callable, make_batch: Callable) -> None:
+    """Not the support, not the template, not the tokens: those are the same at all steps here."""
+    model, batch = make_model(support_at_step=False), make_batch(10)
+    centre = torch.full((1, 10, 2), 0.5)
+    with torch.no_grad():
+        model.decoder.special.weight[Kind.BOS] = model.decoder.places(centre[0, 0])
     memory = remember(model, batch)
     flat = replace(memory, step=torch.zeros_like(memory.step), start=torch.full_like(memory.start, 0.5))
-    points = decode(model, flat, torch.full((1, 10, 2), 0.5))[-1]
-    assert len(torch.unique(points[0].round(decimals=5), dim=0)) == 11
+    points = decode(model, flat, centre)[-1][0]
+    assert torch.cdist(points, points).add(torch.eye(11)).min() > 1e-4
