@@ -85,6 +85,16 @@ def test_the_target_changes_teacher_forced_output_only(model: PoseEstimator, mak
     assert torch.equal(score, before[3])
 
 
+def test_a_hidden_keypoint_enters_at_its_templates_place(model: PoseEstimator, make_batch: Callable) -> None:
+    batch = make_batch(5)
+    hidden = batch.visible.clone()
+    hidden[0, 1] = False
+    there = torch.where(hidden.unsqueeze(-1), batch.target, batch.template)
+    with torch.no_grad():
+        got, wanted = model(replace(batch, visible=hidden)), model(replace(batch, target=there))
+    assert torch.equal(got.logits[-1], wanted.logits[-1])
+
+
 def real_steps(model: PoseEstimator, count: int) -> int:
     return 4 * count + 1 if model.config.sequence == "xy" else count + 1
 
