@@ -73,7 +73,7 @@ def test_the_report_says_what_was_left_out_and_how_it_was_taken(make_part):
     ]
     assert document["missing_categories"] == [{"id": 3, "name": "category 3"}]
     assert list(document["per_category"]) == ["1"]
-    assert list(document["pck"]) == ["0.05", "0.10", "0.15", "0.20", "0.25"]
+    assert list(document["pck"]) == ["0.05", "0.1", "0.15", "0.2", "0.25"]
     assert {"pck", "mpck4", "mpck5"} <= set(document["template"])
     assert {"name", "pairs", "pck", "mpck4", "mpck5"} <= set(document["per_category"]["1"])
     assert document["checkpoint"] is document["config_hash"] is None
