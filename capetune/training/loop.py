@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from capetune.config import Config, LossConfig
+from capetune.config import Config
 from capetune.datasets.pack import Pack
 from capetune.datasets.stream import steps_per_epoch, train_batches
 from capetune.errors import UserError
@@ -116,7 +116,7 @@ def train_epoch(
     sums: dict[str, torch.Tensor] = {}
     count = 0
     for batch in batches:
-        losses = step(model, batch.to(device), optimizer, schedule, config.loss, config)
+        losses = train_step(model, batch.to(device), optimizer, schedule, config)
         for name, value in losses.items():
             sums[name] = sums.get(name, torch.zeros((), device=device)) + value
         count += 1
@@ -130,17 +130,16 @@ def train_epoch(
     return means
 
 
-def step(
+def train_step(
     model: nn.Module,
     batch: Batch,
     optimizer: torch.optim.Optimizer,
     schedule: torch.optim.lr_scheduler.LRScheduler,
-    loss: LossConfig,
     config: Config,
 ) -> dict[str, torch.Tensor]:
     """Forward, backward, clip, update. Returns the detached losses, scalars on the model's device."""
     output = model(batch, config.train.input_noise)
-    losses = total_loss(output.logits, output.points, output.tokens, loss)
+    losses = total_loss(output.logits, output.points, output.tokens, config.loss)
     optimizer.zero_grad(set_to_none=True)
     losses["loss"].backward()
     trained = itertools.chain.from_iterable(group["params"] for group in optimizer.param_groups)
