@@ -1,0 +1,128 @@
+"""Real `capetune` processes with a real Ray, each in a home and a folder of its own."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+PATIENCE = 240.0  # seconds for one step; twenty times what it takes on two quiet cores
+SMALL = {
+    "data.size": 64,
+    "model.width": 32,
+    "model.heads": 4,
+    "model.decoder.layers": 1,
+    "model.support.layers": 1,
+    "model.backbone.weights": "none",
+    "train.steps": 2,
+    "train.epochs": 2,
+    "train.batch_size": 4,
+    "train.warmup": 0,
+    "validation.episodes": 1,
+}
+
+
+class Program:
+    """A running `capetune`, the leader of its own process group. Its output is read as it comes."""
+
+    def __init__(self, arguments: list[str], folder: Path, environment: dict[str, str]) -> None:
+        command = [sys.executable, "-c", "from capetune.cli.main import run; run()", *arguments]
+        self.process = subprocess.Popen(
+            command,
+            cwd=folder,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        self.out: list[str] = []
+        self.err: list[str] = []
+        self.news = threading.Condition()
+        pairs = ((self.process.stdout, self.out), (self.process.stderr, self.err))
+        self.readers = [threading.Thread(target=self._read, args=pair, daemon=True) for pair in pairs]
+        for reader in self.readers:
+            reader.start()
+        self.seen: set[psutil.Process] = set()
+
+    def _read(self, stream, lines: list[str]) -> None:
+        for line in stream:
+            with self.news:
+                lines.append(line.rstrip("\n"))
+                self.news.notify_all()
+        with self.news:
+            self.news.notify_all()
+
+    def wait_for(self, words: str) -> str:
+        """The first line of stdout with these words."""
+        until = time.monotonic() + PATIENCE
+        with self.news:
+            while not (found := [line for line in self.out if words in line]):
+                ended = self.process.poll() is not None and not any(reader.is_alive() for reader in self.readers)
+                assert not ended and time.monotonic() < until, f"no {words!r} in {self.out} {self.err}"
+                self.news.wait(1)
+        return found[0]
+
+    def children(self) -> set[psutil.Process]:
+        """Every process below it now; remembered for `end`."""
+        now = set(psutil.Process(self.process.pid).children(recursive=True))
+        self.seen |= now
+        return now
+
+    def signal(self, number: int, group: bool = False) -> None:
+        self.children()
+        (os.killpg if group else os.kill)(self.process.pid, number)
+
+    def end(self) -> int:
+        """Its exit code, once it has ended and so have all processes below it that were seen."""
+        code = self.process.wait(PATIENCE)
+        _, alive = psutil.wait_procs(self.seen, timeout=10)
+        assert not [process for process in alive if process.status() != psutil.STATUS_ZOMBIE]
+        for reader in self.readers:
+            reader.join(10)
+        return code
+
+    def kill(self) -> None:
+        if self.process.poll() is None:
+            self.signal(signal.SIGKILL, group=True)
+        for process in self.seen:
+            if process.is_running():
+                process.kill()
+
+
+Start = Callable[..., Program]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder that programs run in; home/ beside it is theirs too."""
+    root = tmp_path_factory.mktemp("place")
+    (root / "home").mkdir()
+    (root / "work").mkdir()
+    return root / "work"
+
+
+@pytest.fixture(scope="module")
+def start(place: Path) -> Iterator[Start]:
+    """start("search", …, steps=3 …): runs `capetune` there with a tiny model; `set_` overrides its keys."""
+    programs: list[Program] = []
+
+    def starter(command: str, *arguments: object, set_: dict[str, object] | None = None) -> Program:
+        home = place.parent / "home"
+        own = {"HOME": str(home), "CAPETUNE_CACHE": str(home / "cache"), "OMP_NUM_THREADS": "1"}
+        environment = {k: v for k, v in os.environ.items() if not k.startswith(("RAY_", "XDG_", "CAPETUNE_"))} | own
+        keys = [f"--set={key}={value}" for key, value in (SMALL | (set_ or {})).items()]
+        programs.append(Program([command, "--preset", "demo", *keys, *map(str, arguments)], place, environment))
+        return programs[-1]
+
+    yield starter
+    for program in programs:
+        program.kill()

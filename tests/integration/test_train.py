@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+import json
+import signal
+
+import pytest
+
+from capetune.training.runs import read_history, read_run
+
+pytestmark = pytest.mark.timeout(900)
+
+
+def test_an_interrupted_training_goes_on_with_the_same_command_and_survives_a_lost_worker(start, place, tiny_pack):
+    """SIGTERM, then a worker killed, then the driver and its group killed, then the end: each epoch once."""
+    # Two ranks and 5 queries: the validation's pairs can't be shared evenly.
+    command = ("train", "--data", tiny_pack, "--name", "kept", "--workers", 2)
+    epochs = {"train.epochs": 12, "train.steps": 4}
+    folder = place / "runs/kept"
+
+    program = start(*command, set_=epochs)
+    program.wait_for("epoch 1/12")
+    program.signal(signal.SIGTERM, group=True)
+    assert program.end() == 143
+    assert program.err == ["error: interrupted"]
+    assert _state(folder) == "interrupted"
+    done = len(read_history(folder))
+    assert 1 <= done < 12
+
+    program = start(*command, set_=epochs)
+    program.wait_for("going on after epoch")
+    program.wait_for(f"epoch {done + 1}/12")
+    workers = [process for process in program.children() if "RayTrainWorker" in " ".join(process.cmdline())]
+    assert len(workers) == 2
+    before = len(read_history(folder))
+    workers[1].kill()
+    program.wait_for(f"epoch {before + 2}/12")
+    program.signal(signal.SIGKILL, group=True)
+    assert program.end() == -signal.SIGKILL
+    assert _state(folder) == "running"
+
+    program = start(*command, set_=epochs)
+    assert program.end() == 0, program.err
+    assert program.err == []
+    assert _state(folder) == "completed"
+    history = read_history(folder)
+    assert [row["epoch"] for row in history] == list(range(1, 13))
+    assert not [line for line in program.out if line.startswith("epoch 1/")]
+    kept = sorted(path.name for path in folder.glob("epoch-*"))
+    best = max(history, key=lambda row: row["mpck4"])
+    assert set(kept) == {f"epoch-{best['epoch']:04.0f}", "epoch-0012"} or len(kept) == 2
+    assert "epoch-0012" in kept
+    assert f"best: epoch {best['epoch']:.0f}" in program.out[-2]
+
+
+def test_a_finished_training_says_so_and_starts_nothing(start, place, tiny_pack):
+    folder = place / "runs/once"
+    program = start("train", "--data", tiny_pack, "--name", "once")
+    assert program.end() == 0, program.err
+    assert [row["epoch"] for row in read_history(folder)] == [1, 2]
+    meta = json.loads((folder / "epoch-0002/meta.json").read_text())
+    assert meta["config"]["model"]["width"] == 32
+    assert meta["metrics"]["mpck4"] == read_history(folder)[-1]["mpck4"]
+    before = (folder / "run.json").read_text()
+    program = start("train", "--data", tiny_pack, "--name", "once")
+    assert program.end() == 0
+    assert program.out[0] == "run once is complete already; --name starts another"
+    assert not program.seen
+    assert (folder / "run.json").read_text() == before
+
+
+def test_a_loss_that_is_no_number_is_one_line_and_exit_code_2(start, place, tiny_pack):
+    wild = {"train.learning_rate": "1e28", "train.epochs": 5}
+    program = start("train", "--data", tiny_pack, "--name", "wild", "--workers", 2, set_=wild)
+    assert program.end() == 2
+    assert len(program.err) == 1
+    assert program.err[0].startswith("error: the loss became nan at learning rate 1e+28; lower it")
+    assert _state(place / "runs/wild") == "failed"
+
+
+def _state(folder):
+    run = read_run(folder)
+    assert run is not None
+    return run.state
