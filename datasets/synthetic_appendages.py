@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from typing import Any
 
 from capetune.datasets.synthetic_shapes import Member, Part, Site, Sketch
 
@@ -53,7 +54,7 @@ def draw_appendage(sketch: Sketch, kinds: tuple[str, ...], budget: int) -> Appen
 
 def grow(sketch: Sketch, name: str, place: Member, what: Appendage) -> Member:
     """Draw one appendage. Returns its end as a place where more can grow."""
-    looks = {"tone": what.tone, "shade": place.shade, "layer": place.layer}
+    looks: dict[str, Any] = {"tone": what.tone, "shade": place.shade, "layer": place.layer}
     scale = math.exp(sketch.uniform(-0.1, 0.1))  # no two sides of an object are quite the same
     side, lengths = place.side, [length * scale for length in what.lengths]
     if what.kind == "knob" or what.kind.startswith("limb"):

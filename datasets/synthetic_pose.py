@@ -120,7 +120,7 @@ def _visibility(
 
 
 def _inside(points: np.ndarray, frame: np.ndarray) -> np.ndarray:
-    return ((points >= 0) & (points <= frame - 1)).all(axis=1)
+    return np.all((points >= 0) & (points <= frame - 1), axis=1)
 
 
 def _covers(polygon: np.ndarray, points: np.ndarray) -> np.ndarray:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -133,7 +134,7 @@ class Sketch:
         for a, b in itertools.pairwise(joints):
             self.edges.add((min(a, b), max(a, b)))
 
-    def bar(self, a: int, b: int, start: float, end: float | None = None, **looks: float) -> None:
+    def bar(self, a: int, b: int, start: float, end: float | None = None, **looks: Any) -> None:
         """A limb between two keypoints, with its edge."""
         self.link(a, b)
         self.parts.append(Part((a, b), start, start if end is None else end, **looks))

@@ -25,6 +25,9 @@ class Backbone(nn.Module):
     Deformable attention reads values only: without the place in them the decoder couldn't tell where it read.
     """
 
+    mean: Tensor
+    deviation: Tensor
+
     def __init__(self, config: ModelConfig, pretrained: bool = True) -> None:
         """pretrained=False skips loading weights: for a model that a checkpoint is about to fill.
 
@@ -87,7 +90,7 @@ def _resnet50(config: BackboneConfig, pretrained: bool) -> tuple[nn.Module, int]
 
 
 def _lite0(config: BackboneConfig, pretrained: bool) -> tuple[nn.Module, int]:
-    net = timm.create_model("tf_efficientnet_lite0")
+    net: Any = timm.create_model("tf_efficientnet_lite0")
     if pretrained and config.weights != "none":
         _load(net, _renamed(_weights(config), net.state_dict()), "classifier.", config)
     # Not timm's `features_only`: it runs the stages after the wanted one too, and throws their result away.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -97,12 +98,15 @@ class Decoder(nn.Module):
         end = torch.zeros_like(step[:, :1])
         start = torch.where(joints.unsqueeze(-1), template, 0.5)
         return Memory(
-            [layer.image_attention.project(features) for layer in self.layers],
-            [layer.support_attention.project(support) for layer in self.layers],
+            [layer.image_attention.project(features) for layer in self._layers()],
+            [layer.support_attention.project(support) for layer in self._layers()],
             joints,
             torch.cat([step, end], dim=1),
             torch.cat([start, torch.full_like(start[:, :1], 0.5)], dim=1),
         )
+
+    def _layers(self) -> list[DecoderLayer]:
+        return cast(list[DecoderLayer], list(self.layers))
 
     def plan(self, keypoints: int, device: torch.device) -> Layout:
         """The layout of this decoder's format for K keypoints."""
@@ -116,12 +120,12 @@ class Decoder(nn.Module):
         return special * (kind < SPECIALS).unsqueeze(-1) + x * is_x.unsqueeze(-1) + y * is_y.unsqueeze(-1)
 
     def forward(
-        self, plan: Layout, xy: Tensor, memory: Memory, cache: Cache | None = None
+        self, plan: Layout, xy: Tensor, memory: Memory, cache: Cache | None = None, every_layer: bool = True
     ) -> tuple[list[Tensor], list[Tensor]]:
         """Decode the next steps of `plan`: as many as xy has, after those in `cache`, which is brought up to date.
 
         xy: (B, T, 2), the place of the token that enters at each step. Returns for each layer the token logits
-        (B, T, A, V + 4) and the points (B, T, 2) in (0, 1).
+        (B, T, A, V + 4) and the points (B, T, 2) in (0, 1). every_layer=False gives the logits of the last layer alone.
         """
         done = cache.steps if cache else 0
         now = slice(done, done + xy.shape[1])
@@ -138,7 +142,8 @@ class Decoder(nn.Module):
             x, kept = layer(x, reference, memory.values[i], memory.support[i], memory.joints, causal, before)
             past.append(kept)
             h = self.norm(x)
-            logits.append(self.token_head(h).unflatten(-1, (self.axes, -1)))
+            if every_layer or layer is self.layers[-1]:
+                logits.append(self.token_head(h).unflatten(-1, (self.axes, -1)))
             with torch.autocast(h.device.type, enabled=False):  # bfloat16 would round places to 1/256 of the crop
                 points.append(self.point_head(h.float()).sigmoid())
             reference = points[-1].detach()  # the next layer looks where this one points

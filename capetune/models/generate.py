@@ -31,7 +31,9 @@ def generate(decoder: Decoder, memory: Memory, cached: bool = True) -> Predictio
         if kind < Kind.X:
             continue  # forced: it enters with the next coordinate step
         begin = cache.steps if cached else 0
-        logits, points = decoder(plan, sample[:, begin : step + 1], memory, cache if cached else None)
+        logits, points = decoder(
+            plan, sample[:, begin : step + 1], memory, cache if cached else None, every_layer=False
+        )
         point, log = points[-1][:, -1], logits[-1][:, -1].float().log_softmax(dim=-1)
         if kind != Kind.Y:
             xy[:, keypoint, 0] = point[:, 0]

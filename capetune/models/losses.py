@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -31,5 +32,5 @@ def total_loss(
     """Sum over the layers. Returns scalars: `loss` (to minimise), and `tokens` and `coordinates` of the last layer."""
     ce = [token_loss(layer, tokens) for layer in logits]
     l1 = [coordinate_loss(layer, tokens) for layer in points]
-    loss = config.tokens * sum(ce) + config.coordinates * sum(l1)
+    loss = config.tokens * torch.stack(ce).sum() + config.coordinates * torch.stack(l1).sum()
     return {"loss": loss, "tokens": ce[-1].detach(), "coordinates": l1[-1].detach()}
