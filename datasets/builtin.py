@@ -10,6 +10,7 @@ from pathlib import Path
 from capetune.datasets.pack import Pack, open_pack
 from capetune.datasets.shards import pack
 from capetune.datasets.synthetic import VERSION, generate
+from capetune.errors import UserError
 
 SYNTHETIC = "synthetic"
 
@@ -17,7 +18,17 @@ SYNTHETIC = "synthetic"
 def cache_folder() -> Path:
     """Where capetune keeps what it can make again: $CAPETUNE_CACHE, else the user's cache folder."""
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(os.environ.get("CAPETUNE_CACHE") or Path(base) / "capetune")
+    return Path(os.environ.get("CAPETUNE_CACHE") or Path(base) / "capetune").absolute()
+
+
+def writable_cache() -> Path:
+    """The same, made if need be. Raises UserError where it can't be."""
+    folder = cache_folder()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"can't make {folder} ({error.strerror}): set CAPETUNE_CACHE to a folder you own") from None
+    return folder
 
 
 def open_data(data: str, say: Callable[[str], None] = lambda line: None) -> Pack:
@@ -29,11 +40,14 @@ def open_data(data: str, say: Callable[[str], None] = lambda line: None) -> Pack
         return open_pack(Path(data))
     out = cache_folder() / f"synthetic-v{VERSION}"
     if not out.is_dir():
-        raw = out.with_name(f"{out.name}.raw-{os.getpid()}")
+        raw = writable_cache() / f"{out.name}.raw-{os.getpid()}"
         try:
             say(f"making the built-in synthetic data set in {out}, once")
             generate(raw)
             pack(raw / "annotations", raw / "images", out, size=128)
+        except UserError:
+            if not out.is_dir():  # else another process made the same one meanwhile
+                raise
         finally:
             shutil.rmtree(raw, ignore_errors=True)
     return open_pack(out)

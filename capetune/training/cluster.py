@@ -19,7 +19,7 @@ from typing import Any
 
 import psutil
 
-from capetune.datasets.builtin import cache_folder
+from capetune.datasets.builtin import cache_folder, writable_cache
 from capetune.errors import UserError
 
 DASHBOARD_PORT = 8265
@@ -98,11 +98,12 @@ def _guard() -> None:
     """Bind Ray to loopback and ask for a token on every connection; its file is readable to us only."""
     file = _token_file()
     if not file.is_file():
-        file.parent.mkdir(parents=True, exist_ok=True)
-        aside = file.with_name(f"{file.name}.{os.getpid()}")
+        aside = writable_cache() / f"{file.name}.{os.getpid()}"
         with open(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as stream:
             stream.write(secrets.token_hex(32))
-        os.replace(aside, file)
+        with contextlib.suppress(FileExistsError):  # another process was first: its Ray counts on its token
+            os.link(aside, file)
+        aside.unlink()
     os.environ["RAY_AUTH_MODE"] = "token"
     os.environ["RAY_AUTH_TOKEN_PATH"] = str(file)
     # Sic: this switch is what keeps Ray from rewriting 127.0.0.1 to the machine's own address and listening there.

@@ -79,11 +79,19 @@ def load_space(name: str | Path, config: Config) -> Space:
             check_key(str(key))
             parameters[key] = _distribution(spec)
             for value in _extremes(parameters[key]):
-                config.with_overrides({key: value})
+                _check_alone(key, value, config)
         except UserError as error:
             raise UserError(f"{path}, line {lines.get(str(key), '?')}: {key}: {error}") from None
     _check_together(parameters, config, path)
     return Space(parameters, path)
+
+
+def _check_alone(key: str, value: Any, config: Config) -> None:
+    try:
+        config.with_overrides({key: value})
+    except UserError as error:
+        if str(error).startswith(f"{key}: "):  # else it is about another key too, whose own range may suit
+            raise UserError(str(error).removeprefix(f"{key}: ")) from None
 
 
 def _check_together(parameters: dict[str, BaseDistribution], config: Config, path: Path) -> None:
