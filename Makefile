@@ -23,5 +23,4 @@ check: setup
 	$(BIN)/python -m pytest tests/test_architecture.py
 
 bench: setup
-	$(BIN)/python benchmarks/step.py
-	$(BIN)/python benchmarks/generate.py
+	for name in step generate loader autocast memory; do $(BIN)/python benchmarks/$$name.py || exit 1; done

@@ -24,8 +24,8 @@ def main() -> None:
         work = {"ResNet-50 forward": lambda pixels=pixels: floor(pixels)}
         work |= {name: lambda model=model, batch=batch: model.predict(batch) for name, model in models.items()}
         seconds = interleave(work, arguments.rounds)
-        facts = {"batch": count, "size": size, "reach": reach}
-        publish(f"generate-{count}", seconds, "ResNet-50 forward", "17 keypoints, float32", facts, arguments.save)
+        facts = {"work": "17 keypoints, float32", "batch": count, "size": size, "reach": reach}
+        publish(f"generate-{count}", seconds, "ResNet-50 forward", facts, arguments.save)
 
 
 if __name__ == "__main__":

@@ -32,19 +32,24 @@ def interleave(work: dict[str, Callable[[], Any]], rounds: int) -> dict[str, flo
     return {name: statistics.median(values) for name, values in times.items()}
 
 
-def publish(name: str, seconds: dict[str, float], floor: str, unit: str, facts: dict[str, Any], save: bool) -> None:
-    """A table, and one line of JSON; with `save`, the line is added to results/NAME.jsonl too."""
-    table = Table("work", "median", f"× {floor}", title=f"{name}: {unit}", title_justify="left")
-    for work, value in seconds.items():
-        table.add_row(work, f"{value * 1000:.1f} ms", f"{value / seconds[floor]:.2f}")
+def publish(
+    name: str, values: dict[str, float], floor: str, facts: dict[str, Any], save: bool, unit: str = "s"
+) -> None:
+    """A table, and one line of JSON; with `save`, the line is added to results/NAME.jsonl too.
+
+    values: median of each piece of work, in `unit`. facts: what was measured, and `reach`, the ratio aimed at.
+    """
+    table = Table("work", unit, f"× {floor}", title=name, title_justify="left", caption=f"reach {facts['reach']:.2f}")
+    for work, value in values.items():
+        table.add_row(work, f"{value:.4g}", f"{value / values[floor]:.2f}")
     Console().print(table)
     line = json.dumps(
         {
             "benchmark": name,
             "date": datetime.now(UTC).date().isoformat(),
             "unit": unit,
-            "seconds": seconds,
-            "ratio": {work: value / seconds[floor] for work, value in seconds.items()},
+            "values": values,
+            "ratio": {work: value / values[floor] for work, value in values.items()},
             "floor": floor,
             **facts,
             "machine": f"{platform.machine()}, {torch.get_num_threads()} threads",

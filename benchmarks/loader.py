@@ -54,7 +54,8 @@ def main() -> None:
             "loader, 2 processes": lambda: load(2),
         }
         seconds = interleave(work, arguments.rounds)
-    publish("loader", seconds, "decode_jpeg", f"{count} images of 512 px", {"reach": 1 / 0.6}, arguments.save)
+    facts = {"work": f"{count} images of 512 px", "reach": 1 / 0.6}
+    publish("loader", seconds, "decode_jpeg", facts, arguments.save)
 
 
 if __name__ == "__main__":
