@@ -71,7 +71,7 @@ def search(
     from capetune.datasets.stream import check_readers
     from capetune.models.backbone import Backbone
     from capetune.reports.live import SearchView
-    from capetune.reports.search import results_table, write_results
+    from capetune.reports.search import results_lines, results_table, write_results
     from capetune.training.loop import describe_data
     from capetune.training.runs import Run, run_folder
     from capetune.tuning.space import load_space
@@ -111,19 +111,9 @@ def search(
         failed = [result for result in results if result.status == "failed"]
         if len(failed) == len(results):
             raise _all_failed(failed)
-    console.print(results_table(folder, results))
-    pruned = sum(result.status == "pruned" for result in results)
-    console.print(
-        f"{len(results)} trials: {pruned} pruned, {len(failed)} failed; "
-        f"scores are {scored['protocol']}, {scored['shots']} shot, {facts['data']} data",
-        *(f"trial {result.number} failed: {result.error}; traceback in {result.traceback}" for result in failed),
-        f"best checkpoint: {results[0].checkpoint}",
-        f"{folder}/results.json  results.csv  best.yaml   next: capetune train --best {run.name}",
-        sep="\n",
-        soft_wrap=True,
-        highlight=False,
-        markup=False,
-    )
+    console.print(results_table(results))
+    lines = [*results_lines(folder, results, facts), f"next: capetune train --best {run.name}"]
+    console.print("\n".join(lines), soft_wrap=True, highlight=False, markup=False)
     return run.name
 
 

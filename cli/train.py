@@ -74,7 +74,7 @@ def train(
     from capetune.reports.live import TrainView
     from capetune.training.launch import check_workers, launch_training
     from capetune.training.loop import describe_data
-    from capetune.training.runs import Run, find_search, read_history, read_run, run_folder
+    from capetune.training.runs import HISTORY, Run, find_search, read_history, read_run, run_folder
 
     console = common.console()
     if best and config_file is not None:
@@ -116,7 +116,8 @@ def train(
         raise UserError(f"run {run.name} has no checkpoint: it ended before its first epoch; run it again")
     console.print(
         f"best: epoch {meta.epoch}, val mPCK4 {meta.metrics['mpck4']:.3f} "
-        f"(template on the same pairs {meta.metrics['template_mpck4']:.3f})\n{path}",
+        f"(template on the same pairs {meta.metrics['template_mpck4']:.3f})\n"
+        f"every epoch: {folder}/{HISTORY}\ncheckpoint: {path}",
         soft_wrap=True,
         highlight=False,
     )

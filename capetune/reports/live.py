@@ -5,17 +5,16 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Sequence
-from datetime import timedelta
 from typing import Any
 
 from rich.console import Console, Group
 from rich.live import Live
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-STYLES = {"failed": "red", "pruned": "dim", "running": ""}
+STYLES = {"failed": "red", "pruned": "dim"}
 
 
 class SearchView:
@@ -68,49 +67,52 @@ class SearchView:
         running = [row for row in rows.values() if row["state"] == "running"]
         ended = sorted((row for row in rows.values() if row["state"] != "running"), key=_score, reverse=True)
         shown = [*running, *ended][: max(3, self.console.height - 6)]
+        table = self._table(shown, best, bars=True)
+        if self.console.measure(table).maximum > self.console.width:
+            table = self._table(shown, best, bars=False)
+        return Group(table, Text(), self._progress(rows), self._words(best, len(rows) - len(shown)))
+
+    def _table(self, rows: list[dict[str, Any]], best: dict[str, Any] | None, bars: bool) -> Table:
         table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-        for name in ("trial", "state", "epoch", "", "time", "mPCK4", "template", *self.labels.values()):
+        for name in ("trial", "state", "epoch", *[""] * bars, "time", "mPCK4", "template"):
             table.add_column(name, justify="left" if name in ("state", "") else "right", no_wrap=True)
-        for row in shown:
-            style = "bold green" if row is best else STYLES.get(row["state"], "")
-            state = Text(row["state"]) if row["error"] is None else Text(row["state"] + ": " + row["error"])
+        for name in self.labels.values():  # the first to be cut where the terminal is narrow
+            table.add_column(name, justify="right", overflow="ellipsis")
+        for row in rows:
+            state = Text(row["state"] if row["error"] is None else f"{row['state']}: {row['error']}")
             state.truncate(24, overflow="ellipsis")
             until = time.monotonic() if row["state"] == "running" else row["heard"]
             table.add_row(
                 f"{row['trial']}{'★' if row is best else ' '}",
                 state,
                 f"{row['epoch']}/{self.epochs}",
-                ProgressBar(total=self.epochs, completed=row["epoch"], width=10),
+                *[ProgressBar(total=self.epochs, completed=row["epoch"], width=10)] * bars,
                 clock(until - row["begun"]),
                 *(share(row[name]) for name in ("score", "template")),
                 *(short(row["overrides"].get(key)) for key in self.labels),
-                style=style,
+                style="bold green" if row is best else STYLES.get(row["state"], ""),
             )
-        return Group(table, Text(), self._progress(rows), self._words(best, len(rows) - len(shown)))
+        return table
 
     def _progress(self, rows: dict[int, dict[str, Any]]) -> Table:
-        counts = Counter(row["state"] for row in rows.values())
-        ended = len(rows) - counts["running"]
+        running = sum(row["state"] == "running" for row in rows.values())
         done = sum(row["epoch"] / self.epochs if row["state"] == "running" else 1 for row in rows.values())
         elapsed = time.monotonic() - self.begun
-        left = f"at most {clock(elapsed * (self.trials / done - 1))} left" if done else "…"
-        states = ", ".join(f"{counts[s]} {s}" for s in ("running", "completed", "pruned", "failed") if counts[s])
+        left = f", at most {clock(elapsed * (self.trials / done - 1))} left" if done else ""
         line = Table.grid(padding=(0, 2, 0, 0))
-        line.add_row(
-            ProgressBar(total=self.trials, completed=done, width=30),
-            f"{ended}/{self.trials} trials",
-            f"{clock(elapsed)}, {left}",
-            Text(states, "dim"),
-        )
+        bar = ProgressBar(total=self.trials, completed=done, width=30)
+        line.add_row(bar, f"{len(rows) - running}/{self.trials} trials", f"{clock(elapsed)}{left}")
         return line
 
     def _words(self, best: dict[str, Any] | None, hidden: int) -> Text:
+        counts = Counter(row["state"] for row in list(self.rows.values()))
         text = Text("no trial has finished an epoch yet" if best is None else "")
         if best is not None:
             ahead = best["score"] - best["template"]
             text.append(f"best: trial {best['trial']}, mPCK4 {best['score']:.3f}", "bold green")
             text.append(f", {ahead:+.3f} to the template")
-        text.append(f"   ({hidden} more trials not shown)" if hidden else "", "dim")
+        states = [f"{counts[s]} {s}" for s in ("running", "completed", "pruned", "failed") if counts[s]]
+        text.append(f"   {', '.join(states)}" + (f"; {hidden} not shown" if hidden else ""), "dim")
         return text
 
 
@@ -125,49 +127,51 @@ class TrainView:
         self.bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("steps"),
             TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(),
+            TextColumn("{task.fields[note]}"),
             console=console,
             disable=not console.is_terminal,
         )
-        self.task = self.bar.add_task("starting the workers", total=None)
+        self.task = self.bar.add_task("starting the workers", total=None, note="")
         self.begun = time.monotonic()
+        self.first: tuple[float, int] | None = None  # when the first step was heard of, and which it was
 
     def __enter__(self) -> TrainView:
         self.bar.start()
         return self
 
-    def __exit__(self, *error: object) -> None:
+    def __exit__(self, kind: object, *error: object) -> None:
+        self.bar.live.transient = kind is None
         self.bar.stop()
 
     def hear(self, event: dict[str, Any]) -> None:
         if "metrics" in event:
             best = event["metrics"]["mpck4"] > self.best
             self.best = max(self.best, event["metrics"]["mpck4"])
-            text = Text(self.line(event["metrics"]), "bold green" if best and self.console.is_terminal else "")
-            self.console.print(text + Text("  best" if best else ""), soft_wrap=True)
+            line = self.line(event["metrics"]) + ("  best" if best else "")
+            self.console.print(line, style="green" if best else None, soft_wrap=True, highlight=False, markup=False)
             return
-        steps = event["steps"]
+        steps, total = event["steps"], event["steps"] * self.epochs
+        done, now = (event["epoch"] - 1) * steps + event["step"], time.monotonic()
+        self.first = self.first or (now, done)
+        each = (now - self.first[0]) / max(1, done - self.first[1])
         self.bar.update(
             self.task,
             description=f"epoch {event['epoch']}/{self.epochs}" + (", validating" if event["step"] == steps else ""),
-            completed=(event["epoch"] - 1) * steps + event["step"],
-            total=self.epochs * steps,
+            completed=done,
+            total=total,
+            note=f"{done}/{total} steps" + (f", about {clock(each * (total - done))} left" if each else ""),
         )
 
     def line(self, m: dict[str, float]) -> str:
         """An epoch in one line."""
         losses = "  ".join(
-            f"{part} loss {m[f'{part}_loss']:.3f} (tokens {m[f'{part}_tokens']:.3f}, "
-            f"coordinates {m[f'{part}_coordinates']:.4f})"
-            for part in ("train", "val")
+            f"{name} {m[f'train_{name}']:.{digits}f}/{m[f'val_{name}']:.{digits}f}"
+            for name, digits in (("loss", 3), ("tokens", 3), ("coordinates", 4))
         )
         return (
-            f"epoch {m['epoch']:.0f}/{self.epochs}  {clock(time.monotonic() - self.begun)}  {losses}  "
-            f"val mPCK4 {m['mpck4']:.3f} (template {m['template_mpck4']:.3f})  PCK@0.2 {m['pck_0.2']:.3f}"
+            f"epoch {m['epoch']:.0f}/{self.epochs}  {clock(time.monotonic() - self.begun)}  val mPCK4 {m['mpck4']:.3f} "
+            f"(template {m['template_mpck4']:.3f})  PCK@.2 {m['pck_0.2']:.3f}  train/val {losses}"
         )
 
 
@@ -182,8 +186,9 @@ def share(value: float | None) -> str:
 
 
 def clock(seconds: float) -> str:
-    """h:mm:ss"""
-    return str(timedelta(seconds=round(seconds)))
+    """m:ss, or h:mm:ss from an hour on."""
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes}:{rest:02d}" if minutes < 60 else f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}"
 
 
 def tails(keys: Sequence[str]) -> list[str]:

@@ -105,4 +105,5 @@ def _keep(error: BaseException, folder: Path) -> str:
     file = folder / ERROR
     write_aside(file, "\n".join(f"worker {rank}:\n{inner}" for rank, inner in failures.items()) + "\n")
     lines = [line for line in str(next(iter(failures.values()))).splitlines() if line.strip()]
-    return f"a training worker failed: {lines[-1].strip() if lines else error!r}; its traceback is in {file}"
+    last = lines[-1].strip() if lines else repr(error)
+    return f"a training worker failed: {last}; its traceback is in {file}"

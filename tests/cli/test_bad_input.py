@@ -63,7 +63,7 @@ ROWS = {
     f"search --space losses {DEMO} --data cut": "shard-00003.tar has 100 bytes",
     f"search --space losses {DEMO} --data {{pack}} --name a/b": "'a/b' can't be a run's name",
     f"search --space losses {DEMO} --data {{pack}} --name ..": "'..' can't be a run's name",
-    f"search --space losses {DEMO} --data {{pack}} --name taken --runs .": "taken exists already; choose another --name",
+    f"search --space losses {DEMO} --data {{pack}} --name taken --runs .": "taken exists already; choose another",
     f"search --space losses {DEMO} --data {{pack}} --runs list.yaml": "list.yaml is not a folder",
     f"search --space losses {DEMO} --data {{pack}} --address ray://here:1": "ray:// is not supported",
     f"search --space losses {DEMO} --data {{pack}} --set model.backbone.weights=no.pth": "no.pth",

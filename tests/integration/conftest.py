@@ -67,7 +67,9 @@ class Program:
         with self.news:
             while not (found := [line for line in self.out if words in line]):
                 ended = self.process.poll() is not None and not any(reader.is_alive() for reader in self.readers)
-                assert not ended and time.monotonic() < until, f"no {words!r} in {self.out} {self.err}"
+                said = f"no {words!r} in {self.out} {self.err}"
+                assert not ended, said
+                assert time.monotonic() < until, said
                 self.news.wait(1)
         return found[0]
 

@@ -49,7 +49,7 @@ def test_an_interrupted_training_goes_on_with_the_same_command_and_survives_a_lo
     best = max(history, key=lambda row: row["mpck4"])
     assert set(kept) == {f"epoch-{best['epoch']:04.0f}", "epoch-0012"} or len(kept) == 2
     assert "epoch-0012" in kept
-    assert f"best: epoch {best['epoch']:.0f}" in program.out[-2]
+    assert f"best: epoch {best['epoch']:.0f}" in program.out[-3]
 
 
 def test_a_finished_training_says_so_and_starts_nothing(start, place, tiny_pack):

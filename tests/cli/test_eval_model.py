@@ -1,0 +1,68 @@
+"""`capetune eval` of a checkpoint."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from capetune.cli.main import app
+from capetune.config import load_preset
+from capetune.datasets.pack import open_pack
+from capetune.errors import UserError
+from capetune.models.estimator import PoseEstimator
+from capetune.training.checkpoint import CheckpointMeta, save_checkpoint
+from capetune.training.loop import describe_data
+from capetune.training.runs import Run
+
+KEYS = {"data.size": 64, "model.width": 32, "model.heads": 4, "model.backbone.weights": "none"}
+FEW = ("--episodes", "1", "--queries", "3")
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory, tiny_pack):
+    """Runs: one older, one newer with two checkpoints, of an untrained model on split 1."""
+    runs = tmp_path_factory.mktemp("runs")
+    config = load_preset("demo").with_overrides(KEYS)
+    model = PoseEstimator(config.model)
+    data = describe_data(open_pack(tiny_pack), 1)
+    for run, started, scores in (("old", "2026-01-01", [0.9]), ("new", "2026-01-02", [0.1, 0.3, 0.2])):
+        Run(runs / run, "train", "completed").save("completed", started=started)
+        for epoch, score in enumerate(scores, 1):
+            meta = CheckpointMeta(config, epoch, {"mpck4": score}, data)
+            save_checkpoint(runs / run / f"epoch-{epoch:04d}", model, meta, {})
+    return runs
+
+
+def evaluate(*arguments):
+    result = CliRunner().invoke(app, ["eval", *map(str, arguments), *FEW], catch_exceptions=False)
+    assert result.exit_code == 0
+    return result
+
+
+def test_without_a_checkpoint_the_best_of_the_latest_run_is_taken_and_said(runs):
+    result = evaluate("--split", 1, "--runs", runs)
+    assert f"best checkpoint of the latest run: {runs}/new/epoch-0002" in result.stderr
+    assert f"checkpoint {runs}/new/epoch-0002" in result.stdout
+
+
+def test_the_report_names_the_model_and_has_the_template_on_the_same_pairs(runs):
+    checkpoint = runs / "old/epoch-0001"
+    report = json.loads(evaluate("--split", 1, "--checkpoint", checkpoint, "--json", "-").stdout)
+    assert report["predictor"] == "model"
+    assert report["checkpoint"] == str(checkpoint)
+    assert report["config_hash"] == load_preset("demo").with_overrides(KEYS).hash()
+    assert report["pairs"] == 2 * 3
+    assert report["template"]["mpck4"] > report["mpck4"]  # an untrained model knows nothing
+
+
+def test_a_split_it_was_not_trained_on_is_refused_also_for_val(runs):
+    for part in ("test", "val"):
+        with pytest.raises(UserError, match="was trained on split 1: it may have seen categories that split 2"):
+            evaluate("--split", 2, "--part", part, "--runs", runs)
+
+
+def test_its_own_validation_part_can_be_scored(runs, tiny_pack):
+    result = evaluate("--split", 1, "--part", "val", "--runs", runs, "--data", tiny_pack)
+    assert "split 1 val, 1-shot" in result.stdout

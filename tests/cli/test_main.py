@@ -1,0 +1,110 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from capetune.cli import main
+from capetune.errors import UserError
+
+SLOW = {"torch", "torchvision", "ray", "numpy", "pydantic", "optuna", "webdataset", "cv2", "matplotlib", "rich"}
+COMMANDS = [[], ["search"], ["train"], ["eval"], ["demo"], ["config"], ["data"], ["data", "pack"]]
+
+
+@pytest.fixture
+def program(monkeypatch):
+    """program(function): what `run` does when a command does that: exit code."""
+    monkeypatch.delenv("CAPETUNE_DEBUG", raising=False)
+    before = signal.getsignal(signal.SIGTERM)
+
+    def runner(function):
+        monkeypatch.setattr(main, "app", lambda standalone_mode: function())
+        with pytest.raises(SystemExit) as stop:
+            main.run()
+        return stop.value.code
+
+    yield runner
+    signal.signal(signal.SIGTERM, before)
+
+
+def raiser(error):
+    def function():
+        raise error
+
+    return function
+
+
+def imported_by_help(*commands):
+    """What is imported once these commands' helps were printed."""
+    code = (
+        "import sys, json, contextlib, io\n"
+        "from capetune.cli.main import run\n"
+        "for words in json.loads(sys.argv[1]):\n"
+        "    sys.argv = ['capetune', *words, '--help']\n"
+        "    try:\n"
+        "        with contextlib.redirect_stdout(io.StringIO()) as out:\n"
+        "            run()\n"
+        "    except SystemExit as stop:\n"
+        "        assert stop.code == 0 and 'Usage: capetune' in out.getvalue(), (words, stop.code, out.getvalue())\n"
+        "print(json.dumps(sorted({name.split('.')[0] for name in sys.modules})))\n"
+    )
+    words = [sys.executable, "-c", code, json.dumps(commands)]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    return set(json.loads(done.stdout))
+
+
+def test_help_imports_nothing_slow():
+    assert not SLOW & imported_by_help([])
+
+
+def test_the_help_of_a_command_imports_nothing_slow_but_what_typer_does():
+    assert not (SLOW - {"pydantic"}) & imported_by_help(*COMMANDS)
+
+
+def test_every_command_has_an_example_in_its_help():
+    from typer.testing import CliRunner
+
+    for words in (["search"], ["train"], ["eval"], ["demo"], ["config"]):
+        help_text = CliRunner().invoke(main.app, [*words, "--help"]).stdout
+        assert f"capetune {words[0]}" in help_text.split("Example", 1)[1]
+
+
+def test_bad_input_is_one_line_and_exit_code_2(program, capsys):
+    assert program(raiser(UserError("no\nsuch  thing"))) == 2
+    assert capsys.readouterr().err == "error: no such thing\n"
+
+
+def test_a_bug_is_one_line_that_says_how_to_see_more_and_exit_code_1(program, capsys):
+    assert program(raiser(KeyError("x"))) == 1
+    err = capsys.readouterr().err
+    assert err == "error: KeyError: 'x' (a bug in capetune: run `capetune --debug …` for the traceback)\n"
+
+
+def test_debug_shows_the_traceback(program, capsys, monkeypatch):
+    monkeypatch.setenv("CAPETUNE_DEBUG", "1")
+    assert program(raiser(UserError("no"))) == 2
+    assert "Traceback" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("how", [raiser(KeyboardInterrupt()), lambda: 130])  # typer turns the first into the second
+def test_ctrl_c_is_130(program, capsys, how):
+    assert program(how) == 130
+    assert capsys.readouterr().err == "error: interrupted\n"
+
+
+def test_sigterm_ends_like_ctrl_c_but_for_its_code(program, capsys):
+    def function():
+        os.kill(os.getpid(), signal.SIGTERM)
+        return 0
+
+    assert program(function) == 143
+    assert capsys.readouterr().err == "error: interrupted\n"
+
+
+def test_done_is_0(program):
+    assert program(lambda: None) == 0

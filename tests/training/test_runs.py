@@ -1,0 +1,142 @@
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from capetune.errors import UserError
+from capetune.training import runs as module
+from capetune.training.runs import (
+    Run,
+    add_to_history,
+    all_runs,
+    find_search,
+    latest_checkpoint,
+    read_history,
+    read_run,
+    run_folder,
+    write_aside,
+)
+
+
+def make(folder: Path, kind="search", state="completed", started="2026-01-01", best=True):
+    Run(folder, kind, state).save(state, started=started)
+    if best:
+        (folder / "best.yaml").write_text("seed: 1\n")
+
+
+def test_a_run_is_read_as_it_was_saved(tmp_path):
+    run = Run(tmp_path / "one", "train", "running")
+    run.save("running", config_hash="abc")
+    run.save("completed", more=1)
+    again = read_run(tmp_path / "one")
+    assert again is not None
+    assert (again.kind, again.state, again.name) == ("train", "completed", "one")
+    assert (again.facts["config_hash"], again.facts["more"]) == ("abc", 1)
+    assert again.facts["started"] <= again.facts["updated"]
+    assert [path.name for path in (tmp_path / "one").iterdir()] == ["run.json"]
+
+
+@pytest.mark.parametrize("text", [None, "", "[]", "{}", '{"kind": "search"}', "{broken"])
+def test_what_is_no_run_is_none(tmp_path, text):
+    if text is not None:
+        (tmp_path / "run.json").write_text(text)
+    assert read_run(tmp_path) is None
+
+
+def test_runs_come_the_latest_first(tmp_path):
+    for name, started in (("a", "2026-01-01"), ("b", "2026-03-01"), ("c", "2026-02-01")):
+        make(tmp_path / name, started=started)
+    (tmp_path / "stray").mkdir()
+    assert [run.name for run in all_runs(tmp_path)] == ["b", "c", "a"]
+    assert list(all_runs(tmp_path / "nowhere")) == []
+
+
+def test_the_latest_search_with_a_best_configuration_is_found_or_the_one_that_is_named(tmp_path):
+    make(tmp_path / "old", started="2026-01-01")
+    make(tmp_path / "cut", state="interrupted", started="2026-01-02")
+    make(tmp_path / "none", started="2026-01-03", best=False)
+    make(tmp_path / "training", "train", started="2026-01-04")
+    assert find_search(tmp_path, None).name == "cut"
+    assert find_search(tmp_path, "old").name == "old"
+    with pytest.raises(UserError, match="search 'none' has a best configuration yet; run `capetune search` to its end"):
+        find_search(tmp_path, "none")
+    with pytest.raises(UserError, match=r"there is no search 'training' in .* \(there: none, cut, old\)"):
+        find_search(tmp_path, "training")
+
+
+def test_an_epoch_that_is_repeated_replaces_itself_and_what_came_after(tmp_path):
+    for epoch, loss in ((1, 3.0), (2, 2.0), (3, 1.0), (2, 2.5)):
+        add_to_history(tmp_path, {"epoch": epoch, "loss": loss})
+    assert read_history(tmp_path) == [{"epoch": 1, "loss": 3.0}, {"epoch": 2, "loss": 2.5}]
+    assert [path.name for path in tmp_path.iterdir()] == ["history.jsonl"]
+    assert read_history(tmp_path / "nowhere") == []
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "a/b", "/a", "-a", "a b", "ä", "a\n", "x" * 101, "~"])
+def test_odd_names_are_refused(tmp_path, name):
+    with pytest.raises(UserError, match="can't be a run's name"):
+        run_folder(tmp_path, name)
+
+
+def test_a_folder_for_runs_need_not_exist_yet_and_isn_t_made(tmp_path, monkeypatch):
+    assert run_folder(tmp_path / "a/b", "one-1.2_3") == tmp_path / "a/b/one-1.2_3"
+    monkeypatch.chdir(tmp_path)
+    assert run_folder(Path("runs"), "one") == Path("runs/one")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_place_that_can_not_hold_runs_is_refused(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="file is not a folder we may write to; give another --runs"):
+        run_folder(tmp_path / "file" / "runs", "one")
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    with pytest.raises(UserError, match="can't write runs into"):
+        run_folder(tmp_path, "one")
+
+
+def test_an_interrupted_write_leaves_the_old_file(tmp_path, monkeypatch):
+    file = tmp_path / "a.json"
+    write_aside(file, "old")
+
+    def torn(*paths):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "replace", torn)
+    with pytest.raises(KeyboardInterrupt):
+        write_aside(file, "new")
+    assert file.read_text() == "old"
+
+
+class Meta:
+    def __init__(self, score):
+        self.score = score
+
+
+def test_a_failed_trial_s_checkpoint_is_never_the_best(tmp_path, monkeypatch):
+    make(tmp_path / "search")
+    scores = {"trial-000": 0.3, "trial-001": 0.9, "trial-002": 0.5}
+    for name in scores:
+        (tmp_path / "search/trials" / name).mkdir(parents=True)
+    (tmp_path / "search/trials/trial-001/error.txt").write_text("why")
+    monkeypatch.setattr(module, "best_checkpoint", lambda folder: (folder, Meta(scores[folder.name])))
+    path, meta = latest_checkpoint(tmp_path)
+    assert (path.name, meta.score) == ("trial-002", 0.5)
+
+
+def test_the_latest_run_that_has_a_checkpoint_gives_it(tmp_path, monkeypatch):
+    make(tmp_path / "old", "train", started="2026-01-01")
+    make(tmp_path / "new", "train", started="2026-01-02")
+    monkeypatch.setattr(module, "best_checkpoint", lambda folder: (folder, Meta(0)) if folder.name == "old" else None)
+    assert latest_checkpoint(tmp_path)[0].name == "old"
+    monkeypatch.setattr(module, "best_checkpoint", lambda folder: None)
+    with pytest.raises(UserError, match=r"there is no checkpoint in .*; train one with `capetune train`"):
+        latest_checkpoint(tmp_path)
+
+
+def test_run_json_is_a_document_for_others(tmp_path):
+    make(tmp_path / "one")
+    tree = json.loads((tmp_path / "one/run.json").read_text())
+    assert {"capetune", "kind", "state", "started", "updated"} <= set(tree)

@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+import pytest
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+from capetune.config import load_preset
+from capetune.errors import UserError
+from capetune.tuning.space import built_in_spaces, describe, load_space
+
+
+@pytest.fixture
+def config():
+    return load_preset("demo")
+
+
+@pytest.fixture
+def read(tmp_path, config):
+    """read(text): the space of that text."""
+
+    def reader(text):
+        (tmp_path / "space.yaml").write_text(text)
+        return load_space(tmp_path / "space.yaml", config)
+
+    return reader
+
+
+def test_every_kind_of_range_becomes_its_distribution(read):
+    space = read(
+        "model.vocabulary: {choice: [64, 128]}\n"
+        "model.decoder.layers: {int: [2, 6], step: 2}\n"
+        "train.batch_size: {int_log: [4, 64]}\n"
+        "model.dropout: {uniform: [0, 0.5]}\n"
+        "loss.tokens: {log: [0.1, 2]}\n"
+    )
+    assert space.parameters == {
+        "model.vocabulary": CategoricalDistribution([64, 128]),
+        "model.decoder.layers": IntDistribution(2, 6, step=2),
+        "train.batch_size": IntDistribution(4, 64, log=True),
+        "model.dropout": FloatDistribution(0.0, 0.5),
+        "loss.tokens": FloatDistribution(0.1, 2.0, log=True),
+    }
+    words = [describe(distribution) for distribution in space.parameters.values()]
+    assert words == ["choice [64, 128]", "int [2, 6]", "int_log [4, 64]", "uniform [0, 0.5]", "log [0.1, 2]"]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("loss.token: {log: [0.1, 1]}", "line 1: loss.token: there is no configuration key 'loss.token'; did you mean"),
+        ("loss.tokens: {log: [0.1, 1]}\nloss: {log: [1, 2]}", "line 2: loss: 'loss' is a section"),
+        ("loss.tokens: 3", "wants a mapping such as {int: [2, 6]}, not 3"),
+        ("loss.tokens: {lg: [0.1, 1]}", "there is no 'lg'; give one of choice, int, int_log, uniform, log"),
+        ("loss.tokens: {log: [0.1, 1], uniform: [0, 1]}", "2 kinds of range"),
+        ("loss.tokens: {log: [1, 0.1]}", "log [1, 0.1] is empty"),
+        ("loss.tokens: {log: [0, 1]}", "log [0, 1]"),
+        ("loss.tokens: {log: [0.1, high]}", "log wants two numbers [low, high], not [0.1, 'high']"),
+        ("loss.tokens: {log: [0.1]}", "log wants two numbers"),
+        ("model.decoder.layers: {int: [2, 4.5]}", "int wants two whole numbers"),
+        (
+            "model.decoder.layers: {int: [2, 40]}",
+            "line 1: model.decoder.layers: Input should be less than or equal to 12",
+        ),
+        ("model.vocabulary: {choice: []}", "choice wants a list with at least one value"),
+        ("model.vocabulary: {choice: [64, 2]}", "model.vocabulary: Input should be greater than or equal to 8, not 2"),
+        ("data.shots: {choice: [[1], [1, 5]]}", "choice wants numbers, words, true, false or null"),
+        ("model.backbone.name: {choice: [resnet5]}", "model.backbone.name: Input should be 'resnet50' or"),
+        ("- loss.tokens", "a search space maps keys to ranges"),
+        ("", "a search space maps keys to ranges"),
+    ],
+)
+def test_a_wrong_space_is_refused_with_its_line_and_reason(read, text, said):
+    with pytest.raises(UserError) as error:
+        read(text)
+    assert said in str(error.value)
+    assert str(error.value).count("\n") == 0
+
+
+def test_values_that_do_not_go_together_are_refused_before_any_trial(read):
+    with pytest.raises(UserError, match=r"values that don't go together, such as .*width 96 is not a multiple"):
+        read("model.width: {choice: [80, 96]}\nmodel.heads: {choice: [8, 20]}")
+
+
+def test_values_that_go_together_need_not_go_with_the_base_configuration(read, config):
+    assert config.model.width % (2 * 12)
+    assert read("model.width: {choice: [96, 144]}\nmodel.heads: {choice: [12, 24]}")
+
+
+def test_trial_zero_takes_the_configuration_s_own_values(read, config):
+    space = read("loss.tokens: {log: [0.05, 1]}\nmodel.decoder.layers: {int: [2, 4]}")
+    assert space.default(config) == {"loss.tokens": 0.2, "model.decoder.layers": 3}
+
+
+def test_a_default_outside_its_range_is_said_with_the_cure(read, config):
+    space = read("loss.tokens: {log: [0.05, 1]}")
+    with pytest.raises(UserError, match=r"loss.tokens = 3.0 lies outside log \[0.05, 1\]; widen the range, or start"):
+        space.default(config.with_overrides({"loss.tokens": 3.0}))
+
+
+@pytest.mark.parametrize("name", built_in_spaces())
+def test_the_built_in_spaces_fit_every_preset_they_are_for(name):
+    presets = ("demo",) if name == "demo.yaml" else ("demo", "tiny", "full")
+    for preset in presets:
+        config = load_preset(preset)
+        space = load_space(name.removesuffix(".yaml"), config)
+        assert list(space.default(config)) == list(space.parameters)
