@@ -1,4 +1,4 @@
-"""A bfloat16 training step of the paper's configuration against its float32 step; and do both learn alike?"""
+"""A training step of the paper's configuration with a bfloat16 backbone against one in float32; do both learn alike?"""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from capetune.training.optim import make_optimizer, make_schedule
 
 def trainer(precision: str, size: int, count: int) -> Callable[[], float]:
     """A function that makes one training step and returns its loss; the same weights and data for both precisions."""
-    config = paper_config([f"model.precision={precision}", "model.dropout=0.0"])
+    config = paper_config([f"model.backbone.precision={precision}", "model.dropout=0.0"])
     torch.manual_seed(0)
     model = PoseEstimator(config.model).train()
     optimizer = make_optimizer(model, config.train)

@@ -29,6 +29,7 @@ class BackboneConfig(Section):
     weights: str = Field("imagenet", description="imagenet, none, or a file with a state dict")
     stride: Literal[8, 16, 32] = Field(32, description="pixels of the image per cell of the feature map")
     trained: bool = Field(True, description="False freezes every weight of the backbone")
+    precision: Literal["float32", "bfloat16"] = Field("float32", description="of its arithmetic; weights are float32")
 
 
 class SupportConfig(Section):
@@ -47,7 +48,6 @@ class ModelConfig(Section):
     heads: int = Field(8, ge=1, le=32)
     dropout: float = Field(0.1, ge=0.0, lt=1.0)
     support_at_step: bool = Field(True, description="add the support embedding of keypoint i at the steps of i")
-    precision: Literal["float32", "bfloat16"] = Field("float32", description="of the arithmetic; weights are float32")
     backbone: BackboneConfig = BackboneConfig()
     support: SupportConfig = SupportConfig()
     decoder: DecoderConfig = DecoderConfig()

@@ -32,7 +32,7 @@ def command(runs: Path = common.Runs, verbose: bool = common.Verbose) -> None:
     pack = common.open_data("synthetic", console)
     console.print(f"{len(pack.instances)} synthetic instances of {len(pack.categories)} categories in {pack.path}")
     heading("2 · search: 4 short trials")
-    precision = f"model.precision={_precision()}"
+    precision = f"model.backbone.precision={_precision()}"
     short = ["train.epochs=2", "train.steps=50", "train.warmup=20", precision]
     name = f"demo-{datetime.now():%Y%m%d-%H%M%S}"
     search("demo.yaml", "synthetic", 4, 1, "demo", None, short, name, runs, None, verbose)

@@ -30,7 +30,7 @@ OTHER: dict[str, Any] = {  # for each key a value that isn't the default
     "model.heads": 4,
     "model.dropout": 0.2,
     "model.support_at_step": False,
-    "model.precision": "bfloat16",
+    "model.backbone.precision": "bfloat16",
     "model.backbone.name": "efficientnet_lite0",
     "model.backbone.weights": "none",
     "model.backbone.stride": 16,

@@ -73,12 +73,11 @@ class ModelPredictor:
         return {name: value / max(self.pairs, 1) for name, value in self._sums.items()}
 
     def _features(self, instances: Sequence[Instance]) -> torch.Tensor:
-        """(N, width, h, w), in float32 or what the model's precision makes of it."""
+        """(N, width, h, w)."""
         maps = []
-        with self.model.arithmetic(self.device):
-            for begin in range(0, len(instances), self.batch_size):
-                images, _ = encode_queries(self.pack, instances[begin : begin + self.batch_size], self.data.size)
-                maps.append(self.model.backbone(images.to(self.device)))
+        for begin in range(0, len(instances), self.batch_size):
+            images, _ = encode_queries(self.pack, instances[begin : begin + self.batch_size], self.data.size)
+            maps.append(self.model.backbone(images.to(self.device)))
         return torch.cat(maps)
 
     def _add(self, batch: Batch, features: torch.Tensor) -> None:

@@ -53,10 +53,13 @@ class Backbone(nn.Module):
         return self
 
     def features(self, images: Tensor) -> Tensor:
-        """images: uint8 (B, 3, S, S) RGB. Returns the backbone's own map (B, C, S / stride, S / stride)."""
-        x = (images.float() - self.mean) / self.deviation
-        with torch.set_grad_enabled(torch.is_grad_enabled() and self.config.trained):
-            return self.stages(x.contiguous(memory_format=torch.channels_last))
+        """images: uint8 (B, 3, S, S) RGB. Returns the backbone's own map, float32 (B, C, S / stride, S / stride)."""
+        x = ((images.float() - self.mean) / self.deviation).contiguous(memory_format=torch.channels_last)
+        gradient = torch.is_grad_enabled() and self.config.trained
+        # bfloat16 stays in here: it would round coordinates to 1/256 of the crop, and gains nothing in the decoder.
+        half = torch.autocast(x.device.type, torch.bfloat16, enabled=self.config.precision == "bfloat16")
+        with torch.set_grad_enabled(gradient), half:
+            return self.stages(x).float()
 
     def forward(self, images: Tensor) -> Tensor:
         """images: uint8 (B, 3, S, S) RGB. Returns (B, width, h, w)."""
@@ -65,7 +68,7 @@ class Backbone(nn.Module):
     def embed(self, features: Tensor) -> Tensor:
         """features: from `features`. Returns (B, width, h, w): projected, with places added."""
         x = self.project(features)
-        return x + places(x.shape[1], x.shape[2], x.shape[3], x.device).to(x.dtype)
+        return x + places(x.shape[1], x.shape[2], x.shape[3], x.device)
 
 
 def places(width: int, height: int, wide: int, device: torch.device) -> Tensor:

@@ -144,8 +144,7 @@ class Decoder(nn.Module):
             h = self.norm(x)
             if every_layer or layer is self.layers[-1]:
                 logits.append(self.token_head(h).unflatten(-1, (self.axes, -1)))
-            with torch.autocast(h.device.type, enabled=False):  # bfloat16 would round places to 1/256 of the crop
-                points.append(self.point_head(h.float()).sigmoid())
+            points.append(self.point_head(h).sigmoid())
             reference = points[-1].detach()  # the next layer looks where this one points
         if cache is not None:
             cache.steps, cache.past = now.stop, past

@@ -37,11 +37,9 @@ class DeformableAttention(nn.Module):
     def project(self, features: Tensor) -> Tensor:
         """features: (B, width, h, w). Returns the value map (B, width, h, w), to be kept over all steps.
 
-        It is float32 and contiguous: grid_sample wants float32 under autocast (bfloat16 would round the places it reads
-        to 1/256 of the map), and splitting the heads would copy a channels-last map anew at every step.
+        It is contiguous: splitting the heads would copy a channels-last map anew at every step.
         """
-        value = F.conv2d(features, self.value.weight[:, :, None, None], self.value.bias)
-        return value.float().contiguous()
+        return F.conv2d(features, self.value.weight[:, :, None, None], self.value.bias).contiguous()
 
     def forward(self, x: Tensor, reference: Tensor, value: Tensor) -> Tensor:
         """x: (B, T, width). reference: (B, T, 2) in [0, 1] of the map. value: from `project`.
@@ -50,7 +48,7 @@ class DeformableAttention(nn.Module):
         """
         batch, steps, width = x.shape
         height, wide = value.shape[-2:]
-        offset = self.offset(x).view(batch, steps, self.heads, self.points, 2).float()
+        offset = self.offset(x).view(batch, steps, self.heads, self.points, 2)
         # Not divided by a tensor of (wide, height): making one on a GPU waits for all work before it.
         offset = torch.stack([offset[..., 0] / wide, offset[..., 1] / height], dim=-1)
         place = reference[:, :, None, None, :] + offset

@@ -42,12 +42,11 @@ class PoseEstimator(nn.Module):
         # First what waits for the device, while that has nothing to do yet.
         targets = tokenize(self.config.sequence, self.config.vocabulary, batch.target, batch.joints, batch.visible)
         plan = self.decoder.plan(batch.joints.shape[1], batch.joints.device)
-        with self.arithmetic(batch.template.device):
-            memory = self.remember(batch, self.backbone(batch.images) if features is None else features)
-            shown = torch.where(batch.visible.unsqueeze(-1), batch.target, memory.start[:, :-1])
-            if input_noise:
-                shown = (shown + torch.randn_like(shown) * input_noise).clamp(0.0, 1.0)
-            logits, points = self.decoder(plan, entering(plan.kind, plan.keypoint, shown), memory)
+        memory = self.remember(batch, self.backbone(batch.images) if features is None else features)
+        shown = torch.where(batch.visible.unsqueeze(-1), batch.target, memory.start[:, :-1])
+        if input_noise:
+            shown = (shown + torch.randn_like(shown) * input_noise).clamp(0.0, 1.0)
+        logits, points = self.decoder(plan, entering(plan.kind, plan.keypoint, shown), memory)
         return Output(logits, points, targets)
 
     def remember(self, batch: Batch, features: Tensor) -> Memory:
@@ -59,13 +58,8 @@ class PoseEstimator(nn.Module):
     @torch.no_grad()
     def predict(self, batch: Batch, features: Tensor | None = None) -> Prediction:
         """Generate. Nothing of the query's annotation is read. features: as in `forward`."""
-        with self.arithmetic(batch.template.device):
-            features = self.backbone(batch.images) if features is None else features
-            return generate(self.decoder, self.remember(batch, features))
-
-    def arithmetic(self, device: torch.device) -> torch.autocast:
-        """The context in which to call parts of the model, after `precision`."""
-        return torch.autocast(device.type, torch.bfloat16, enabled=self.config.precision == "bfloat16")
+        features = self.backbone(batch.images) if features is None else features
+        return generate(self.decoder, self.remember(batch, features))
 
 
 def entering(kind: Tensor, keypoint: Tensor, xy: Tensor) -> Tensor:

@@ -28,7 +28,7 @@ class AdjacencyEmbedding(nn.Module):
         degree = adjacency.sum(dim=-1, keepdim=True)
         weight = adjacency / degree.clamp(min=1)
         step = template.unsqueeze(1) - template.unsqueeze(2)  # [b, i, j] leads from i to j
-        mean_step = (weight.unsqueeze(-1) * step).sum(dim=2)  # no `@`, which bfloat16 would round
+        mean_step = (weight.unsqueeze(-1) * step).sum(dim=2)
         return torch.where(degree > 0, weight @ self.places(template) + self.step(mean_step), self.alone)
 
 

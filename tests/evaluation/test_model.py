@@ -215,10 +215,10 @@ def test_bfloat16_predicts_about_the_same(
 
 @pytest.fixture
 def make_half(model: PoseEstimator, config: Config) -> Callable[[], PoseEstimator]:
-    """The same weights with bfloat16 arithmetic."""
+    """The same weights with a backbone in bfloat16."""
 
     def make() -> PoseEstimator:
-        half = PoseEstimator(config.with_overrides({"model.precision": "bfloat16"}).model, pretrained=False)
+        half = PoseEstimator(config.with_overrides({"model.backbone.precision": "bfloat16"}).model, pretrained=False)
         half.load_state_dict(model.state_dict())
         return half
 

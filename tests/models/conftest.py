@@ -77,8 +77,8 @@ def shared_model(make_model: Callable[..., PoseEstimator]) -> Callable[..., Pose
     """As `make_model` for the keys named here, but each model is made once. Don't change its weights."""
 
     @cache
-    def make(sequence: str = "point", support_at_step: bool = True, precision: str = "float32") -> PoseEstimator:
-        return make_model(sequence=sequence, support_at_step=support_at_step, precision=precision)
+    def make(sequence: str = "point", support_at_step: bool = True) -> PoseEstimator:
+        return make_model(sequence=sequence, support_at_step=support_at_step)
 
     return make
 

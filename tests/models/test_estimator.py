@@ -172,11 +172,12 @@ def test_auxiliary_losses_train_the_first_layer_without_the_last(make_model: Cal
 
 def test_bfloat16_loses_little(make_model: Callable, make_batch: Callable, sequence: str) -> None:
     plain = make_model(sequence=sequence)
-    half = make_model(sequence=sequence, precision="bfloat16")
+    half = make_model(sequence=sequence, backbone={"precision": "bfloat16"})
     half.load_state_dict(plain.state_dict())
     batch = make_batch(6, 4)
     wanted, got = (total_loss(o.logits, o.points, o.tokens, LossConfig()) for o in (plain(batch), half(batch)))
-    assert half(batch).logits[-1].dtype == torch.bfloat16
+    assert half.backbone(batch.images).dtype == torch.float32
+    assert not torch.equal(half.backbone(batch.images), plain.backbone(batch.images))
     for name, value in wanted.items():
         assert got[name].item() == pytest.approx(value.item(), rel=0.02)
     got["loss"].backward()
