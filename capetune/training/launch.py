@@ -13,7 +13,7 @@ from capetune.datasets.pack import Pack
 from capetune.datasets.stream import check_readers
 from capetune.errors import UserError
 from capetune.training.cluster import Cluster
-from capetune.training.runs import ERROR, write_aside
+from capetune.training.runs import ERROR, error_line, write_aside
 
 Listener = Callable[[dict[str, Any]], None]
 
@@ -104,6 +104,4 @@ def _keep(error: BaseException, folder: Path) -> str:
     failures = getattr(error, "worker_failures", None) or {0: error}
     file = folder / ERROR
     write_aside(file, "\n".join(f"worker {rank}:\n{inner}" for rank, inner in failures.items()) + "\n")
-    lines = [line for line in str(next(iter(failures.values()))).splitlines() if line.strip()]
-    last = lines[-1].strip() if lines else repr(error)
-    return f"a training worker failed: {last}; its traceback is in {file}"
+    return f"a training worker failed: {error_line(str(next(iter(failures.values()))))}; its traceback is in {file}"

@@ -71,6 +71,13 @@ def read_history(folder: Path) -> list[dict[str, float]]:
     return [json.loads(line) for line in file.read_text().splitlines()] if file.is_file() else []
 
 
+def error_line(text: str) -> str:
+    """The line of a traceback that names the error: the last one that does, for messages may have several lines."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    named = [line for line in text.splitlines() if re.match(r"[A-Za-z_][\w.]*(Error|Exception|Exit|Interrupt)\b", line)]
+    return (named or lines or ["no reason given"])[-1].strip()
+
+
 def run_folder(runs: Path, name: str) -> Path:
     """Where the run `name` is kept; nothing is made. Raises UserError where the name or the place doesn't serve."""
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", name):

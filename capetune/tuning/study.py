@@ -21,7 +21,7 @@ from capetune.errors import UserError
 from capetune.training.checkpoint import best_checkpoint
 from capetune.training.cluster import Cluster
 from capetune.training.loop import Metrics
-from capetune.training.runs import ERROR, TRIALS, add_to_history, write_aside
+from capetune.training.runs import ERROR, TRIALS, add_to_history, error_line, write_aside
 from capetune.tuning.space import Space
 from capetune.tuning.trial import Status, TrialResult, run_trial
 
@@ -219,5 +219,5 @@ def _keep_error(trial: Trial, folder: Path) -> dict[str, Any]:
     file = folder / ERROR
     folder.mkdir(parents=True, exist_ok=True)
     write_aside(file, text + "\n")
-    line, ours = text.splitlines()[-1].strip(), f"{UserError.__module__}.{UserError.__qualname__}: "
+    line, ours = error_line(text), f"{UserError.__module__}.{UserError.__qualname__}: "
     return {"error": line.removeprefix(ours), "bad_input": line.startswith(ours), "traceback": str(file)}

@@ -13,7 +13,8 @@ pytestmark = pytest.mark.timeout(900)
 def test_an_interrupted_training_goes_on_with_the_same_command_and_survives_a_lost_worker(start, place, tiny_pack):
     """SIGTERM, then a worker killed, then the driver and its group killed, then the end: each epoch once."""
     # Two ranks and 5 queries: the validation's pairs can't be shared evenly.
-    command = ("train", "--data", tiny_pack, "--name", "kept", "--workers", 2)
+    alone = ("train", "--data", tiny_pack, "--name", "kept")
+    command = (*alone, "--workers", 2)
     epochs = {"train.epochs": 12, "train.steps": 4}
     folder = place / "runs/kept"
 
@@ -38,33 +39,26 @@ def test_an_interrupted_training_goes_on_with_the_same_command_and_survives_a_lo
     assert program.end() == -signal.SIGKILL
     assert _state(folder) == "running"
 
-    program = start(*command, set_=epochs)
+    program = start(*alone, set_=epochs)  # with another number of workers, too
     assert program.end() == 0, program.err
     assert program.err == []
     assert _state(folder) == "completed"
     history = read_history(folder)
     assert [row["epoch"] for row in history] == list(range(1, 13))
     assert not [line for line in program.out if line.startswith("epoch 1/")]
-    kept = sorted(path.name for path in folder.glob("epoch-*"))
     best = max(history, key=lambda row: row["mpck4"])
-    assert set(kept) == {f"epoch-{best['epoch']:04.0f}", "epoch-0012"} or len(kept) == 2
+    kept = {path.name for path in folder.glob("epoch-*")}
     assert "epoch-0012" in kept
+    assert len(kept) <= 3  # the best, the latest, and perhaps the one that Ray hadn't heard of when it was killed
     assert f"best: epoch {best['epoch']:.0f}" in program.out[-3]
-
-
-def test_a_finished_training_says_so_and_starts_nothing(start, place, tiny_pack):
-    folder = place / "runs/once"
-    program = start("train", "--data", tiny_pack, "--name", "once")
-    assert program.end() == 0, program.err
-    assert [row["epoch"] for row in read_history(folder)] == [1, 2]
-    meta = json.loads((folder / "epoch-0002/meta.json").read_text())
+    meta = json.loads((folder / f"epoch-{best['epoch']:04.0f}/meta.json").read_text())
     assert meta["config"]["model"]["width"] == 32
-    assert meta["metrics"]["mpck4"] == read_history(folder)[-1]["mpck4"]
+    assert meta["metrics"]["mpck4"] == best["mpck4"]
+
     before = (folder / "run.json").read_text()
-    program = start("train", "--data", tiny_pack, "--name", "once")
+    program = start(*alone, set_=epochs)
     assert program.end() == 0
-    assert program.out[0] == "run once is complete already; --name starts another"
-    assert not program.seen
+    assert program.out[0] == "run kept is complete already; --name starts another"
     assert (folder / "run.json").read_text() == before
 
 

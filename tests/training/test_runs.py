@@ -12,6 +12,7 @@ from capetune.training.runs import (
     Run,
     add_to_history,
     all_runs,
+    error_line,
     find_search,
     latest_checkpoint,
     read_history,
@@ -73,6 +74,23 @@ def test_an_epoch_that_is_repeated_replaces_itself_and_what_came_after(tmp_path)
     assert read_history(tmp_path) == [{"epoch": 1, "loss": 3.0}, {"epoch": 2, "loss": 2.5}]
     assert [path.name for path in tmp_path.iterdir()] == ["history.jsonl"]
     assert read_history(tmp_path / "nowhere") == []
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("Traceback …\n  File …\nValueError: no\n", "ValueError: no"),
+        (
+            "Traceback …\nx.y.ValidationError: 1 error\nkey\n  Extra [x]\n    For more see …",
+            "x.y.ValidationError: 1 error",
+        ),
+        ("ValueError: first\n\nDuring …\nKeyError: 'second'", "KeyError: 'second'"),
+        ("it ended\nof itself\n", "of itself"),
+        ("", "no reason given"),
+    ],
+)
+def test_the_line_that_names_the_error_is_found(text, line):
+    assert error_line(text) == line
 
 
 @pytest.mark.parametrize("name", ["", ".", "..", "a/b", "/a", "-a", "a b", "ä", "a\n", "x" * 101, "~"])
