@@ -5,6 +5,7 @@ Nothing here or at the top of a command's file may import torch, ray or numpy: `
 
 from __future__ import annotations
 
+import atexit
 import os
 import signal
 import sys
@@ -53,6 +54,13 @@ def run() -> None:
 
     signal.signal(signal.SIGTERM, terminate)
     try:
+        _run(received)
+    finally:
+        atexit.register(_ignore_signals)  # the last registered runs first
+
+
+def _run(received: list[signal.Signals]) -> NoReturn:
+    try:
         code = app(standalone_mode=False) or 0
     except UserError as error:
         _fail(str(error), 2)
@@ -66,6 +74,12 @@ def run() -> None:
     if code == 130:  # what typer makes of a KeyboardInterrupt
         _fail("interrupted", 128 + received[0])
     sys.exit(code)
+
+
+def _ignore_signals() -> None:
+    """Nothing is left but Python's own end: another Ctrl-C would only print a traceback out of it."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
 
 
 def _usage(error: Any) -> NoReturn:

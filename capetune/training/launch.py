@@ -51,6 +51,7 @@ def launch_training(
     use_gpu = cluster.gpus > 0
     threads = max(1, cluster.cpus // workers)
     events = Queue()
+    quiet: dict[str, Any] = {"logging_config": LoggingConfig(log_level="ERROR")}  # unknown to the types of ray.train
     trainer = TorchTrainer(
         train_worker,
         train_loop_config={
@@ -68,7 +69,7 @@ def launch_training(
             storage_path=str(folder.parent.resolve()),
             failure_config=FailureConfig(max_failures=2),
             checkpoint_config=CheckpointConfig(2, checkpoint_score_attribute="mpck4"),
-            logging_config=LoggingConfig(log_level="ERROR"),
+            **quiet,
         ),
     )
     # Training blocks in a thread of its own, so that Ctrl-C reaches this one and the display stays alive.

@@ -6,6 +6,7 @@ import itertools
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -50,13 +51,13 @@ def fit(
     report: Callable[[Metrics, Save], None],
     ranks: Ranks | None = None,
     resume: Path | None = None,
-    progress: Callable[[int, int, int], None] = lambda epoch, step, steps: None,
+    progress: Callable[[int, int, int], None] = lambda epoch, steps, step: None,
 ) -> None:
     """Train for `config.train.epochs` epochs on the split's train part, validating after each on its val part.
 
     report: called after every epoch, on every rank, with its metrics and a function that writes a checkpoint into a
     folder; it may raise to stop. resume: a checkpoint of the same configuration to go on from. progress: called after
-    every step with the epoch (from 1), the step (from 1) and the steps an epoch. Metrics: epoch; train_ and val_ loss,
+    every step with the epoch (from 1), the steps an epoch and the step (from 1). Metrics: epoch; train_ and val_ loss,
     tokens, coordinates; and of the val part's pairs: mpck4, mpck5, pck_0.05 … pck_0.25, template_mpck4.
     """
     ranks = ranks or Ranks()
@@ -90,13 +91,13 @@ def fit(
             schedule,
             config,
             ranks.device,
-            lambda step, epoch=epoch: progress(epoch, step, steps),  # type: ignore[misc]
+            partial(progress, epoch, steps),
         )
         metrics |= validate(model, pack, config, ranks)
         metrics["epoch"] = epoch
         meta = CheckpointMeta(config, epoch, metrics, data)
         training = {"optimizer": optimizer.state_dict(), "schedule": schedule.state_dict()}
-        report(metrics, lambda folder, meta=meta, t=training: save_checkpoint(folder, model, meta, t))  # type: ignore[misc]
+        report(metrics, partial(save_checkpoint, model=model, meta=meta, training=training))
 
 
 def train_epoch(

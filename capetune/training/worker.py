@@ -46,7 +46,7 @@ def _train(settings: dict[str, Any]) -> None:
     events = settings["events"]
     said, begun = 0.0, time.monotonic()
 
-    def progress(epoch: int, step: int, steps: int) -> None:
+    def progress(epoch: int, steps: int, step: int) -> None:
         nonlocal said
         if rank == 0 and (time.monotonic() - said > 0.5 or step == steps):
             said = time.monotonic()

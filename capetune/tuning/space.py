@@ -72,7 +72,7 @@ def load_space(name: str | Path, config: Config) -> Space:
     tree = read_yaml(path)
     if not isinstance(tree, Mapping) or not tree:
         raise UserError(f"{path}: a search space maps keys to ranges, such as 'loss.tokens: {{log: [0.1, 2]}}'")
-    lines = {node.value: node.start_mark.line + 1 for node, _ in yaml.compose(path.read_text()).value}
+    lines = _lines(path)
     parameters = {}
     for key, spec in tree.items():
         try:
@@ -104,6 +104,13 @@ def _check_together(parameters: dict[str, BaseDistribution], config: Config, pat
         except UserError as error:
             values = ", ".join(f"{key}={value}" for key, value in point.items())
             raise UserError(f"{path}: values that don't go together, such as {values}: {error}") from None
+
+
+def _lines(path: Path) -> dict[str, int]:
+    """The line at which each key of a YAML mapping stands."""
+    root = yaml.compose(path.read_text())
+    assert isinstance(root, yaml.MappingNode)
+    return {node.value: node.start_mark.line + 1 for node, _ in root.value}
 
 
 def describe(distribution: BaseDistribution) -> str:

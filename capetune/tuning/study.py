@@ -68,6 +68,7 @@ def run_search(
         "threads": threads,
         "device": "cuda" if gpu else "cpu",
     }
+    resources: dict[str, float] = {"CPU": threads, **({"GPU": 1} if gpu else {})}
     searcher = OptunaSearch(
         space=space.parameters,
         metric=METRIC,
@@ -78,9 +79,7 @@ def run_search(
         storage=JournalStorage(JournalFileBackend(str(folder / "optuna.journal"))),
     )
     tuner = tune.Tuner(
-        tune.with_resources(
-            tune.with_parameters(run_trial, settings=settings), {"CPU": threads} | ({"GPU": 1} if gpu else {})
-        ),
+        tune.with_resources(tune.with_parameters(run_trial, settings=settings), resources),
         tune_config=tune.TuneConfig(
             search_alg=searcher,
             scheduler=ASHAScheduler("epoch", METRIC, MODE, max_t=config.train.epochs, reduction_factor=3),
@@ -108,8 +107,14 @@ def _folder_name(trial: Trial) -> str:
     return f"trial-{_numbers.setdefault(trial.trial_id, len(_numbers)):03d}"
 
 
+def _name(trial: Trial) -> str:
+    """Of its folder, as `_folder_name` made it."""
+    assert trial.path is not None
+    return Path(trial.path).name
+
+
 def _number(trial: Trial) -> int:
-    return int(Path(trial.path).name.removeprefix("trial-"))
+    return int(_name(trial).removeprefix("trial-"))
 
 
 class _Watcher(tune.Callback):
@@ -204,7 +209,7 @@ class _Watcher(tune.Callback):
 
     def _place(self, trial: Trial) -> Path:
         """The trial's folder, below the run's as it was given: a path for people."""
-        return self.folder / Path(trial.path).name
+        return self.folder / _name(trial)
 
     def _hash(self, overrides: dict[str, Any]) -> str | None:
         try:

@@ -76,7 +76,7 @@ def run(config: Config, pack: Pack, tmp_path_factory: pytest.TempPathFactory) ->
 
 def test_reports_after_every_epoch(run: Run) -> None:
     assert [metrics["epoch"] for metrics in run.metrics] == [1, 2]
-    assert run.progress == [(1, 1, 3), (1, 2, 3), (1, 3, 3), (2, 1, 3), (2, 2, 3), (2, 3, 3)]
+    assert run.progress == [(1, 3, 1), (1, 3, 2), (1, 3, 3), (2, 3, 1), (2, 3, 2), (2, 3, 3)]
     names = {f"{part}_{loss}" for part in ("train", "val") for loss in ("loss", "tokens", "coordinates")}
     scores = {"mpck4", "mpck5", "template_mpck4"} | {f"pck_{t:g}" for t in (0.05, 0.1, 0.15, 0.2, 0.25)}
     for metrics in run.metrics:
@@ -141,7 +141,7 @@ def test_report_may_stop_the_training(config: Config, pack: Pack) -> None:
 
     seen: list[int] = []
     with pytest.raises(Enough):
-        fit(config, pack, report, progress=lambda epoch, step, steps: seen.append(epoch))
+        fit(config, pack, report, progress=lambda epoch, steps, step: seen.append(epoch))
     assert set(seen) == {1}
 
 
@@ -157,7 +157,7 @@ def test_steps_default_to_once_through_the_train_part(config: Config, pack: Pack
 
     seen: list[int] = []
 
-    def progress(epoch: int, step: int, steps: int) -> None:
+    def progress(epoch: int, steps: int, step: int) -> None:
         seen.append(steps)
         raise Enough
 
@@ -254,7 +254,7 @@ def test_ranks_are_wrapped_and_draw_their_own_batches(config: Config, pack: Pack
                 seen[rank].extend(batch.ids.tolist())
                 return self.model(batch, noise)
 
-        def progress(epoch: int, step: int, steps: int) -> None:
+        def progress(epoch: int, steps: int, step: int) -> None:
             if step == 2:
                 raise Enough
 
