@@ -49,8 +49,8 @@ def ray_cluster(address: str | None = None, verbose: bool = False, cpus: int | N
     a local Ray; default all. Raises UserError where the cluster can't be reached or the dashboard doesn't start.
     """
     prepare_environment(address, verbose)
-    if address and address.startswith("ray://"):
-        raise UserError("ray:// is not supported: run capetune on a machine of the cluster, with --address auto")
+    if address:
+        _check_address(address)
     import ray
 
     options: dict[str, Any] = {"log_to_driver": verbose, "logging_level": logging.INFO if verbose else logging.ERROR}
@@ -88,6 +88,19 @@ def prepare_environment(address: str | None, verbose: bool) -> None:
     if address is None:
         _guard()
     _set_environment(verbose)
+
+
+def _check_address(address: str) -> None:
+    """Raises UserError where nobody answers: Ray itself would go on trying for minutes."""
+    if address.startswith("ray://"):
+        raise UserError("ray:// is not supported: run capetune on a machine of the cluster, with --address auto")
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdigit():
+        return  # `auto`, or what Ray knows better
+    try:
+        socket.create_connection((host, int(port)), timeout=PATIENCE * 5).close()
+    except (OSError, OverflowError) as error:
+        raise UserError(f"can't join the Ray cluster at {address}: {error}") from None
 
 
 def _token_file() -> Path:

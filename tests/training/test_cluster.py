@@ -114,3 +114,12 @@ def test_a_client_address_is_refused(private):
         cluster.ray_cluster("ray://somewhere:10001"),
     ):
         pass
+
+
+def test_a_cluster_where_nobody_answers_is_refused_at_once(private):
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        nobody = f"127.0.0.1:{probe.getsockname()[1]}"
+    for address in (nobody, "127.0.0.1:99999"):
+        with pytest.raises(UserError, match=f"can't join the Ray cluster at {address}"), cluster.ray_cluster(address):
+            pass
