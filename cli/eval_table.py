@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rich.console import Console
 
+MOST = 30  # categories a table shows; a test part of MP-100 has 20
 NUMBERS = ("@.05", "@.10", "@.15", "@.20", "@.25", "mean of 4", "mean of 5")
 
 
@@ -16,7 +17,9 @@ def print_report(report: Any, console: Console) -> None:
 
     head = f"split {report.split} {report.part}, {report.shots}-shot, {report.protocol}"
     total = Table("PCK", title=head)
-    rows = Table("id", "category", "", title="By category")
+    shown, left_out = _extremes(report.per_category)
+    title = f"By category: the best and the worst {len(shown) // 2}" if left_out else "By category"
+    rows = Table("id", "category", "", title=title)
     rows.add_column("pairs", justify="right")
     for title in NUMBERS:
         total.add_column(title, justify="right")
@@ -24,13 +27,14 @@ def print_report(report: Any, console: Console) -> None:
     total.add_row(report.predictor, *_shares(report.scores))
     if report.predictor != "template":
         total.add_row("template", *_shares(report.template))
-    for row in report.per_category:
+    for row in shown:
         pairs = str(row.scores.pairs)
         rows.add_row(str(row.category.id), row.category.name, report.predictor, pairs, *_shares(row.scores))
         if report.predictor != "template":
             rows.add_row("", "", "template", pairs, *_shares(row.template))
     console.print(total, rows)
-    lines = [
+    lines = [f"{left_out} more categories are not shown; --json FILE has them all"] if left_out else []
+    lines += [
         f"{len(report.per_category)} of {len(report.per_category) + len(report.not_sampled)} categories, "
         f"{report.scores.pairs} pairs; {report.empty_pairs} of them have no common visible keypoint and score 0",
         f"data: {'synthetic' if report.synthetic else 'real'}",
@@ -45,6 +49,14 @@ def print_report(report: Any, console: Console) -> None:
         lines.append(f"checkpoint {report.checkpoint}, config {report.config_hash}")
     for line in lines:
         console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+def _extremes(rows: Any) -> tuple[list[Any], int]:
+    """The rows to show, and how many are not: all of them, or the best and the worst of too many."""
+    if len(rows) <= MOST:
+        return list(rows), 0
+    ranked = sorted(rows, key=lambda row: -row.scores.mpck4)
+    return ranked[: MOST // 2] + ranked[-(MOST // 2) :], len(rows) - MOST
 
 
 def _shares(scores: Any) -> list[str]:

@@ -141,3 +141,16 @@ def test_a_pack_gives_the_report_of_the_files_it_was_made_of(annotations, tmp_pa
     ]
     assert reports[0] == reports[1]
     assert reports[0]["missing_categories"] == [{"id": 78, "name": "long_sleeved_outwear"}]
+
+
+def test_of_very_many_categories_the_best_and_the_worst_are_shown_and_the_rest_counted() -> None:
+    from types import SimpleNamespace
+
+    from capetune.cli.eval_table import MOST, _extremes
+
+    rows = [SimpleNamespace(scores=SimpleNamespace(mpck4=i / 100)) for i in range(MOST + 5)]
+    shown, left_out = _extremes(rows)
+    assert [row.scores.mpck4 for row in shown[:2]] == [(MOST + 4) / 100, (MOST + 3) / 100]
+    assert shown[-1] is rows[0]
+    assert (len(shown), left_out) == (MOST, 5)
+    assert _extremes(rows[:3]) == (rows[:3], 0)
