@@ -14,11 +14,11 @@ def test_an_interrupted_training_goes_on_with_the_same_command_and_survives_a_lo
     """SIGTERM, then a worker killed, then the driver and its group killed, then the end: each epoch once."""
     # Two ranks and 5 queries: the validation's pairs can't be shared evenly.
     alone = ("train", "--data", tiny_pack, "--name", "kept")
-    command = (*alone, "--workers", 2)
+    both = (*alone, "--workers", 2)  # how many there are may change on the way
     epochs = {"train.epochs": 12, "train.steps": 4}
     folder = place / "runs/kept"
 
-    program = start(*command, set_=epochs)
+    program = start(*alone, set_=epochs)
     program.wait_for("epoch 1/12")
     program.signal(signal.SIGTERM, group=True)
     assert program.end() == 143
@@ -27,7 +27,7 @@ def test_an_interrupted_training_goes_on_with_the_same_command_and_survives_a_lo
     done = len(read_history(folder))
     assert 1 <= done < 12
 
-    program = start(*command, set_=epochs)
+    program = start(*both, set_=epochs)
     program.wait_for("going on after epoch")
     program.wait_for(f"epoch {done + 1}/12")
     workers = [process for process in program.children() if "RayTrainWorker" in " ".join(process.cmdline())]
@@ -39,7 +39,7 @@ def test_an_interrupted_training_goes_on_with_the_same_command_and_survives_a_lo
     assert program.end() == -signal.SIGKILL
     assert _state(folder) == "running"
 
-    program = start(*alone, set_=epochs)  # with another number of workers, too
+    program = start(*alone, set_=epochs)
     assert program.end() == 0, program.err
     assert program.err == []
     assert _state(folder) == "completed"
@@ -64,7 +64,7 @@ def test_an_interrupted_training_goes_on_with_the_same_command_and_survives_a_lo
 
 def test_a_loss_that_is_no_number_is_one_line_and_exit_code_2(start, place, tiny_pack):
     wild = {"train.learning_rate": "1e28", "train.epochs": 5}
-    program = start("train", "--data", tiny_pack, "--name", "wild", "--workers", 2, set_=wild)
+    program = start("train", "--data", tiny_pack, "--name", "wild", set_=wild)
     assert program.end() == 2
     assert len(program.err) == 1
     assert program.err[0].startswith("error: the loss became nan at learning rate 1e+28; lower it")
