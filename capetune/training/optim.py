@@ -18,7 +18,7 @@ def make_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.AdamW:
         {"params": [p for p in trained if id(p) in maps], "weight_decay": config.weight_decay},
         {"params": [p for p in trained if id(p) not in maps], "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW(groups, lr=config.learning_rate)
+    return torch.optim.AdamW(groups, lr=config.learning_rate, fused=True)
 
 
 def make_schedule(

@@ -15,26 +15,26 @@ def test_an_interrupted_training_goes_on_with_the_same_command_and_survives_a_lo
     # Two ranks and 5 queries: the validation's pairs can't be shared evenly.
     alone = ("train", "--data", tiny_pack, "--name", "kept")
     both = (*alone, "--workers", 2)  # how many there are may change on the way
-    epochs = {"train.epochs": 12, "train.steps": 4}
+    epochs = {"train.epochs": 20, "train.steps": 4}
     folder = place / "runs/kept"
 
     program = start(*alone, set_=epochs)
-    program.wait_for("epoch 1/12")
+    program.wait_for("epoch 1/20")
     program.signal(signal.SIGTERM, group=True)
     assert program.end() == 143
     assert program.err == ["error: interrupted"]
     assert _state(folder) == "interrupted"
     done = len(read_history(folder))
-    assert 1 <= done < 12
+    assert 1 <= done < 20
 
     program = start(*both, set_=epochs)
     program.wait_for("going on after epoch")
-    program.wait_for(f"epoch {done + 1}/12")
+    program.wait_for(f"epoch {done + 1}/20")
     workers = [process for process in program.children() if "RayTrainWorker" in " ".join(process.cmdline())]
     assert len(workers) == 2
     before = len(read_history(folder))
     workers[1].kill()
-    program.wait_for(f"epoch {before + 2}/12")
+    program.wait_for(f"epoch {before + 2}/20")
     program.signal(signal.SIGKILL, group=True)
     assert program.end() == -signal.SIGKILL
     assert _state(folder) == "running"
@@ -44,11 +44,11 @@ def test_an_interrupted_training_goes_on_with_the_same_command_and_survives_a_lo
     assert program.err == []
     assert _state(folder) == "completed"
     history = read_history(folder)
-    assert [row["epoch"] for row in history] == list(range(1, 13))
+    assert [row["epoch"] for row in history] == list(range(1, 21))
     assert not [line for line in program.out if line.startswith("epoch 1/")]
     best = max(history, key=lambda row: row["mpck4"])
     kept = {path.name for path in folder.glob("epoch-*")}
-    assert "epoch-0012" in kept
+    assert "epoch-0020" in kept
     assert len(kept) <= 3  # the best, the latest, and perhaps the one that Ray hadn't heard of when it was killed
     assert f"best: epoch {best['epoch']:.0f}" in program.out[-3]
     meta = json.loads((folder / f"epoch-{best['epoch']:04.0f}/meta.json").read_text())
