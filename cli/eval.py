@@ -63,6 +63,12 @@ def command(
         raise UserError(f"{json_file.parent} is not a folder; make it, or give --json another place")
     chosen: Any
     used, config_hash = None, None
+    if predictor == "model" and annotations is not None:
+        raise UserError(
+            "a model needs images: give --data PACK, or --predictor template to score the annotations alone"
+        )
+    if predictor != "model" and checkpoint is not None:
+        raise UserError(f"--predictor {predictor} has no checkpoint; leave out one of the two")
     if predictor == "model":
         chosen, used, config_hash = _model_predictor(data, checkpoint, runs, split)
         annotated = chosen.pack.part(split, part)

@@ -154,3 +154,15 @@ def test_of_very_many_categories_the_best_and_the_worst_are_shown_and_the_rest_c
     assert shown[-1] is rows[0]
     assert (len(shown), left_out) == (MOST, 5)
     assert _extremes(rows[:3]) == (rows[:3], 0)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (["--annotations", "."], "a model needs images"),
+        (["--predictor", "center", "--checkpoint", "x"], "--predictor center has no checkpoint"),
+    ],
+)
+def test_options_that_would_be_ignored_are_refused(given: list[str], said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        app(["eval", "--split", "1", *given], standalone_mode=False)
