@@ -55,8 +55,12 @@ def ray_cluster(address: str | None = None, verbose: bool = False, cpus: int | N
 
     options: dict[str, Any] = {"log_to_driver": verbose, "logging_level": logging.INFO if verbose else logging.ERROR}
     if address is None:
+        port = _free_port(DASHBOARD_PORT)
         options |= {"address": "local", "include_dashboard": True, "dashboard_host": "127.0.0.1"}
-        options |= {"dashboard_port": _free_port(DASHBOARD_PORT), "num_cpus": cpus or os.cpu_count()}
+        options |= {"dashboard_port": port, "num_cpus": cpus or os.cpu_count()}
+        # Train's and Tune's cleaners ask the dashboard. Left to search for it, they take what another Ray on this
+        # machine has left or runs, and every training's end waits 12 s for them.
+        os.environ["RAY_API_SERVER_ADDRESS"] = f"http://127.0.0.1:{port}"
     else:
         options["address"] = address
     before = psutil.Process().children(recursive=True)
@@ -132,6 +136,7 @@ def _set_environment(verbose: bool) -> None:
         "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
         "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
         "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Ctrl-C must reach us: Tune's own handler returns as if all were done
+        "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",  # it is how long each epoch's report waits; default 2
         "TUNE_GLOBAL_CHECKPOINT_S": "1",
         "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
     }
