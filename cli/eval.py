@@ -64,9 +64,7 @@ def command(
     chosen: Any
     used, config_hash = None, None
     if predictor == "model" and annotations is not None:
-        raise UserError(
-            "a model needs images: give --data PACK, or --predictor template for annotations alone"
-        )
+        raise UserError("a model needs images: give --data PACK, or --predictor template for annotations alone")
     if predictor != "model" and checkpoint is not None:
         raise UserError(f"--predictor {predictor} has no checkpoint; leave out one of the two")
     if predictor == "model":
