@@ -75,7 +75,8 @@ class Instance:
 class Part:
     """The train, val or test part of one split: categories in file order, each with its instances in file order.
 
-    `instances` has a key for each category, also where the list is empty.
+    `instances` has a key for each category, also where the list is empty. left_out: usable instances of the annotation
+    file that aren't here, since a pack lacks their images.
     """
 
     split: int
@@ -83,6 +84,7 @@ class Part:
     categories: tuple[Category, ...]
     instances: Mapping[int, tuple[Instance, ...]]
     synthetic: bool = False
+    left_out: int = 0
 
     def __len__(self) -> int:
         return sum(len(group) for group in self.instances.values())

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import typer
+
+from capetune.errors import UserError
 
 
 def command(
@@ -13,7 +16,7 @@ def command(
     count: int = typer.Option(24, min=1, max=400, help="Instances to show, taken from the categories in turn."),
     category: str | None = typer.Option(None, metavar="ID|NAME", help="Only this category."),
     split: int | None = typer.Option(None, min=1, max=5, help="Only of this split; see --part."),
-    part: str = typer.Option("train", help="With --split: train, val or test."),
+    part: Literal["train", "val", "test"] | None = typer.Option(None, help="With --split; train if not given."),
 ) -> None:
     """Draw crops with their keypoints and skeletons, to see that they belong together.
 
@@ -28,8 +31,12 @@ def command(
     from capetune.datasets.pack import open_pack
     from capetune.datasets.sheet import choose, draw_sheet, find_category, save
 
+    if part is not None and split is None:
+        raise UserError("--part wants --split beside it")
     pack = open_pack(shards)
-    chosen = choose(pack, count, find_category(pack, category) if category is not None else None, split, part)
+    chosen = choose(
+        pack, count, find_category(pack, category) if category is not None else None, split, part or "train"
+    )
     save(draw_sheet(pack, chosen), out)
     categories = len({instance.category_id for instance in chosen})
     typer.echo(f"{out}: {len(chosen)} instances, {categories} of the pack's {len(pack.categories)} categories")

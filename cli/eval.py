@@ -59,8 +59,8 @@ def command(
     from capetune.evaluation.protocol import EPISODES
     from capetune.training.runs import write_aside
 
-    if json_file is not None and str(json_file) != "-" and not json_file.parent.is_dir():
-        raise UserError(f"{json_file.parent} is not a folder; make it, or give --json another place")
+    if json_file is not None and str(json_file) != "-" and (json_file.is_dir() or not json_file.parent.is_dir()):
+        raise UserError(f"can't write {json_file}: give --json a file in a folder that exists")
     chosen: Any
     used, config_hash = None, None
     if predictor == "model" and annotations is not None:

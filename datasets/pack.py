@@ -123,6 +123,7 @@ class Pack:
             categories=tuple(self.categories[id] for id in entry.categories),
             instances={id: tuple(group) for id, group in groups.items()},
             synthetic=self.synthetic,
+            left_out=entry.annotated - len(entry.instances),
         )
 
     def missing(self, split: int, part: str) -> tuple[Category, ...]:
@@ -187,9 +188,9 @@ def open_pack(path: Path | str) -> Pack:
 def _read_manifest(path: Path) -> Manifest:
     file = path / MANIFEST
     if not file.is_file():
+        what = f"is not a capetune pack (no {MANIFEST})" if path.exists() else "doesn't exist"
         raise UserError(
-            f"{path} is not a capetune pack (no {MANIFEST}); make one with "
-            f"`capetune data pack --annotations DIR --images DIR --out {path}`"
+            f"{path} {what}; make a pack with `capetune data pack --annotations DIR --images DIR --out {path}`"
         )
     try:
         tree = json.loads(file.read_text(encoding="utf-8"))

@@ -68,7 +68,7 @@ def evaluate(
         if progress is not None:
             progress(done, len(pairs.categories))
     return EvalReport(
-        protocol=protocol_name(part.part, episodes, queries),
+        protocol=protocol_name(part.part, episodes, queries, part.left_out),
         split=part.split,
         part=part.part,
         shots=shots,
@@ -81,6 +81,7 @@ def evaluate(
         template=Scores.of(np.concatenate(baselines)),
         per_category=tuple(rows),
         not_sampled=pairs.not_sampled,
+        left_out=part.left_out,
     )
 
 

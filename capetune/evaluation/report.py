@@ -59,7 +59,8 @@ class EvalReport:
 
     protocol: "official", or what differs from it. synthetic: the data set was made by capetune. empty_pairs: pairs
     without a keypoint visible on both sides; they score 0 and are in every mean. not_sampled: categories with too few
-    instances for an episode, not in any mean. checkpoint, config_hash: None for what isn't a model.
+    instances for an episode, not in any mean. left_out: instances that the data
+    lacks, though they are annotated. checkpoint, config_hash: None for what isn't a model.
     """
 
     protocol: str
@@ -75,6 +76,7 @@ class EvalReport:
     template: Scores
     per_category: tuple[CategoryScores, ...]
     not_sampled: tuple[NotSampled, ...]
+    left_out: int = 0
     checkpoint: str | None = None
     config_hash: str | None = None
 
@@ -102,6 +104,7 @@ class EvalReport:
                 {"id": n.category.id, "name": n.category.name, "instances": n.instances, "needed": n.needed}
                 for n in self.not_sampled
             ],
+            "left_out_instances": self.left_out,
             "missing_categories": [{"id": c.id, "name": c.name} for c in self.missing],
             "checkpoint": self.checkpoint,
             "config_hash": self.config_hash,

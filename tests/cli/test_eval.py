@@ -102,7 +102,8 @@ def test_more_queries_than_instances_name_the_cure(annotations):
 
 def test_a_place_the_report_can_not_go_is_said_before_the_work(annotations, tmp_path):
     target = tmp_path / "nowhere" / "report.json"
-    assert "is not a folder" in error_of("--split", 1, "--predictor", "center", "--json", target)
+    assert "give --json a file" in error_of("--split", 1, "--predictor", "center", "--json", target)
+    assert "give --json a file" in error_of("--split", 1, "--predictor", "center", "--json", "/")
 
 
 @pytest.mark.parametrize("wrong", [["--split", "6"], ["--part", "all"], ["--predictor", "magic"], ["--shots", "0"]])

@@ -97,7 +97,7 @@ def test_a_pack_travels_to_another_process_without_its_rows(tiny_pack):
 
 
 def test_any_folder_is_not_a_pack(tmp_path):
-    with pytest.raises(UserError, match=r"is not a capetune pack \(no manifest.json\); make one with `capetune data"):
+    with pytest.raises(UserError, match=r"is not a capetune pack \(no manifest.json\); make a pack with `capetune"):
         open_pack(tmp_path)
 
 

@@ -85,6 +85,8 @@ def test_missing_and_broken_images_are_counted_and_named(root, tmp_path):
     }
     opened = open_pack(tmp_path / "out")
     assert len(opened.rows) == manifest.instances == 275
+    tested = [opened.part(split, "test") for split in range(1, 6)]  # which name every category once, all together
+    assert sum(part.left_out for part in tested) == 5
     names = {instance.file_name for instance in opened.instances}
     assert not names & {file for entry in manifest.left_out.values() for file in entry.files}
     assert sum(len(entry.instances) for parts in manifest.splits.values() for entry in parts.values()) == 5 * 275

@@ -72,3 +72,8 @@ def test_a_pair_is_scored_where_the_query_and_every_support_show_the_keypoint(ma
 )
 def test_only_the_official_numbers_are_called_official(part, episodes, queries, name):
     assert protocol_name(part, episodes, queries) == name
+
+
+def test_with_instances_left_out_no_score_is_official() -> None:
+    assert protocol_name("test", 200, 15) == "official"
+    assert protocol_name("test", 200, 15, 3) == "official pairs, 200 episodes, 15 queries, 3 instances left out"
