@@ -11,6 +11,7 @@ import signal
 import socket
 import sys
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -174,11 +175,27 @@ def _stop(before: Sequence[psutil.Process]) -> None:
         started = [child for child in psutil.Process().children(recursive=True) if child not in before]
         ray.shutdown()
         # Workers end themselves once their raylet is gone; not all of them do so before we return.
-        _, alive = psutil.wait_procs(started, timeout=PATIENCE)
-        for process in alive:
+        for process in _waited_for(started):
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()
-        psutil.wait_procs(alive, timeout=PATIENCE)
+        _waited_for(started)
+
+
+def _waited_for(processes: Sequence[psutil.Process]) -> list[psutil.Process]:
+    """Those that still run after a while. A zombie doesn't: it waits for init, which may take its time."""
+    until = time.monotonic() + PATIENCE
+    while alive := [process for process in processes if _runs(process)]:
+        if time.monotonic() > until:
+            break
+        time.sleep(0.02)
+    return alive
+
+
+def _runs(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _hush() -> None:

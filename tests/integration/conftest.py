@@ -86,8 +86,10 @@ class Program:
     def end(self) -> int:
         """Its exit code, once it has ended and so have all processes below it that were seen."""
         code = self.process.wait(PATIENCE)
-        _, alive = psutil.wait_procs(self.seen, timeout=10)
-        assert not [process for process in alive if process.status() != psutil.STATUS_ZOMBIE]
+        until = time.monotonic() + 10
+        while alive := [process for process in self.seen if _runs(process)]:
+            assert time.monotonic() < until, f"left behind: {alive}"
+            time.sleep(0.05)
         for reader in self.readers:
             reader.join(10)
         return code
@@ -98,6 +100,13 @@ class Program:
         for process in self.seen:
             if process.is_running():
                 process.kill()
+
+
+def _runs(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE  # one that init hasn't reaped yet
+    except psutil.NoSuchProcess:
+        return False
 
 
 Start = Callable[..., Program]
