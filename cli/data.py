@@ -7,7 +7,7 @@ import typer
 from capetune.cli import data_check, data_pack, data_show, data_synth
 
 app = typer.Typer(help="Check, make, pack and look at data sets.", no_args_is_help=True)
-app.command("synth")(data_synth.command)
-app.command("check")(data_check.command)
-app.command("pack")(data_pack.command)
-app.command("show")(data_show.command)
+app.command("check", short_help="Say what you have of MP-100, and what is missing or odd.")(data_check.command)
+app.command("pack", short_help="Pack the images once, for all splits and parts.")(data_pack.command)
+app.command("show", short_help="Draw crops with their keypoints and skeletons.")(data_show.command)
+app.command("synth", short_help="Make a data set of procedural objects.")(data_synth.command)
