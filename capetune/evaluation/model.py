@@ -8,10 +8,11 @@ import numpy as np
 import torch
 
 from capetune.config import DataConfig, LossConfig
-from capetune.datasets.crop import apply, source_to_unit, unit_to_source
+from capetune.datasets.batch import template_in_crop
+from capetune.datasets.crop import apply, invert, source_to_unit
 from capetune.datasets.pack import Pack
 from capetune.datasets.queries import encode_queries
-from capetune.datasets.templates import mean_template, normalise, place
+from capetune.datasets.templates import mean_template, normalise
 from capetune.models.estimator import PoseEstimator
 from capetune.models.losses import total_loss
 from capetune.pose import Batch, Category, Instance
@@ -121,7 +122,7 @@ def pair_batch(category: Category, instances: Sequence[Instance], supports: np.n
     chosen = [instances[i] for i in queries]
     boxes = np.stack([query.box for query in chosen])
     to_unit = [source_to_unit(box) for box in boxes]
-    placed = [apply(affine, xy) for affine, xy in zip(to_unit, place(template, boxes), strict=True)]
+    placed = [template_in_crop(pose, box) for pose, box in zip(template, boxes, strict=True)]
     target = np.stack([apply(affine, query.xy) for affine, query in zip(to_unit, chosen, strict=True)])
     inside = ((target >= 0) & (target <= 1)).all(axis=-1)
     shown = np.stack([query.visible for query in chosen]) & inside
@@ -135,7 +136,7 @@ def pair_batch(category: Category, instances: Sequence[Instance], supports: np.n
         joints=torch.ones((count, category.graph.size), dtype=torch.bool),
         target=torch.from_numpy(np.where(shown[..., None], target, 0.0)).float(),
         visible=torch.from_numpy(shown),
-        to_source=torch.from_numpy(np.stack([unit_to_source(box) for box in boxes])),
+        to_source=torch.from_numpy(np.stack([invert(affine) for affine in to_unit])),
         side=torch.tensor([query.side for query in chosen], dtype=torch.float64),
         ids=torch.tensor([query.id for query in chosen], dtype=torch.int64),
     )
