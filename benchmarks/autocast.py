@@ -21,7 +21,7 @@ def trainer(precision: str, size: int, count: int) -> Callable[[], float]:
     optimizer = make_optimizer(model, config.train)
     schedule = make_schedule(optimizer, config.train, 1000)
     batch = random_batch(size, count)
-    return lambda: train_step(model, batch, optimizer, schedule, config)["loss"].item()
+    return lambda: train_step(model, [batch], optimizer, schedule, config)["loss"].item()
 
 
 def main() -> None:

@@ -26,7 +26,10 @@ def main() -> None:
         floor(pixels).sum().backward()
 
     seconds = interleave(
-        {"ResNet-50 forward + backward": plain, "step": lambda: train_step(model, batch, optimizer, schedule, config)},
+        {
+            "ResNet-50 forward + backward": plain,
+            "step": lambda: train_step(model, [batch], optimizer, schedule, config),
+        },
         arguments.rounds,
     )
     facts = {

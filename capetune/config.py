@@ -25,10 +25,14 @@ class Section(BaseModel):
 
 
 class BackboneConfig(Section):
-    name: Literal["resnet50", "efficientnet_lite0"] = "resnet50"
+    name: str = Field("resnet50", description="resnet50, efficientnet_lite0 or any of timm's networks")
     weights: str = Field("imagenet", description="imagenet, none, or a file with a state dict")
-    stride: Literal[8, 16, 32] = Field(32, description="pixels of the image per cell of the feature map")
-    trained: bool = Field(True, description="False freezes every weight of the backbone")
+    stride: Literal[8, 16, 32, "pyramid"] = Field(
+        32, description="pixels of the image per cell of the feature map; pyramid: maps of 8, 16 and 32"
+    )
+    frozen: Annotated[int, Field(ge=0)] | Literal["all"] = Field(
+        0, description="stages kept as they were pretrained, from the stem on (2 is DETR's); all: every one"
+    )
     precision: Literal["float32", "bfloat16"] = Field("float32", description="of its arithmetic; weights are float32")
 
 
@@ -47,6 +51,10 @@ class ModelConfig(Section):
     width: int = Field(256, ge=16, le=1024)
     heads: int = Field(8, ge=1, le=32)
     dropout: float = Field(0.1, ge=0.0, lt=1.0)
+    decode: Literal["head", "expectation", "both"] = Field(
+        "head", description="a keypoint's place: the regression head's, the mean over coordinate tokens, or between"
+    )
+    refine: bool = Field(False, description="a second pass, which sees the whole first guess")
     support_at_step: bool = Field(True, description="add the support embedding of keypoint i at the steps of i")
     backbone: BackboneConfig = BackboneConfig()
     support: SupportConfig = SupportConfig()
@@ -62,16 +70,22 @@ class ModelConfig(Section):
 class LossConfig(Section):
     tokens: float = Field(1.0, ge=0.0, description="λ1, cross-entropy over tokens")
     coordinates: float = Field(5.0, ge=0.0, description="λ2, L1 over coordinates in [0, 1]")
+    smoothing: float = Field(
+        0.0, ge=0.0, le=32.0, description="deviation, in bins, of what a coordinate token is taught"
+    )
 
 
 class DataConfig(Section):
     split: Literal[1, 2, 3, 4, 5] = 1
     size: int = Field(512, ge=64, le=1024, multiple_of=32, description="side of the model's input, pixels")
-    shots: tuple[Annotated[int, Field(ge=1)], ...] = Field(
-        (1, 5), min_length=1, description="supports a template, drawn anew each sample"
+    shots: tuple[Annotated[int, Field(ge=1)] | Literal["all"], ...] = Field(
+        (1, 5), min_length=1, description="supports a template, drawn anew each sample; all: the category's mean"
     )
     rotation: float = Field(15.0, ge=0.0, le=180.0, description="± degrees")
     scale: float = Field(0.15, ge=0.0, lt=1.0, description="± share of the crop's side")
+    flip: float = Field(
+        0.0, ge=0.0, le=1.0, description="share mirrored, of categories whose names tell left and right"
+    )
     workers: int = Field(0, ge=0, description="loader processes a training worker")
 
 
@@ -79,12 +93,20 @@ class TrainConfig(Section):
     epochs: int = Field(5, ge=1)
     batch_size: int = Field(8, ge=1, description="samples a training worker and step")
     steps: int | None = Field(None, ge=1, description="steps an epoch; null = once through the training instances")
+    accumulate: int = Field(1, ge=1, description="batches a step, whose gradients are averaged")
     learning_rate: float = Field(1e-4, gt=0.0)
+    backbone_learning_rate: float | None = Field(None, gt=0.0, description="of the backbone; null = the same")
     weight_decay: float = Field(1e-4, ge=0.0)
     warmup: int = Field(0, ge=0, description="steps of linear warm-up")
     schedule: Literal["constant", "cosine"] = "constant"
     clip: float = Field(1.0, gt=0.0, description="largest norm of the gradient")
+    ema: float = Field(
+        0.0, ge=0.0, lt=1.0, description="decay of the averaged weights that are evaluated and kept; 0 = none"
+    )
     input_noise: float = Field(0.0, ge=0.0, description="deviation of noise on teacher-forced coordinates")
+    prefix_dropout: float = Field(
+        0.0, ge=0.0, le=1.0, description="share of entering keypoints that their template's place replaces"
+    )
 
 
 class ValidationConfig(Section):

@@ -1,4 +1,4 @@
-"""How a training crop differs from the official one. No flips: they would exchange left and right keypoints."""
+"""How a training crop differs from the official one."""
 
 from __future__ import annotations
 
@@ -6,18 +6,28 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from capetune.config import DataConfig
+
 
 @dataclass(frozen=True)
 class Augmentation:
-    """rotation: degrees, clockwise on the screen. scale: factor on the crop's side. As in `crop.source_to_unit`."""
+    """rotation: degrees, clockwise on the screen. scale: factor on the crop's side. flip: then mirrored, left to right.
+
+    Rotation and scale are as in `crop.source_to_unit`.
+    """
 
     rotation: float = 0.0
     scale: float = 1.0
+    flip: bool = False
 
 
-def draw(rng: np.random.Generator, rotation: float, scale: float) -> Augmentation:
-    """Uniform in ± `rotation` degrees and 1 ± `scale` of the side; nothing at all where both are 0.
+def draw(rng: np.random.Generator, config: DataConfig, flippable: bool) -> Augmentation:
+    """Uniform in ± `rotation` degrees and 1 ± `scale` of the side; mirrored with probability `flip`, if `flippable`.
 
     Beyond 15 degrees or 0.15 the crop reaches past what a pack stores and its corners are black.
     """
-    return Augmentation(rng.uniform(-rotation, rotation), rng.uniform(1 - scale, 1 + scale))
+    return Augmentation(
+        rng.uniform(-config.rotation, config.rotation),
+        rng.uniform(1 - config.scale, 1 + config.scale),
+        bool(config.flip) and bool(rng.random() < config.flip) and flippable,
+    )

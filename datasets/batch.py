@@ -9,11 +9,13 @@ import numpy as np
 import torch
 
 from capetune.datasets.augment import Augmentation
-from capetune.datasets.crop import apply, invert, source_to_unit, warp_crop
+from capetune.datasets.crop import apply, compose, invert, source_to_unit, warp_crop
+from capetune.datasets.flips import mirrored
 from capetune.datasets.templates import place
 from capetune.pose import Batch, Category, Crop, Instance
 
 OFFICIAL = Augmentation()  # none
+MIRROR = np.array([[-1.0, 0.0, 1.0], [0.0, 1.0, 0.0]])
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,14 +45,33 @@ def make_item(
     """Warp the query's pixels to the input and put its keypoints and the template into [0, 1] of the crop.
 
     crop: the query's stored pixels. template: (K, 2) normalised by boxes; known: (K,), as `mean_template` gives them.
-    size: side of the input, pixels. The target turns with the image; the template doesn't: it knows the query's box
-    alone, and lies where the box lies in the official crop.
+    size: side of the input, pixels. The target turns with the image, and in a mirror its left and right keypoints
+    change places; the template doesn't: it knows the query's box alone, and lies where the box lies in the official
+    crop. ValueError where a mirror is asked for and the category's names don't tell what it exchanges.
     """
-    to_unit = source_to_unit(query.box, augmentation.rotation, augmentation.scale)
+    image = warp_crop(crop, augmented_to_unit(query.box, augmentation), size)
+    return place_item(category, query, image, template, known, augmentation)
+
+
+def place_item(
+    category: Category,
+    query: Instance,
+    image: np.ndarray,
+    template: np.ndarray,
+    known: np.ndarray,
+    augmentation: Augmentation,
+) -> Item:
+    """`make_item` where the image is drawn already, or isn't needed: then any (S, S, 3), such as (0, 0, 3)."""
+    to_unit = augmented_to_unit(query.box, augmentation)
     target = apply(to_unit, query.xy)
     visible = query.visible & ((target >= 0) & (target <= 1)).all(axis=1)
+    if augmentation.flip:
+        order = mirrored(category.graph)
+        if order is None:
+            raise ValueError(f"the names of {category.name} don't tell which keypoints a mirror exchanges")
+        target, visible = target[list(order)], visible[list(order)]
     return Item(
-        image=warp_crop(crop, to_unit, size),
+        image=image,
         template=template_in_crop(template, query.box),
         template_known=known,
         adjacency=category.graph.adjacency(),
@@ -60,6 +81,12 @@ def make_item(
         side=query.side,
         id=query.id,
     )
+
+
+def augmented_to_unit(box: np.ndarray, augmentation: Augmentation) -> np.ndarray:
+    """Affine from source pixels to [0, 1] of the augmented crop."""
+    to_unit = source_to_unit(box, augmentation.rotation, augmentation.scale)
+    return compose(MIRROR, to_unit) if augmentation.flip else to_unit
 
 
 def template_in_crop(template: np.ndarray, box: np.ndarray) -> np.ndarray:

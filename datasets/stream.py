@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import math
 import tarfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import count, islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -173,7 +173,10 @@ def decode(pack: Pack, size: int, samples: Iterable[tuple[Instance, bytes]]) -> 
 
 
 def episode(
-    train: TrainSet, shots: tuple[int, ...], rng: np.random.Generator, samples: Iterable[tuple[Instance, Crop]]
+    train: TrainSet,
+    shots: Sequence[int | Literal["all"]],
+    rng: np.random.Generator,
+    samples: Iterable[tuple[Instance, Crop]],
 ) -> Iterator[tuple[Instance, Crop, np.ndarray, np.ndarray]]:
     """Add a template of other instances of the category."""
     for query, crop in samples:
@@ -186,9 +189,9 @@ def augment(
     rng: np.random.Generator,
     samples: Iterable[tuple[Instance, Crop, np.ndarray, np.ndarray]],
 ) -> Iterator[Item]:
-    """Turn, scale, crop."""
+    """Turn, scale, mirror, crop."""
     for query, crop, template, known in samples:
-        drawn = draw(rng, config.rotation, config.scale)
+        drawn = draw(rng, config, query.category_id in train.flippable)
         yield make_item(train.categories[query.category_id], query, crop, template, known, config.size, drawn)
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 
+from capetune.datasets.flips import mirrored
 from capetune.datasets.pack import Pack
 from capetune.datasets.templates import mean_template, normalise
 from capetune.errors import UserError
@@ -15,7 +17,8 @@ from capetune.pose import Category, Instance
 class TrainSet:
     """The packed train instances of a split whose category has at least two: one to ask for, one to show.
 
-    Raises UserError where there are none. `lonely` are the categories left out because they have a single one.
+    Raises UserError where there are none. `lonely` are the categories left out because they have a single one;
+    `flippable` the ids of those whose names tell what a mirror exchanges.
     """
 
     def __init__(self, pack: Pack, split: int) -> None:
@@ -37,6 +40,7 @@ class TrainSet:
             for place, instance in enumerate(group):
                 self.instances[instance.id] = instance
                 self._place[instance.id] = place
+        self.flippable = {id for id, category in self.categories.items() if mirrored(category.graph) is not None}
         if not self.instances:
             raise UserError(
                 f"{pack.path} has no category with two train instances in split {split}: "
@@ -47,16 +51,17 @@ class TrainSet:
         return len(self.instances)
 
     def template(
-        self, query: Instance, shots: Sequence[int], rng: np.random.Generator
+        self, query: Instance, shots: Sequence[int | Literal["all"]], rng: np.random.Generator
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Mean normalised pose of k other instances of the query's category; k is drawn from `shots`.
+        """Mean normalised pose of k other instances of the query's category; k is drawn from `shots`, or is `all`.
 
         A category with fewer than k + 1 instances gives all it has but the query, which is never its own support.
         Returns the template (K, 2) in units of a box and known (K,), as `mean_template` does.
         """
         xy, visible = self._poses(query.category_id)
         others = len(xy) - 1
-        chosen = rng.choice(others, size=min(int(rng.choice(shots)), others), replace=False)
+        drawn = shots[int(rng.integers(len(shots)))]
+        chosen = rng.choice(others, size=others if drawn == "all" else min(drawn, others), replace=False)
         chosen += chosen >= self._place[query.id]  # step over the query
         return mean_template(xy[chosen], visible[chosen])
 

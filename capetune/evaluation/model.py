@@ -13,6 +13,9 @@ from capetune.datasets.crop import apply, invert, source_to_unit
 from capetune.datasets.pack import Pack
 from capetune.datasets.queries import encode_queries
 from capetune.datasets.templates import mean_template, normalise
+from capetune.evaluation.pck import mpck4, pck_curve
+from capetune.evaluation.protocol import CategoryPairs, pair_visible
+from capetune.models.backbone import Maps
 from capetune.models.estimator import PoseEstimator
 from capetune.models.losses import total_loss
 from capetune.pose import Batch, Category, Instance
@@ -23,7 +26,7 @@ Gather = Callable[[np.ndarray], list[np.ndarray]]
 class ModelPredictor:
     """Predicts the pairs of one category at a time.
 
-    losses: where given, the teacher-forced losses of all predicted pairs are averaged as well (see `mean_losses`).
+    losses: where given, all predicted pairs are decoded teacher-forced as well (see `mean_losses`).
     """
 
     name = "model"
@@ -44,7 +47,7 @@ class ModelPredictor:
         self.batch_size = batch_size
         self.losses = losses
         self.pairs = 0  # predicted so far, where losses are averaged
-        self._sums = dict.fromkeys(("loss", "tokens", "coordinates"), 0.0)
+        self._sums = dict.fromkeys(("loss", "tokens", "coordinates", "forced_mpck4"), 0.0)
 
     @torch.no_grad()
     def predict(
@@ -61,30 +64,38 @@ class ModelPredictor:
         for begin in range(0, len(queries), self.batch_size):
             now = slice(begin, begin + self.batch_size)
             batch = pair_batch(category, instances, supports[now], queries[now]).to(self.device)
-            seen = features[torch.as_tensor(row[now], device=self.device)]
-            unit = self.model.predict(batch, seen).xy.double().cpu().numpy()
-            to_source = batch.to_source.cpu().numpy()
-            out[now] = np.einsum("pij,pkj->pki", to_source[:, :, :2], unit) + to_source[:, None, :, 2]
+            chosen = torch.as_tensor(row[now], device=self.device)
+            seen = tuple(maps[chosen] for maps in features)
+            out[now] = to_source(self.model.predict(batch, seen).xy, batch)
             if self.losses is not None:
-                self._add(batch, seen)
+                drawn = CategoryPairs(category, supports[now], queries[now])
+                self._add(batch, seen, pair_visible(instances, drawn), [instances[i].xy for i in queries[now]])
         return out
 
     def mean_losses(self) -> dict[str, float]:
-        """Teacher-forced losses over the pairs predicted so far: loss, tokens, coordinates."""
+        """Teacher-forced, over the pairs predicted so far: loss, tokens, coordinates, and forced_mpck4.
+
+        The last is the mPCK4 that the model would have if every keypoint before the one it writes were the true one:
+        what it lacks generating is lost to its own mistakes. It is no performance.
+        """
         return {name: value / max(self.pairs, 1) for name, value in self._sums.items()}
 
-    def _features(self, instances: Sequence[Instance]) -> torch.Tensor:
-        """(N, width, h, w)."""
-        maps = []
+    def _features(self, instances: Sequence[Instance]) -> Maps:
+        """For each stride (N, width, h, w)."""
+        chunks = []
         for begin in range(0, len(instances), self.batch_size):
             images, _ = encode_queries(self.pack, instances[begin : begin + self.batch_size], self.data.size)
-            maps.append(self.model.backbone(images.to(self.device)))
-        return torch.cat(maps)
+            chunks.append(self.model.backbone(images.to(self.device)))
+        return tuple(torch.cat(maps) for maps in zip(*chunks, strict=True))
 
-    def _add(self, batch: Batch, features: torch.Tensor) -> None:
+    def _add(self, batch: Batch, features: Maps, visible: np.ndarray, truth: list[np.ndarray]) -> None:
         assert self.losses is not None
         output = self.model(batch, features=features)
-        for name, value in total_loss(output.logits, output.points, output.tokens, self.losses).items():
+        losses = total_loss(output.logits, output.points, output.tokens, self.losses)
+        forced = to_source(output.forced, batch)
+        curve = pck_curve(forced, np.stack(truth), visible, batch.side.cpu().numpy())
+        losses["forced_mpck4"] = torch.as_tensor(mpck4(curve).mean())
+        for name, value in losses.items():
             self._sums[name] += value.item() * len(batch)
         self.pairs += len(batch)
 
@@ -109,6 +120,12 @@ class SharedPredictor:
         for rank, share in enumerate(shares):
             out[rank :: self.world] = share
         return out
+
+
+def to_source(xy: torch.Tensor, batch: Batch) -> np.ndarray:
+    """xy: (P, K, 2) in [0, 1] of the batch's crops. Returns float64 (P, K, 2) source pixels."""
+    affine = batch.to_source.cpu().numpy()
+    return np.einsum("pij,pkj->pki", affine[:, :, :2], xy.double().cpu().numpy()) + affine[:, None, :, 2]
 
 
 def pair_batch(category: Category, instances: Sequence[Instance], supports: np.ndarray, queries: np.ndarray) -> Batch:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import cast
 
 import torch
@@ -10,7 +10,9 @@ from torch import Tensor, nn
 
 from capetune.config import ModelConfig
 from capetune.models.attention import Attention, FeedForward, sinusoid
+from capetune.models.backbone import Maps
 from capetune.models.deformable import DeformableAttention
+from capetune.models.nets import PYRAMID
 from capetune.models.tokens import SPECIALS, CoordinateTable, Kind, Layout, layout
 
 
@@ -18,13 +20,15 @@ from capetune.models.tokens import SPECIALS, CoordinateTable, Kind, Layout, layo
 class Memory:
     """What the decoder looks at, projected once for all steps. One entry a layer in each list.
 
-    values: (B, width, h, w). support: keys and values, (B, heads, K, width / heads). joints: bool (B, K).
+    values: a map a stride, (B, width, h, w). support: keys and values, (B, heads, K, width / heads).
+    embedding: (B, K, width), the support's. joints: bool (B, K).
     step: (B, K + 1, width), what is added at the steps of keypoint i (row K, <eos>, is zero).
     start: (B, K + 1, 2) in [0, 1], where deformable attention first looks for keypoint i.
     """
 
-    values: list[Tensor]
+    values: list[Maps]
     support: list[tuple[Tensor, Tensor]]
+    embedding: Tensor
     joints: Tensor
     step: Tensor
     start: Tensor
@@ -45,7 +49,9 @@ class DecoderLayer(nn.Module):
         self.self_norm = nn.LayerNorm(width)
         self.self_attention = Attention(width, heads, dropout)
         self.image_norm = nn.LayerNorm(width)
-        self.image_attention = DeformableAttention(width, heads, config.decoder.points)
+        self.image_attention = DeformableAttention(
+            width, heads, config.decoder.points, len(PYRAMID) if config.backbone.stride == "pyramid" else 1
+        )
         self.support_norm = nn.LayerNorm(width)
         self.support_attention = Attention(width, heads, dropout)
         self.feed_norm = nn.LayerNorm(width)
@@ -56,7 +62,7 @@ class DecoderLayer(nn.Module):
         self,
         x: Tensor,
         reference: Tensor,
-        value: Tensor,
+        value: Maps,
         support: tuple[Tensor, Tensor],
         joints: Tensor,
         causal: Tensor,
@@ -83,16 +89,19 @@ class Decoder(nn.Module):
         self.places = CoordinateTable(config.vocabulary, width)
         self.special = nn.Embedding(SPECIALS, width)
         self.support_step = nn.Linear(width, width) if config.support_at_step else None
+        self.guess = CoordinateTable(config.vocabulary, width) if config.refine else None
         self.layers = nn.ModuleList(DecoderLayer(config) for _ in range(config.decoder.layers))
         self.norm = nn.LayerNorm(width)
         self.axes = 1 if config.sequence == "xy" else 2
-        self.token_head = nn.Linear(width, self.axes * (config.vocabulary + SPECIALS))
+        self.tokens = config.vocabulary + SPECIALS
+        self.token_head = nn.Linear(width, self.axes * self.tokens)
         self.point_head = nn.Linear(width, 2)
 
-    def remember(self, features: Tensor, support: Tensor, edges: Tensor, template: Tensor, joints: Tensor) -> Memory:
+    def remember(self, features: Maps, support: Tensor, edges: Tensor, template: Tensor, joints: Tensor) -> Memory:
         """Project what all steps share.
 
-        features: (B, width, h, w). support, edges: (B, K, width), zero at padding. template: (B, K, 2). joints: (B, K).
+        features: a map a stride, (B, width, h, w). support, edges: (B, K, width), zero at padding. template: (B, K, 2).
+        joints: (B, K).
         """
         step = edges if self.support_step is None else edges + self.support_step(support) * joints.unsqueeze(-1)
         end = torch.zeros_like(step[:, :1])
@@ -100,9 +109,25 @@ class Decoder(nn.Module):
         return Memory(
             [layer.image_attention.project(features) for layer in self._layers()],
             [layer.support_attention.project(support) for layer in self._layers()],
+            support,
             joints,
             torch.cat([step, end], dim=1),
             torch.cat([start, torch.full_like(start[:, :1], 0.5)], dim=1),
+        )
+
+    def refining(self, memory: Memory, guess: Tensor) -> Memory:
+        """What the second pass looks at: every keypoint's first guess beside its support, and the image around it.
+
+        guess: (B, K, 2) in [0, 1]; what stands at padding isn't read.
+        """
+        assert self.guess is not None, "model.refine is off"
+        real = memory.joints.unsqueeze(-1)
+        seen = self.guess(guess) * real
+        return replace(
+            memory,
+            support=[layer.support_attention.project(memory.embedding + seen) for layer in self._layers()],
+            step=torch.cat([memory.step[:, :-1] + seen, memory.step[:, -1:]], dim=1),
+            start=torch.cat([torch.where(real, guess, 0.5), memory.start[:, -1:]], dim=1),
         )
 
     def _layers(self) -> list[DecoderLayer]:

@@ -1,4 +1,4 @@
-"""Deformable cross-attention into one feature map (Zhu et al. 2021, Deformable DETR, §4.1; paper §5.4)."""
+"""Deformable cross-attention into feature maps (Zhu et al. 2021, Deformable DETR, §4.1; paper §5.4)."""
 
 from __future__ import annotations
 
@@ -10,15 +10,16 @@ from torch.nn import functional as F
 
 
 class DeformableAttention(nn.Module):
-    """Each query reads `points` places a head around its reference, bilinearly, and mixes them by learned weights."""
+    """Each query reads `points` places a head and map around its reference, bilinearly, and mixes them by weights."""
 
-    def __init__(self, width: int, heads: int, points: int) -> None:
+    def __init__(self, width: int, heads: int, points: int, levels: int = 1) -> None:
         super().__init__()
         self.heads = heads
         self.points = points
+        self.levels = levels
         self.value = nn.Linear(width, width)
-        self.offset = nn.Linear(width, heads * points * 2)
-        self.weight = nn.Linear(width, heads * points)
+        self.offset = nn.Linear(width, heads * levels * points * 2)
+        self.weight = nn.Linear(width, heads * levels * points)
         self.out = nn.Linear(width, width)
         self._start()
 
@@ -27,34 +28,39 @@ class DeformableAttention(nn.Module):
         angle = torch.arange(self.heads) * (2 * math.pi / self.heads)
         direction = torch.stack([angle.cos(), angle.sin()], dim=-1)
         direction = direction / direction.abs().amax(dim=-1, keepdim=True)
-        reach = torch.arange(1, self.points + 1).view(1, -1, 1)
+        reach = torch.arange(1, self.points + 1).view(1, 1, -1, 1).expand(1, self.levels, -1, 1)
         with torch.no_grad():
             self.offset.weight.zero_()
-            self.offset.bias.copy_((direction.unsqueeze(1) * reach).flatten())
+            self.offset.bias.copy_((direction[:, None, None] * reach).flatten())
             self.weight.weight.zero_()
             self.weight.bias.zero_()
 
-    def project(self, features: Tensor) -> Tensor:
-        """features: (B, width, h, w). Returns the value map (B, width, h, w), to be kept over all steps.
+    def project(self, features: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        """features: a map a level, (B, width, h, w). Returns their value maps, of the same shapes, to be kept over all
+        steps.
 
-        It is contiguous: splitting the heads would copy a channels-last map anew at every step.
+        They are contiguous: splitting the heads would copy a channels-last map anew at every step.
         """
-        return F.conv2d(features, self.value.weight[:, :, None, None], self.value.bias).contiguous()
+        kernel = self.value.weight[:, :, None, None]
+        return tuple(F.conv2d(seen, kernel, self.value.bias).contiguous() for seen in features)
 
-    def forward(self, x: Tensor, reference: Tensor, value: Tensor) -> Tensor:
-        """x: (B, T, width). reference: (B, T, 2) in [0, 1] of the map. value: from `project`.
+    def forward(self, x: Tensor, reference: Tensor, values: tuple[Tensor, ...]) -> Tensor:
+        """x: (B, T, width). reference: (B, T, 2) in [0, 1] of the maps. values: from `project`.
 
-        Offsets are in cells of the map. Outside of the map reads zero. Returns (B, T, width).
+        Offsets are in cells of each map. Outside of a map reads zero. Returns (B, T, width).
         """
         batch, steps, width = x.shape
-        height, wide = value.shape[-2:]
-        offset = self.offset(x).view(batch, steps, self.heads, self.points, 2)
-        # Not divided by a tensor of (wide, height): making one on a GPU waits for all work before it.
-        offset = torch.stack([offset[..., 0] / wide, offset[..., 1] / height], dim=-1)
-        place = reference[:, :, None, None, :] + offset
-        weight = self.weight(x).view(batch, steps, self.heads, self.points).softmax(dim=-1)
-        grid = (2 * place - 1).permute(0, 2, 1, 3, 4).flatten(0, 1)
-        maps = value.view(batch * self.heads, width // self.heads, height, wide)
-        read = F.grid_sample(maps, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+        offset = self.offset(x).view(batch, steps, self.heads, self.levels, self.points, 2)
+        weight = self.weight(x).view(batch, steps, self.heads, self.levels * self.points).softmax(dim=-1)
+        reads = []
+        for level, value in enumerate(values):
+            height, wide = value.shape[-2:]
+            # Not divided by a tensor of (wide, height): making one on a GPU waits for all work before it.
+            away = torch.stack([offset[:, :, :, level, :, 0] / wide, offset[:, :, :, level, :, 1] / height], dim=-1)
+            place = reference[:, :, None, None, :] + away
+            grid = (2 * place - 1).transpose(1, 2).flatten(0, 1)
+            maps = value.view(batch * self.heads, width // self.heads, height, wide)
+            reads.append(F.grid_sample(maps, grid, mode="bilinear", padding_mode="zeros", align_corners=False))
+        read = reads[0] if len(reads) == 1 else torch.cat(reads, dim=-1)
         mixed = (read * weight.transpose(1, 2).flatten(0, 1).unsqueeze(1)).sum(dim=-1)
         return self.out(mixed.view(batch, width, steps).transpose(1, 2))

@@ -9,8 +9,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from capetune.config import ModelConfig
 from capetune.models.decoder import Cache, Decoder, Memory
-from capetune.models.tokens import Kind, bins
+from capetune.models.tokens import Kind, Layout, bins, entering
 from capetune.pose import Prediction
 
 
@@ -18,39 +19,75 @@ from capetune.pose import Prediction
 def generate(decoder: Decoder, memory: Memory, cached: bool = True) -> Prediction:
     """Decode B poses of K keypoints (K with padding, as in memory.joints), all together.
 
-    A keypoint lies where the regression head says; its score is the probability of the tokens there, the geometric
-    mean over x and y. cached=False decodes the whole prefix anew at every step: the plain path, for tests.
+    A keypoint lies where `model.decode` says; with `model.refine` a second pass, which sees the whole first guess, has
+    the last word. Its score is the probability of the tokens there, the geometric mean over x and y. cached=False
+    decodes the whole prefix anew at every step: the plain path, for tests.
     """
+    config, plan = decoder.config, decoder.plan(memory.joints.shape[1], memory.joints.device)
+    xy, logits = first_pass(decoder, memory, plan, cached)
+    if config.refine:
+        layers, points = decoder(plan, entering(plan, xy), decoder.refining(memory, xy), every_layer=False)
+        logits = layers[-1]
+        xy = places(plan, logits, points[-1], config)
+    # A sure model's probability rounds to 1 in float32.
+    score = (_log_probability(plan, logits, xy, config.vocabulary) / 2).exp().clamp(1e-6, 1 - 1e-6)
+    return Prediction(xy * memory.joints.unsqueeze(-1), score * memory.joints)
+
+
+def first_pass(decoder: Decoder, memory: Memory, plan: Layout, cached: bool = True) -> tuple[Tensor, Tensor]:
+    """One keypoint after the other. Returns xy (B, K, 2) and the logits of all steps (B, T, A, V + 4); those of
+    structural tokens are zero, for they are forced."""
     batch, keypoints = memory.joints.shape
-    plan = decoder.plan(keypoints, memory.joints.device)
-    sample = memory.start.new_zeros(batch, plan.kind.shape[0], 2)
+    kinds, points_of = plan.kind.tolist(), plan.keypoint.tolist()
+    sample = memory.start.new_zeros(batch, len(kinds), 2)
     xy = memory.start.new_zeros(batch, keypoints, 2)
-    score = memory.start.new_zeros(batch, keypoints)
+    logits = memory.start.new_zeros(batch, len(kinds), decoder.axes, decoder.tokens)
     cache = Cache()
-    for step, (kind, keypoint) in enumerate(zip(plan.kind.tolist(), plan.keypoint.tolist(), strict=True)):
+    for step, (kind, keypoint) in enumerate(zip(kinds, points_of, strict=True)):
         if kind < Kind.X:
             continue  # forced: it enters with the next coordinate step
         begin = cache.steps if cached else 0
-        logits, points = decoder(
+        layers, points = decoder(
             plan, sample[:, begin : step + 1], memory, cache if cached else None, every_layer=False
         )
-        point, log = points[-1][:, -1], logits[-1][:, -1].float().log_softmax(dim=-1)
+        logits[:, step] = layers[-1][:, -1]
+        place = _place(layers[-1][:, -1:], points[-1][:, -1:], decoder.config)[:, 0]
         if kind != Kind.Y:
-            xy[:, keypoint, 0] = point[:, 0]
+            xy[:, keypoint, 0] = place[:, 0]
         if kind != Kind.X:
-            xy[:, keypoint, 1] = point[:, 1]
-        score[:, keypoint] += _log_probability(log, xy[:, keypoint], Kind(kind), decoder.config.vocabulary)
+            xy[:, keypoint, 1] = place[:, 1]
         # The token predicted at this step enters at the next one.
         sample[:, step + 1] = xy[:, keypoint]
-    # A sure model's probability rounds to 1 in float32.
-    certain = (score / 2).exp().clamp(1e-6, 1 - 1e-6)
-    return Prediction(xy * memory.joints.unsqueeze(-1), certain * memory.joints)
+    return xy, logits
 
 
-def _log_probability(log: Tensor, xy: Tensor, kind: Kind, vocabulary: int) -> Tensor:
-    """log: (B, A, V + 4). xy: (B, 2). Returns (B,), the log-probability of the bins at this step."""
-    place = bins(xy, vocabulary)
-    if kind == Kind.POINT:
-        return log.gather(2, place.unsqueeze(-1)).sum(dim=(1, 2))
-    axis = 0 if kind == Kind.X else 1
-    return log[:, 0].gather(1, place[:, axis : axis + 1]).squeeze(1)
+def places(plan: Layout, logits: Tensor, points: Tensor, config: ModelConfig) -> Tensor:
+    """Where decoded steps put the keypoints. logits: (B, T, A, V + 4). points: (B, T, 2). Returns (B, K, 2)."""
+    at = _place(logits, points, config)
+    x, y = _axis_steps(plan)
+    return torch.stack([at[:, x, 0], at[:, y, 1]], dim=-1)
+
+
+def _axis_steps(plan: Layout) -> tuple[Tensor, Tensor]:
+    """bool (T,) each: the steps that predict an x, and a y."""
+    both = plan.kind == Kind.POINT
+    return (plan.kind == Kind.X) | both, (plan.kind == Kind.Y) | both
+
+
+def _place(logits: Tensor, points: Tensor, config: ModelConfig) -> Tensor:
+    """`model.decode`, step by step: (B, T, 2). In `xy` only the step's own axis means something."""
+    if config.decode == "head":
+        return points
+    share = logits[..., : config.vocabulary].float().softmax(dim=-1)
+    mean = share @ torch.linspace(0, 1, config.vocabulary, device=share.device)
+    return mean.expand_as(points) if config.decode == "expectation" else (mean + points) / 2
+
+
+def _log_probability(plan: Layout, logits: Tensor, xy: Tensor, vocabulary: int) -> Tensor:
+    """Log-probability of each keypoint's two bins together. logits: (B, T, A, V + 4). xy: (B, K, 2). (B, K)."""
+    log = logits.float().log_softmax(dim=-1)
+    x, y = _axis_steps(plan)
+    place = bins(xy, vocabulary).unsqueeze(-1)
+    return (
+        log[:, x, 0].gather(-1, place[:, :, 0]) + log[:, y, logits.shape[2] - 1].gather(-1, place[:, :, 1])
+    ).squeeze(-1)

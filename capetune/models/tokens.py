@@ -57,6 +57,12 @@ def layout(sequence: Sequence, keypoints: int, device: torch.device | str = "cpu
     return Layout(kind, torch.cat([keypoint, keypoint.new_tensor([keypoints])]))
 
 
+def entering(plan: Layout, xy: Tensor) -> Tensor:
+    """The coordinates that enter at each step: those of the token before it. xy: (B, K, 2). Returns (B, T, 2)."""
+    at = xy[:, plan.keypoint.clamp(max=xy.shape[1] - 1)] * (plan.kind >= Kind.X).unsqueeze(-1)
+    return F.pad(at[:, :-1], (0, 0, 1, 0))
+
+
 @dataclass(frozen=True)
 class TokenSequence:
     """Targets of teacher forcing, for B poses padded to the same K. A = 1 id a step in `xy`, 2 (x, y) in `point`.

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from capetune.config import Config
 from capetune.datasets.pack import Pack
@@ -58,31 +61,38 @@ def fit(
     report: called after every epoch, on every rank, with its metrics and a function that writes a checkpoint into a
     folder; it may raise to stop. resume: a checkpoint of the same configuration to go on from. progress: called after
     every step with the epoch (from 1), the steps an epoch and the step (from 1). Metrics: epoch; train_ and val_ loss,
-    tokens, coordinates; and of the val part's pairs: mpck4, mpck5, pck_0.05 … pck_0.25, template_mpck4.
+    tokens, coordinates; and of the val part's pairs: mpck4, mpck5, pck_0.05 … pck_0.25, template_mpck4,
+    forced_mpck4 (teacher-forced).
     """
     ranks = ranks or Ranks()
     torch.manual_seed(config.seed)
     model = PoseEstimator(config.model, pretrained=resume is None)
     part = pack.part(config.data.split, "train")
-    steps = config.train.steps or steps_per_epoch(len(part), config.train.batch_size, ranks.world)
-    optimizer_state, done = None, 0
+    settings = config.train
+    steps = settings.steps or steps_per_epoch(len(part), settings.batch_size * settings.accumulate, ranks.world)
+    model.to(ranks.device)
+    averaged = average(model, settings.ema)
+    kept = model if averaged is None else cast(PoseEstimator, averaged.module)  # what is evaluated and saved
+    optimizer = make_optimizer(model, settings)
+    schedule = make_schedule(optimizer, settings, steps * settings.epochs)
+    done = 0
     if resume is not None:
         done = read_meta(resume).epoch
-        fill(model, resume)
-        optimizer_state = load_training(resume)
-    model.to(ranks.device)
-    optimizer = make_optimizer(model, config.train)
-    schedule = make_schedule(optimizer, config.train, steps * config.train.epochs)
-    if optimizer_state is not None:
-        optimizer.load_state_dict(optimizer_state["optimizer"])
-        schedule.load_state_dict(optimizer_state["schedule"])
+        fill(kept, resume)
+        state = load_training(resume)
+        optimizer.load_state_dict(state["optimizer"])
+        schedule.load_state_dict(state["schedule"])
+        if averaged is not None:
+            averaged.n_averaged.fill_(schedule.last_epoch)
+            model.load_state_dict(state["model"])
     wrapped = ranks.wrap(model)
     data = describe_data(pack, config.data.split)
-    for epoch in range(done + 1, config.train.epochs + 1):
+    for epoch in range(done + 1, settings.epochs + 1):
         # Dropout and noise differ by rank and epoch, and repeat when a run is resumed.
         torch.manual_seed((config.seed * 1_000_003 + epoch) * 4099 + ranks.rank)
+        count = steps * settings.accumulate
         batches = train_batches(
-            pack, config.data, config.train.batch_size, config.seed, epoch, ranks.rank, ranks.world, steps=steps
+            pack, config.data, settings.batch_size, config.seed, epoch, ranks.rank, ranks.world, steps=count
         )
         metrics = train_epoch(
             wrapped,
@@ -92,12 +102,15 @@ def fit(
             config,
             ranks.device,
             partial(progress, epoch, steps),
+            averaged,
         )
-        metrics |= validate(model, pack, config, ranks)
+        metrics |= validate(kept, pack, config, ranks)
         metrics["epoch"] = epoch
         meta = CheckpointMeta(config, epoch, metrics, data)
         training = {"optimizer": optimizer.state_dict(), "schedule": schedule.state_dict()}
-        report(metrics, partial(save_checkpoint, model=model, meta=meta, training=training))
+        if averaged is not None:
+            training["model"] = model.state_dict()
+        report(metrics, partial(save_checkpoint, model=kept, meta=meta, training=training))
 
 
 def train_epoch(
@@ -108,16 +121,22 @@ def train_epoch(
     config: Config,
     device: str = "cpu",
     progress: Callable[[int], None] = lambda step: None,
+    averaged: AveragedModel | None = None,
 ) -> Metrics:
-    """One pass over `batches`. Returns train_loss, train_tokens and train_coordinates, means over the steps.
+    """One pass over `batches`, `train.accumulate` of them a step; `averaged` follows the model's weights.
+
+    Returns train_loss, train_tokens and train_coordinates, means over the steps.
 
     Raises UserError where the loss is no longer finite: nothing after that would mean anything.
     """
     model.train()
     sums: dict[str, torch.Tensor] = {}
     count = 0
-    for batch in batches:
-        losses = train_step(model, batch.to(device), optimizer, schedule, config)
+    left = iter(batches)
+    while group := [batch.to(device) for batch in itertools.islice(left, config.train.accumulate)]:
+        losses = train_step(model, group, optimizer, schedule, config)
+        if averaged is not None:
+            averaged.update_parameters(model)
         for name, value in losses.items():
             sums[name] = sums.get(name, torch.zeros((), device=device)) + value
         count += 1
@@ -133,21 +152,36 @@ def train_epoch(
 
 def train_step(
     model: nn.Module,
-    batch: Batch,
+    group: Sequence[Batch],
     optimizer: torch.optim.Optimizer,
     schedule: torch.optim.lr_scheduler.LRScheduler,
     config: Config,
 ) -> dict[str, torch.Tensor]:
-    """Forward, backward, clip, update. Returns the detached losses, scalars on the model's device."""
-    output = model(batch, config.train.input_noise)
-    losses = total_loss(output.logits, output.points, output.tokens, config.loss)
+    """Forward and backward of each batch of the group, then clip and update once, by the mean of their gradients.
+
+    Returns the detached losses, means over the group, scalars on the model's device.
+    """
     optimizer.zero_grad(set_to_none=True)
-    losses["loss"].backward()
-    trained = itertools.chain.from_iterable(group["params"] for group in optimizer.param_groups)
+    sums: dict[str, torch.Tensor] = {}
+    for i, batch in enumerate(group):
+        shared = isinstance(model, DistributedDataParallel) and i + 1 < len(group)
+        # The ranks exchange gradients once a step.
+        with cast(DistributedDataParallel, model).no_sync() if shared else nullcontext():
+            output = model(batch, config.train)
+            losses = total_loss(output.logits, output.points, output.tokens, config.loss)
+            (losses["loss"] / len(group)).backward()
+        for name, value in losses.items():
+            sums[name] = sums.get(name, torch.zeros_like(value)) + value.detach() / len(group)
+    trained = itertools.chain.from_iterable(part["params"] for part in optimizer.param_groups)
     nn.utils.clip_grad_norm_(trained, config.train.clip)
     optimizer.step()
     schedule.step()
-    return {name: value.detach() for name, value in losses.items()}
+    return sums
+
+
+def average(model: PoseEstimator, decay: float) -> AveragedModel | None:
+    """A copy whose weights follow the model's, exponentially averaged with `decay` a step; None where that is 0."""
+    return AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(decay)) if decay else None
 
 
 def validate(model: PoseEstimator, pack: Pack, config: Config, ranks: Ranks) -> Metrics:
@@ -161,6 +195,7 @@ def validate(model: PoseEstimator, pack: Pack, config: Config, ranks: Ranks) -> 
     shares = np.stack(ranks.gather(np.array([predictor.pairs, *losses.values()])))
     means = np.average(shares[:, 1:], axis=0, weights=shares[:, 0])
     metrics = {f"val_{name}": float(value) for name, value in zip(losses, means, strict=True)}
+    metrics["forced_mpck4"] = metrics.pop("val_forced_mpck4")
     metrics |= {"mpck4": report.scores.mpck4, "mpck5": report.scores.mpck5, "template_mpck4": report.template.mpck4}
     return metrics | {f"pck_{t:g}": value for t, value in zip(THRESHOLDS, report.scores.pck, strict=True)}
 

@@ -8,17 +8,28 @@ import torch
 from torch import nn
 
 from capetune.config import TrainConfig
+from capetune.models.estimator import PoseEstimator
 
 
-def make_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.AdamW:
-    """AdamW over what is trained. Weights of linear maps and convolutions decay; biases, norms and embeddings don't."""
+def make_optimizer(model: PoseEstimator, config: TrainConfig) -> torch.optim.AdamW:
+    """AdamW over what is trained. Weights of linear maps and convolutions decay; biases, norms and embeddings don't.
+
+    The backbone's own weights have `backbone_learning_rate`, the projection of its maps doesn't belong to them.
+    """
     maps = {id(module.weight) for module in model.modules() if isinstance(module, nn.Linear | nn.Conv2d)}
-    trained = [p for p in model.parameters() if p.requires_grad]
-    groups = [
-        {"params": [p for p in trained if id(p) in maps], "weight_decay": config.weight_decay},
-        {"params": [p for p in trained if id(p) not in maps], "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW(groups, lr=config.learning_rate, fused=True)
+    backbone = {id(p) for p in model.backbone.net.parameters()}
+    rates = (config.learning_rate, config.backbone_learning_rate or config.learning_rate)
+    groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
+    for p in model.parameters():
+        if p.requires_grad:
+            groups.setdefault((id(p) in backbone, id(p) in maps), []).append(p)
+    return torch.optim.AdamW(
+        [
+            {"params": group, "lr": rates[inner], "weight_decay": config.weight_decay if decays else 0.0}
+            for (inner, decays), group in groups.items()
+        ],
+        fused=True,
+    )
 
 
 def make_schedule(

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
@@ -116,3 +118,38 @@ def test_collate_pads_to_the_largest_k_with_zero_and_false():
         "side": torch.float64,
         "ids": torch.int64,
     }
+
+
+def test_a_mirrored_query_exchanges_left_and_right_and_their_visibility():
+    names = ("left eye", "right eye", "nose")
+    box = np.array([10.0, 20, 60, 60])
+    xy = np.array([[60.0, 30], [20, 34], [40, 60]])  # seen from the front, its left eye is on the right
+    query = Instance(1, 1, 1, "a.jpg", (100, 100), box, xy, np.array([True, False, True]))
+    kind = Category(1, "face", "face", PoseGraph(names, ((0, 2), (1, 2))))
+    crop = Crop(np.zeros((100, 100, 3), np.uint8), np.array([[1.0, 0, 0], [0, 1, 0]]))
+    own, known = normalise(query), np.array([True, True, True])
+    plain = make_item(kind, query, crop, own, known, 64)
+    flipped = make_item(kind, query, crop, own, known, 64, Augmentation(flip=True))
+    np.testing.assert_allclose(flipped.target[1], [1 - plain.target[0, 0], plain.target[0, 1]])
+    np.testing.assert_allclose(flipped.target[2], [1 - plain.target[2, 0], plain.target[2, 1]])
+    np.testing.assert_array_equal(flipped.visible, [False, True, True])
+    np.testing.assert_array_equal(flipped.template, plain.template)  # the supports aren't mirrored
+    np.testing.assert_allclose(apply(flipped.to_source, flipped.target[1]), xy[0], atol=1e-9)
+
+
+def test_a_mirrored_picture_is_the_plain_one_mirrored(dots):
+    (query,) = dots.instances
+    crop, graph = dots.crop(5), PoseGraph(("left", "right", "nose"), ())
+    kind, none = replace(dots.categories[1], graph=graph), (np.zeros((3, 2)), np.ones(3, bool))
+    plain = make_item(kind, query, crop, *none, 64)
+    flipped = make_item(kind, query, crop, *none, 64, Augmentation(flip=True))
+    difference = np.abs(flipped.image[:, ::-1].astype(int) - plain.image.astype(int))
+    assert difference.max() <= 2  # cv2 interpolates in steps of 1/32 pixel
+
+
+def test_a_mirror_whose_names_do_not_tell_is_refused(dots):
+    (query,) = dots.instances
+    with pytest.raises(ValueError, match="don't tell"):
+        make_item(
+            dots.categories[1], query, dots.crop(5), np.zeros((3, 2)), np.ones(3, bool), 64, Augmentation(flip=True)
+        )

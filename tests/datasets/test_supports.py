@@ -49,6 +49,15 @@ def test_all_the_others_take_part(tiny_pack):
     assert drawn == single
 
 
+def test_all_is_the_categorys_mean_without_the_query(tiny_pack):
+    pack = open_pack(tiny_pack)
+    query, *rest = pack.part(1, "train").instances[100]
+    wanted = mean_template(np.stack([normalise(i) for i in rest]), np.stack([i.visible for i in rest]))
+    got = TrainSet(pack, 1).template(query, ("all",), np.random.default_rng(0))
+    np.testing.assert_allclose(got[0], wanted[0])
+    np.testing.assert_array_equal(got[1], wanted[1])
+
+
 def test_few_instances_give_what_they_have(few):
     pack = few(tiny100=3)
     train = TrainSet(pack, 1)

@@ -14,7 +14,8 @@ from capetune.datasets.crop import apply
 from capetune.datasets.pack import Pack, open_pack
 from capetune.datasets.templates import mean_template, normalise
 from capetune.evaluation.evaluate import evaluate
-from capetune.evaluation.model import ModelPredictor, SharedPredictor, pair_batch
+from capetune.evaluation.model import ModelPredictor, SharedPredictor, pair_batch, to_source
+from capetune.evaluation.pck import mpck4, pck_curve
 from capetune.models.backbone import Backbone
 from capetune.models.estimator import PoseEstimator
 from capetune.models.losses import total_loss
@@ -167,7 +168,7 @@ def test_predictor_evaluates_even_a_model_in_training(
 def test_mean_losses_are_over_all_pairs(model: PoseEstimator, config: Config, pack: Pack, drawn: tuple) -> None:
     category, instances, supports, queries = drawn
     predictor = ModelPredictor(model, pack, config.data, batch_size=1, losses=config.loss)
-    assert predictor.mean_losses() == {"loss": 0, "tokens": 0, "coordinates": 0}
+    assert predictor.mean_losses() == {"loss": 0, "tokens": 0, "coordinates": 0, "forced_mpck4": 0}
     predictor.predict(*drawn)
     sums: dict[str, float] = {}
     with torch.no_grad():
@@ -175,6 +176,11 @@ def test_mean_losses_are_over_all_pairs(model: PoseEstimator, config: Config, pa
             out = model(single(config, pack, category, instances, supports[pair], queries[pair]))
             for name, value in total_loss(out.logits, out.points, out.tokens, config.loss).items():
                 sums[name] = sums.get(name, 0.0) + value.item()
+            batch = single(config, pack, category, instances, supports[pair], queries[pair])
+            query, support = instances[queries[pair]], [instances[i] for i in supports[pair]]
+            seen = query.visible & np.all([s.visible for s in support], axis=0)
+            curve = pck_curve(to_source(out.forced, batch), query.xy[None], seen[None], np.array([query.side]))
+            sums["forced_mpck4"] = sums.get("forced_mpck4", 0.0) + mpck4(curve).item()
     assert predictor.pairs == 7
     assert predictor.mean_losses() == pytest.approx({name: value / 7 for name, value in sums.items()}, rel=1e-3)
 

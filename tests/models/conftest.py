@@ -42,8 +42,19 @@ def sequence(request: pytest.FixtureRequest) -> str:
     return request.param
 
 
-@pytest.fixture(params=[True, False], ids=["support_at_step", "plain"])
-def support_at_step(request: pytest.FixtureRequest) -> bool:
+OPTIONS: dict[str, dict[str, object]] = {
+    "defaults": {},
+    "no support at the step": {"support_at_step": False},
+    "refine": {"refine": True},
+    "pyramid": {"backbone": {"stride": "pyramid"}},
+    "expectation": {"decode": "expectation"},
+    "both": {"decode": "both", "refine": True},
+}
+
+
+@pytest.fixture(params=OPTIONS)
+def option(request: pytest.FixtureRequest) -> str:
+    """A name in OPTIONS: what holds of the model must hold whatever is chosen."""
     return request.param
 
 
@@ -73,12 +84,24 @@ def make_model(make_config: Callable[..., ModelConfig]) -> Callable[..., PoseEst
 
 
 @pytest.fixture(scope="session")
+def frozen_model(make_model: Callable[..., PoseEstimator]) -> Callable[[str, str], PoseEstimator]:
+    """frozen_model(sequence, option): as `make_model`, with a backbone that isn't trained."""
+
+    def make(sequence: str, option: str) -> PoseEstimator:
+        changes: dict[str, dict] = {"backbone": {}, **OPTIONS[option]}
+        changes["backbone"] = changes["backbone"] | {"frozen": "all"}
+        return make_model(sequence=sequence, **changes)
+
+    return make
+
+
+@pytest.fixture(scope="session")
 def shared_model(make_model: Callable[..., PoseEstimator]) -> Callable[..., PoseEstimator]:
-    """As `make_model` for the keys named here, but each model is made once. Don't change its weights."""
+    """shared_model(sequence, option): as `make_model`, but each model is made once. Don't change its weights."""
 
     @cache
-    def make(sequence: str = "point", support_at_step: bool = True) -> PoseEstimator:
-        return make_model(sequence=sequence, support_at_step=support_at_step)
+    def make(sequence: str = "point", option: str = "defaults") -> PoseEstimator:
+        return make_model(sequence=sequence, **OPTIONS[option])
 
     return make
 
@@ -89,7 +112,8 @@ def stir(model: PoseEstimator) -> PoseEstimator:
         for part in (model.support, model.decoder):
             for weight in part.parameters():
                 weight.add_(torch.randn_like(weight) * 0.1)
-        model.backbone.project.weight.mul_(20)
+        for project in model.backbone.project:
+            project.weight.mul_(20)
     return model
 
 

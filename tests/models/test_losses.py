@@ -31,6 +31,24 @@ def test_uniform_logits_cost_the_logarithm_of_the_ids(sequence: str) -> None:
     assert token_loss(torch.zeros_like(logits), tokens).item() == pytest.approx(math.log(V + 4))
 
 
+def test_smoothing_teaches_the_bins_beside_the_true_one_and_no_structure(sequence: str) -> None:
+    """What a smoothed target wants most is a normal distribution around the bin, not certainty."""
+    _, _, tokens = poses(sequence, [True] * 3)
+    sure = torch.nn.functional.one_hot(tokens.ids, V + 4) * 100.0
+    assert token_loss(sure, tokens, 1.0) > 1
+    bell = torch.exp(-0.5 * (torch.arange(V) - tokens.ids.unsqueeze(-1)).square()).log()
+    wanted = torch.cat([bell, torch.full((*tokens.ids.shape, 4), -100.0)], dim=-1)
+    wanted = torch.where((tokens.ids < V).unsqueeze(-1), wanted, sure)
+    best = wanted.clone().requires_grad_()
+    token_loss(best, tokens, 1.0).backward()
+    torch.testing.assert_close(best.grad, torch.zeros_like(best), atol=1e-6, rtol=0)
+
+
+def test_hardly_any_smoothing_is_none(sequence: str) -> None:
+    logits, _, tokens = poses(sequence, [True, False, True])
+    torch.testing.assert_close(token_loss(logits, tokens, 0.01), token_loss(logits, tokens))
+
+
 def test_certain_and_right_costs_nothing(sequence: str) -> None:
     _, _, tokens = poses(sequence, [True] * 3)
     sure = torch.nn.functional.one_hot(tokens.ids, V + 4) * 100.0

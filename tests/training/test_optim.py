@@ -55,7 +55,7 @@ def test_steps_beyond_the_plan_stay_at_zero() -> None:
 @pytest.fixture(scope="module")
 def model() -> PoseEstimator:
     keys = {"width": 32, "heads": 4, "vocabulary": 16, "decoder.layers": 1, "support.layers": 1}
-    backbone = {"backbone.name": "efficientnet_lite0", "backbone.weights": "none", "backbone.trained": False}
+    backbone = {"backbone.name": "efficientnet_lite0", "backbone.weights": "none", "backbone.frozen": "all"}
     settings = {f"model.{key}": value for key, value in (keys | backbone).items()}
     return PoseEstimator(Config().with_overrides(settings).model)
 
@@ -64,7 +64,7 @@ def test_linear_maps_decay_and_biases_norms_and_embeddings_dont(model: PoseEstim
     optimizer = make_optimizer(model, TrainConfig(weight_decay=0.3))
     decay = {id(p): group["weight_decay"] for group in optimizer.param_groups for p in group["params"]}
     assert decay[id(model.decoder.point_head.weight)] == 0.3
-    assert decay[id(model.backbone.project.weight)] == 0.3
+    assert decay[id(model.backbone.project[0].weight)] == 0.3
     for weight in (
         model.decoder.places.table,
         model.decoder.special.weight,
@@ -80,4 +80,15 @@ def test_each_trained_weight_is_optimised_once_and_no_frozen_one(model: PoseEsti
     optimizer = make_optimizer(model, TrainConfig())
     given = [id(p) for group in optimizer.param_groups for p in group["params"]]
     assert sorted(given) == sorted(id(p) for p in model.parameters() if p.requires_grad)
-    assert not {id(p) for p in model.backbone.stages.parameters()} & set(given)
+    assert not {id(p) for p in model.backbone.net.parameters()} & set(given)
+
+
+def test_the_backbone_has_a_learning_rate_of_its_own_and_its_projection_hasnt() -> None:
+    keys = {"width": 32, "heads": 4, "backbone.name": "efficientnet_lite0", "backbone.weights": "none"}
+    net = PoseEstimator(Config().with_overrides({f"model.{key}": value for key, value in keys.items()}).model)
+    optimizer = make_optimizer(net, TrainConfig(learning_rate=1e-3, backbone_learning_rate=1e-5))
+    rate = {id(p): group["lr"] for group in optimizer.param_groups for p in group["params"]}
+    assert {rate[id(p)] for p in net.backbone.net.parameters()} == {1e-5}
+    assert {rate[id(p)] for p in [*net.backbone.project.parameters(), *net.decoder.parameters()]} == {1e-3}
+    make_schedule(optimizer, TrainConfig(warmup=4), 10)
+    assert {group["lr"] for group in optimizer.param_groups} == {1e-3 / 4, 1e-5 / 4}

