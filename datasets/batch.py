@@ -122,5 +122,5 @@ def collate(items: Sequence[Item]) -> Batch:
 
 
 def stack_images(images: Sequence[np.ndarray]) -> torch.Tensor:
-    """uint8 (S, S, 3) each → uint8 (N, 3, S, S), contiguous."""
-    return torch.from_numpy(np.ascontiguousarray(np.stack(images).transpose(0, 3, 1, 2)))
+    """uint8 (S, S, 3) each → uint8 (N, 3, S, S), channels last in memory: as pixels lie in files and backbones want."""
+    return torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2)

@@ -96,7 +96,9 @@ def warp(image: np.ndarray, affine: np.ndarray, size: int) -> np.ndarray:
         reduced = cv2.resize(image, (max(1, width // times), max(1, height // times)), interpolation=cv2.INTER_AREA)
         affine = compose(affine, enlarge(width / reduced.shape[1], height / reduced.shape[0]))
         image = reduced
-    return cv2.warpAffine(image, affine, (size, size), flags=cv2.INTER_LINEAR)
+    # OpenCV 5 warps four channels in half the time of three, which more than pays for the two conversions.
+    padded = cv2.warpAffine(cv2.cvtColor(image, cv2.COLOR_RGB2RGBA), affine, (size, size), flags=cv2.INTER_LINEAR)
+    return cv2.cvtColor(padded, cv2.COLOR_RGBA2RGB)
 
 
 def warp_crop(crop: Crop, to_unit: np.ndarray, size: int) -> np.ndarray:
@@ -111,11 +113,12 @@ def encode_jpeg(image: np.ndarray, quality: int) -> bytes:
     return data.tobytes()
 
 
+# With IMREAD_COLOR_RGB the "grayscale" of these names only says by how much to reduce.
 REDUCED = {
-    1: cv2.IMREAD_COLOR,
-    2: cv2.IMREAD_REDUCED_COLOR_2,
-    4: cv2.IMREAD_REDUCED_COLOR_4,
-    8: cv2.IMREAD_REDUCED_COLOR_8,
+    1: cv2.IMREAD_COLOR_RGB,
+    2: cv2.IMREAD_REDUCED_GRAYSCALE_2 | cv2.IMREAD_COLOR_RGB,
+    4: cv2.IMREAD_REDUCED_GRAYSCALE_4 | cv2.IMREAD_COLOR_RGB,
+    8: cv2.IMREAD_REDUCED_GRAYSCALE_8 | cv2.IMREAD_COLOR_RGB,
 }
 
 
@@ -127,5 +130,4 @@ def decode_jpeg(data: bytes, reduction: int = 1) -> np.ndarray | None:
     """
     if not data.endswith(b"\xff\xd9"):  # cv2 fills what a cut file lacks with grey and only mutters
         return None
-    image = cv2.imdecode(np.frombuffer(data, np.uint8), REDUCED[reduction])
-    return None if image is None else cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+    return cv2.imdecode(np.frombuffer(data, np.uint8), REDUCED[reduction])

@@ -14,27 +14,53 @@ class Attention(nn.Module):
         super().__init__()
         self.heads = heads
         self.dropout = dropout
-        self.query = nn.Linear(width, width)
-        self.key_value = nn.Linear(width, 2 * width)
+        self.into = nn.Linear(width, 3 * width)  # queries, keys, values
         self.out = nn.Linear(width, width)
 
     def project(self, source: Tensor) -> tuple[Tensor, Tensor]:
         """source: (B, S, d). Returns keys and values, each (B, heads, S, d / heads)."""
-        key, value = self.key_value(source).chunk(2, dim=-1)
+        width = source.shape[-1]
+        key, value = F.linear(source, self.into.weight[width:], self.into.bias[width:]).chunk(2, dim=-1)
         return self._split(key), self._split(value)
 
-    def forward(self, x: Tensor, key: Tensor, value: Tensor, mask: Tensor) -> Tensor:
-        """x: (B, T, d) queries. key, value: from `project`. mask: bool, broadcasts to (B, heads, T, S), True = attend.
+    def forward(self, x: Tensor, key: Tensor, value: Tensor, bias: Tensor | None) -> Tensor:
+        """x: (B, T, d) queries. key, value: from `project`. bias: from `additive`, broadcasts to (B, heads, T, S);
+        None = every query attends to every key.
 
         Every query must be allowed at least one key. Returns (B, T, d).
         """
+        width = x.shape[-1]
+        return self._mix(F.linear(x, self.into.weight[:width], self.into.bias[:width]), key, value, bias)
+
+    def to_itself(
+        self, x: Tensor, bias: Tensor | None, past: tuple[Tensor, Tensor] | None = None
+    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        """As `forward` with x, after what `past` holds, as its own source: one product where `project` needs another.
+
+        Returns the outcome, and the keys and values of past and x together.
+        """
+        query, key, value = self.into(x).chunk(3, dim=-1)
+        key, value = self._split(key), self._split(value)
+        if past is not None:
+            key, value = torch.cat([past[0], key], dim=2), torch.cat([past[1], value], dim=2)
+        return self._mix(query, key, value, bias), (key, value)
+
+    def _mix(self, query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None) -> Tensor:
         dropout = self.dropout if self.training else 0.0
-        mixed = F.scaled_dot_product_attention(self._split(self.query(x)), key, value, mask, dropout)
+        mixed = F.scaled_dot_product_attention(self._split(query), key, value, bias, dropout)
         return self.out(mixed.transpose(1, 2).flatten(2))
 
     def _split(self, x: Tensor) -> Tensor:
         batch, length, width = x.shape
         return x.view(batch, length, self.heads, width // self.heads).transpose(1, 2)
+
+
+def additive(mask: Tensor) -> Tensor:
+    """What scaled_dot_product_attention adds for a mask: 0 where True, -inf where False.
+
+    It would make the same of a bool mask, anew in every layer and at every step.
+    """
+    return torch.zeros(mask.shape, device=mask.device).masked_fill_(~mask, -torch.inf)
 
 
 class FeedForward(nn.Sequential):

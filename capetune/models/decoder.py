@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from capetune.config import ModelConfig
-from capetune.models.attention import Attention, FeedForward, sinusoid
+from capetune.models.attention import Attention, FeedForward, additive, sinusoid
 from capetune.models.backbone import Maps
 from capetune.models.deformable import DeformableAttention
 from capetune.models.nets import PYRAMID
@@ -21,7 +21,7 @@ class Memory:
     """What the decoder looks at, projected once for all steps. One entry a layer in each list.
 
     values: a map a stride, (B, width, h, w). support: keys and values, (B, heads, K, width / heads).
-    embedding: (B, K, width), the support's. joints: bool (B, K).
+    embedding: (B, K, width), the support's. joints: bool (B, K); real: the same, (B, 1, 1, K), as attention wants it.
     step: (B, K + 1, width), what is added at the steps of keypoint i (row K, <eos>, is zero).
     start: (B, K + 1, 2) in [0, 1], where deformable attention first looks for keypoint i.
     """
@@ -30,6 +30,7 @@ class Memory:
     support: list[tuple[Tensor, Tensor]]
     embedding: Tensor
     joints: Tensor
+    real: Tensor
     step: Tensor
     start: Tensor
 
@@ -64,19 +65,16 @@ class DecoderLayer(nn.Module):
         reference: Tensor,
         value: Maps,
         support: tuple[Tensor, Tensor],
-        joints: Tensor,
-        causal: Tensor,
+        real: Tensor,
+        causal: Tensor | None,
         past: tuple[Tensor, Tensor] | None,
     ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        h = self.self_norm(x)
-        key, val = self.self_attention.project(h)
-        if past is not None:
-            key, val = torch.cat([past[0], key], dim=2), torch.cat([past[1], val], dim=2)
-        x = x + self.dropout(self.self_attention(h, key, val, causal))
+        mixed, kept = self.self_attention.to_itself(self.self_norm(x), causal, past)
+        x = x + self.dropout(mixed)
         x = x + self.dropout(self.image_attention(self.image_norm(x), reference, value))
-        x = x + self.dropout(self.support_attention(self.support_norm(x), *support, joints[:, None, None, :]))
+        x = x + self.dropout(self.support_attention(self.support_norm(x), *support, real))
         x = x + self.dropout(self.feed(self.feed_norm(x)))
-        return x, (key, val)
+        return x, kept
 
 
 class Decoder(nn.Module):
@@ -111,6 +109,7 @@ class Decoder(nn.Module):
             [layer.support_attention.project(support) for layer in self._layers()],
             support,
             joints,
+            additive(joints[:, None, None, :]),
             torch.cat([step, end], dim=1),
             torch.cat([start, torch.full_like(start[:, :1], 0.5)], dim=1),
         )
@@ -158,13 +157,15 @@ class Decoder(nn.Module):
         x = self.embed(plan.inputs()[now], xy) + memory.step[:, keypoint]
         x = x + sinusoid(keypoint, self.config.width)
         reference = memory.start[:, keypoint]
-        ends = torch.arange(done + 1, now.stop + 1, device=xy.device)
-        causal = torch.arange(now.stop, device=xy.device) < ends.unsqueeze(1)
+        causal = None  # a single step may look at all there is
+        if xy.shape[1] > 1:
+            ends = torch.arange(done + 1, now.stop + 1, device=xy.device)
+            causal = additive(torch.arange(now.stop, device=xy.device) < ends.unsqueeze(1))
         past: list[tuple[Tensor, Tensor]] = []
         logits, points = [], []
         for i, layer in enumerate(self.layers):
             before = cache.past[i] if cache and cache.past else None
-            x, kept = layer(x, reference, memory.values[i], memory.support[i], memory.joints, causal, before)
+            x, kept = layer(x, reference, memory.values[i], memory.support[i], memory.real, causal, before)
             past.append(kept)
             h = self.norm(x)
             if every_layer or layer is self.layers[-1]:

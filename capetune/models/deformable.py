@@ -18,8 +18,7 @@ class DeformableAttention(nn.Module):
         self.points = points
         self.levels = levels
         self.value = nn.Linear(width, width)
-        self.offset = nn.Linear(width, heads * levels * points * 2)
-        self.weight = nn.Linear(width, heads * levels * points)
+        self.look = nn.Linear(width, heads * levels * points * 3)  # where, in x and y; and how much it weighs
         self.out = nn.Linear(width, width)
         self._start()
 
@@ -30,10 +29,9 @@ class DeformableAttention(nn.Module):
         direction = direction / direction.abs().amax(dim=-1, keepdim=True)
         reach = torch.arange(1, self.points + 1).view(1, 1, -1, 1).expand(1, self.levels, -1, 1)
         with torch.no_grad():
-            self.offset.weight.zero_()
-            self.offset.bias.copy_((direction[:, None, None] * reach).flatten())
-            self.weight.weight.zero_()
-            self.weight.bias.zero_()
+            self.look.weight.zero_()
+            self.look.bias.zero_()
+            self.look.bias.view(self.heads, self.levels, self.points, 3)[..., :2] = direction[:, None, None] * reach
 
     def project(self, features: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         """features: a map a level, (B, width, h, w). Returns their value maps, of the same shapes, to be kept over all
@@ -50,14 +48,14 @@ class DeformableAttention(nn.Module):
         Offsets are in cells of each map. Outside of a map reads zero. Returns (B, T, width).
         """
         batch, steps, width = x.shape
-        offset = self.offset(x).view(batch, steps, self.heads, self.levels, self.points, 2)
-        weight = self.weight(x).view(batch, steps, self.heads, self.levels * self.points).softmax(dim=-1)
+        look = self.look(x).view(batch, steps, self.heads, self.levels, self.points, 3)
+        weight = look[..., 2].flatten(-2).softmax(dim=-1)
         reads = []
         for level, value in enumerate(values):
             height, wide = value.shape[-2:]
             # Not divided by a tensor of (wide, height): making one on a GPU waits for all work before it.
-            away = torch.stack([offset[:, :, :, level, :, 0] / wide, offset[:, :, :, level, :, 1] / height], dim=-1)
-            place = reference[:, :, None, None, :] + away
+            across, down, _ = look[:, :, :, level].unbind(dim=-1)
+            place = reference[:, :, None, None, :] + torch.stack([across / wide, down / height], dim=-1)
             grid = (2 * place - 1).transpose(1, 2).flatten(0, 1)
             maps = value.view(batch * self.heads, width // self.heads, height, wide)
             reads.append(F.grid_sample(maps, grid, mode="bilinear", padding_mode="zeros", align_corners=False))

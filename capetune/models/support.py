@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from capetune.config import ModelConfig
-from capetune.models.attention import Attention, FeedForward, sinusoid
+from capetune.models.attention import Attention, FeedForward, additive, sinusoid
 from capetune.models.tokens import CoordinateTable
 
 
@@ -41,9 +41,8 @@ class SupportLayer(nn.Module):
         self.feed = FeedForward(config.width, config.dropout)
         self.dropout = nn.Dropout(config.dropout)
 
-    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        h = self.attention_norm(x)
-        x = x + self.dropout(self.attention(h, *self.attention.project(h), mask))
+    def forward(self, x: Tensor, bias: Tensor) -> Tensor:
+        x = x + self.dropout(self.attention.to_itself(self.attention_norm(x), bias)[0])
         return x + self.dropout(self.feed(self.feed_norm(x)))
 
 
@@ -70,8 +69,8 @@ class SupportEncoder(nn.Module):
         x = place + edges + order
         # Padding attends to itself alone, so that no row of the mask is empty.
         itself = torch.eye(joints.shape[1], dtype=torch.bool, device=joints.device)
-        mask = (joints.unsqueeze(1) | itself).unsqueeze(1)
+        bias = additive(joints.unsqueeze(1) | itself).unsqueeze(1)
         for layer in self.layers:
-            x = layer(x, mask)
+            x = layer(x, bias)
         real = joints.unsqueeze(-1)
         return self.norm(x) * real, edges * real

@@ -102,7 +102,7 @@ def test_collate_pads_to_the_largest_k_with_zero_and_false():
     batch = collate(items)
     assert len(batch) == 2
     assert (batch.images.shape, batch.images.dtype) == ((2, 3, 32, 32), torch.uint8)
-    assert batch.images.is_contiguous()
+    assert batch.images.is_contiguous(memory_format=torch.channels_last)
     assert batch.joints.tolist() == [[True, True, False, False, False], [True] * 5]
     assert batch.ids.tolist() == [2**60 + 1, 2**60 + 3]
     assert batch.side.tolist() == [40, 40]

@@ -1,3 +1,4 @@
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given
@@ -122,3 +123,24 @@ def test_cut_or_corrupt_jpegs_decode_to_none():
     assert geometry.decode_jpeg(data[:-20]) is None
     assert geometry.decode_jpeg(b"not a picture\xff\xd9") is None
     assert geometry.decode_jpeg(b"") is None
+
+
+@pytest.mark.parametrize("size", [64, 100])
+def test_warping_four_channels_gives_what_three_give(size):
+    picture = cv2.GaussianBlur(np.random.default_rng(0).integers(0, 256, (90, 120, 3), dtype=np.uint8), (5, 5), 0)
+    affine = np.array([[0.9, 0.2, 3.5], [-0.2, 0.9, 20.0]])
+    plain = cv2.warpAffine(picture, affine, (size, size), flags=cv2.INTER_LINEAR)
+    np.testing.assert_array_equal(geometry.warp(picture, affine, size), plain)
+
+
+@pytest.mark.parametrize("reduction", [1, 2, 4, 8])
+def test_decoding_to_rgb_at_once_gives_what_converting_gives(reduction):
+    data = geometry.encode_jpeg(np.random.default_rng(0).integers(0, 256, (64, 80, 3), dtype=np.uint8), 90)
+    flags = {
+        1: cv2.IMREAD_COLOR,
+        2: cv2.IMREAD_REDUCED_COLOR_2,
+        4: cv2.IMREAD_REDUCED_COLOR_4,
+        8: cv2.IMREAD_REDUCED_COLOR_8,
+    }
+    plain = cv2.cvtColor(cv2.imdecode(np.frombuffer(data, np.uint8), flags[reduction]), cv2.COLOR_BGR2RGB)
+    np.testing.assert_array_equal(geometry.decode_jpeg(data, reduction), plain)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from capetune.models.attention import Attention, sinusoid
+from capetune.models.attention import Attention, additive, sinusoid
 
 
 @pytest.fixture
@@ -16,9 +16,9 @@ def test_true_in_the_mask_means_attend(attention: Attention) -> None:
     x, source = torch.randn(2, 3, 16), torch.randn(2, 5, 16)
     mask = torch.zeros(3, 5, dtype=torch.bool)
     mask[0, 4] = mask[1, 2] = mask[2, 0] = True
-    got = attention(x, *attention.project(source), mask)
+    got = attention(x, *attention.project(source), additive(mask))
     # With one key to attend to, a query gets that key's value, whatever it asks for.
-    value = attention.out(attention.key_value(source)[..., 16:])
+    value = attention.out(attention.into(source)[..., 32:])
     torch.testing.assert_close(got, value[:, [4, 2, 0]])
 
 
@@ -26,8 +26,8 @@ def test_attention_equals_softmax_of_scaled_products(attention: Attention) -> No
     x = torch.randn(2, 6, 16)
     mask = torch.rand(2, 1, 6, 6) < 0.6
     mask |= torch.eye(6, dtype=torch.bool)
-    got = attention(x, *attention.project(x), mask)
-    query, (key, value) = attention.query(x), attention.key_value(x).chunk(2, dim=-1)
+    got = attention(x, *attention.project(x), additive(mask))
+    query, key, value = attention.into(x).chunk(3, dim=-1)
     heads = []
     for h in range(4):
         own = slice(4 * h, 4 * h + 4)
@@ -37,12 +37,29 @@ def test_attention_equals_softmax_of_scaled_products(attention: Attention) -> No
     torch.testing.assert_close(got, attention.out(torch.cat(heads, dim=-1)))
 
 
+def test_a_source_of_its_own_is_one_product_and_the_same(attention: Attention) -> None:
+    x, before = torch.randn(2, 3, 16), torch.randn(2, 4, 16)
+    bias = additive(torch.rand(3, 7) < 0.7)
+    bias[:, 0] = 0
+    past = attention.project(before)
+    got, kept = attention.to_itself(x, bias, past)
+    source = attention.project(torch.cat([before, x], dim=1))
+    torch.testing.assert_close(got, attention(x, *source, bias))
+    for mine, wanted in zip(kept, source, strict=True):
+        torch.testing.assert_close(mine, wanted)
+
+
+def test_no_bias_is_a_mask_of_true(attention: Attention) -> None:
+    x, source = torch.randn(2, 3, 16), attention.project(torch.randn(2, 5, 16))
+    torch.testing.assert_close(attention(x, *source, None), attention(x, *source, additive(torch.ones(3, 5).bool())))
+
+
 def test_dropout_acts_in_training_only() -> None:
     attention = Attention(16, 4, dropout=0.5)
-    x, mask = torch.randn(1, 8, 16), torch.ones(8, 8, dtype=torch.bool)
+    x = torch.randn(1, 8, 16)
 
     def twice() -> tuple[torch.Tensor, torch.Tensor]:
-        first, second = (attention(x, *attention.project(x), mask) for _ in range(2))
+        first, second = (attention(x, *attention.project(x), None) for _ in range(2))
         return first, second
 
     assert not torch.equal(*twice())

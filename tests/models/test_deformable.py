@@ -15,7 +15,7 @@ def attention() -> DeformableAttention:
         for linear in (module.value, module.out):
             linear.weight.copy_(torch.eye(8))
             linear.bias.zero_()
-        module.offset.bias.zero_()
+        module.look.bias.zero_()
     return module
 
 
@@ -53,7 +53,7 @@ def test_x_is_across_and_y_is_down(attention: DeformableAttention) -> None:
 def test_offsets_are_in_cells(attention: DeformableAttention) -> None:
     value = torch.randn(1, 8, 4, 6)
     with torch.no_grad():
-        attention.offset.bias.copy_(torch.tensor([2.0, -1.0]).repeat(6))
+        attention.look.bias.view(6, 3)[:, :2] = torch.tensor([2.0, -1.0])
     read = attention(torch.zeros(1, 1, 8), torch.tensor([[[1.5 / 6, 2.5 / 4]]]), (value,))
     torch.testing.assert_close(read[0, 0], value[0, :, 1, 3])
 
@@ -67,8 +67,9 @@ def test_beyond_the_map_is_zero(attention: DeformableAttention) -> None:
 def test_points_are_mixed_by_their_weights(attention: DeformableAttention) -> None:
     value = torch.randn(1, 8, 1, 3)
     with torch.no_grad():
-        attention.offset.bias.copy_(torch.tensor([[-1.0, 0], [0, 0], [1, 0]]).flatten().repeat(2))
-        attention.weight.bias.copy_(torch.tensor([0.0, 0, 0, 9, 0, 0]))
+        look = attention.look.bias.view(2, 3, 3)
+        look[..., :2] = torch.tensor([[-1.0, 0], [0, 0], [1, 0]])
+        look[1, 0, 2] = 9.0
     read = attention(torch.zeros(1, 1, 8), torch.full((1, 1, 2), 0.5), (value,))[0, 0]
     torch.testing.assert_close(read[:4], value[0, :4, 0].mean(-1))  # first head: equal shares
     torch.testing.assert_close(read[4:], value[0, 4:, 0, 0], atol=0.01, rtol=0)  # second head: its first point
@@ -87,7 +88,7 @@ def test_gradients_reach_offsets_weights_and_values() -> None:
 
 def test_heads_start_by_looking_in_different_directions() -> None:
     attention = DeformableAttention(16, heads=4, points=2)
-    places = attention.offset.bias.view(4, 2, 2)
+    places = attention.look.bias.view(4, 2, 3)[..., :2]
     assert len(torch.unique(places.flatten(0, 1).round(decimals=4), dim=0)) == 8
     torch.testing.assert_close(places.abs().amax(-1), torch.tensor([[1.0, 2.0]]).expand(4, 2))
 
@@ -105,7 +106,7 @@ def test_each_map_is_read_in_its_own_cells() -> None:
         for linear in (attention.value, attention.out):
             linear.weight.copy_(torch.eye(8))
             linear.bias.zero_()
-        attention.offset.bias.copy_(torch.tensor([[1.0, 0.0], [0.0, 1.0]]).flatten().repeat(2))
+        attention.look.bias.view(2, 2, 3)[..., :2] = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
     fine, coarse = torch.randn(1, 8, 4, 4), torch.randn(1, 8, 2, 2)
     read = attention(torch.zeros(1, 1, 8), torch.tensor([[[0.375, 0.25]]]), (fine, coarse))[0, 0]
     # One cell to the right in the fine map, one down in the coarse one.
