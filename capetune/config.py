@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from capetune.errors import UserError
 
@@ -75,10 +75,18 @@ class LossConfig(Section):
     )
 
 
+def _listed(value: Any) -> Any:
+    """A list may come as its JSON text (search spaces), and a single entry as itself."""
+    if isinstance(value, str) and value.startswith("["):
+        with contextlib.suppress(ValueError):
+            return json.loads(value)
+    return value if isinstance(value, list | tuple) else [value]
+
+
 class DataConfig(Section):
     split: Literal[1, 2, 3, 4, 5] = 1
     size: int = Field(512, ge=64, le=1024, multiple_of=32, description="side of the model's input, pixels")
-    shots: tuple[Annotated[int, Field(ge=1)] | Literal["all"], ...] = Field(
+    shots: Annotated[tuple[Annotated[int, Field(ge=1)] | Literal["all"], ...], BeforeValidator(_listed)] = Field(
         (1, 5), min_length=1, description="supports a template, drawn anew each sample; all: the category's mean"
     )
     rotation: float = Field(15.0, ge=0.0, le=180.0, description="± degrees")
@@ -95,7 +103,7 @@ class TrainConfig(Section):
     steps: int | None = Field(None, ge=1, description="steps an epoch; null = once through the training instances")
     accumulate: int = Field(1, ge=1, description="batches a step, whose gradients are averaged")
     learning_rate: float = Field(1e-4, gt=0.0)
-    backbone_learning_rate: float | None = Field(None, gt=0.0, description="of the backbone; null = the same")
+    backbone_rate: float = Field(1.0, gt=0.0, le=1.0, description="the backbone's learning rate, as a share of that")
     weight_decay: float = Field(1e-4, ge=0.0)
     warmup: int = Field(0, ge=0, description="steps of linear warm-up")
     schedule: Literal["constant", "cosine"] = "constant"
@@ -183,7 +191,9 @@ def parse_config(tree: Any, source: str = "configuration") -> Config:
         return Config.model_validate(tree)
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(str(p) for p in first["loc"]) or source
+        path = [str(part) for part in first["loc"]]  # below a key it goes on into lists and unions
+        prefixes = (".".join(path[:n]) for n in range(1, len(path) + 1))
+        where = next((key for key in prefixes if key in set(leaf_keys())), ".".join(path)) or source
         given = "" if isinstance(first["input"], Mapping) else f", not {first['input']!r}"
         raise UserError(f"{where}: {first['msg'].removeprefix('Value error, ')}{given}") from None
 

@@ -106,8 +106,7 @@ def read_file(path: Path, split: int, part: str, synthetic: bool | None = None) 
     says. UserError, naming the file and a cure, where it is unreadable or not in MP-100's format.
     """
     path = Path(path)
-    data = _load(path)
-    _check(data, path)
+    data = load_json(path)
     index = COCO()
     index.dataset = data
     with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints
@@ -266,16 +265,19 @@ def _numbers(values: Any) -> np.ndarray | None:
     return array.astype(np.float64)
 
 
-def _load(path: Path) -> Any:
+def load_json(path: Path) -> dict[str, Any]:
+    """The content of an annotation file, with the tables and fields that MP-100's have. UserError as `read_file`."""
     try:
         raw = path.read_bytes()
-        return json.loads(gzip.decompress(raw) if raw[:2] == b"\x1f\x8b" else raw)
+        data = json.loads(gzip.decompress(raw) if raw[:2] == b"\x1f\x8b" else raw)
     except FileNotFoundError:
         raise UserError(f"{path} does not exist; give an annotation file of MP-100") from None
     except (OSError, EOFError, zlib.error) as error:
         raise UserError(f"{path} can't be read ({error}); check the file or download it again") from None
     except (ValueError, RecursionError) as error:
         raise UserError(f"{path} is not JSON ({error}); download it again") from None
+    _check(data, path)
+    return data
 
 
 def _check(data: Any, path: Path) -> None:

@@ -55,7 +55,7 @@ OTHER: dict[str, Any] = {  # for each key a value that isn't the default
     "train.steps": 100,
     "train.accumulate": 2,
     "train.learning_rate": 1e-3,
-    "train.backbone_learning_rate": 1e-5,
+    "train.backbone_rate": 0.1,
     "train.weight_decay": 0.0,
     "train.warmup": 10,
     "train.schedule": "cosine",
@@ -287,3 +287,11 @@ def test_a_file_with_wrong_keys_is_refused(tmp_path: Path, text: str) -> None:
 @pytest.mark.parametrize("tree", [None, [], 3, {"model": 3}, {"model": None}, {"trian": {}}, {1: 2}, {"seed": {}}])
 def test_a_tree_that_is_none_is_refused(tree: object) -> None:
     refused(lambda: parse_config(tree))
+
+
+def test_shots_may_be_one_or_come_as_text() -> None:
+    """A search space's lists reach the configuration as JSON text, for Optuna stores no lists."""
+    for one, wanted in ((5, (5,)), ("all", ("all",)), ("[1, 5]", (1, 5)), ('["all", 1]', ("all", 1)), ([2], (2,))):
+        assert Config().with_overrides({"data.shots": one}).data.shots == wanted
+    for wrong in ("some", "[1,", "[]", [0], "[0]"):
+        refused(lambda wrong=wrong: Config().with_overrides({"data.shots": wrong}), "data.shots")

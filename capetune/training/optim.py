@@ -14,11 +14,11 @@ from capetune.models.estimator import PoseEstimator
 def make_optimizer(model: PoseEstimator, config: TrainConfig) -> torch.optim.AdamW:
     """AdamW over what is trained. Weights of linear maps and convolutions decay; biases, norms and embeddings don't.
 
-    The backbone's own weights have `backbone_learning_rate`, the projection of its maps doesn't belong to them.
+    The backbone's own weights learn at `backbone_rate` of the rate; the projection of its maps isn't one of them.
     """
     maps = {id(module.weight) for module in model.modules() if isinstance(module, nn.Linear | nn.Conv2d)}
     backbone = {id(p) for p in model.backbone.net.parameters()}
-    rates = (config.learning_rate, config.backbone_learning_rate or config.learning_rate)
+    rates = (config.learning_rate, config.learning_rate * config.backbone_rate)
     groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
     for p in model.parameters():
         if p.requires_grad:

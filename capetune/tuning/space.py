@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,6 +44,7 @@ class Space:
             value: Any = config
             for name in key.split("."):
                 value = getattr(value, name)
+            value = _plain(list(value) if isinstance(value, tuple) else value)
             if not _inside(distribution, value):
                 raise UserError(
                     f"{self.source}: the configuration's {key} = {value} lies outside {describe(distribution)}; "
@@ -136,9 +138,9 @@ def _distribution(spec: Any) -> BaseDistribution:
     if kind == "choice":
         if not isinstance(values, list) or not values or step is not None:
             raise UserError(f"choice wants a list with at least one value and no step, not {values!r}")
-        if not all(isinstance(value, str | int | float | None) for value in values):
-            raise UserError(f"choice wants numbers, words, true, false or null, not {values!r}")
-        return CategoricalDistribution(values)
+        if not all(isinstance(value, str | int | float | list | None) for value in values):
+            raise UserError(f"choice wants numbers, words, lists, true, false or null, not {values!r}")
+        return CategoricalDistribution([_plain(value) for value in values])
     whole = kind.startswith("int")
     numbers = [*values, *([] if step is None else [step])] if isinstance(values, list) and len(values) == 2 else []
     if not numbers or not all(type(number) in ((int,) if whole else (int, float)) for number in numbers):
@@ -153,6 +155,11 @@ def _distribution(spec: Any) -> BaseDistribution:
         return FloatDistribution(float(low), float(high), log=kind == "log", step=step)
     except ValueError as error:
         raise UserError(f"{kind} {values}: {error}") from None
+
+
+def _plain(value: Any) -> Any:
+    """Optuna stores no lists: they go as their JSON text, which the configuration's lists accept."""
+    return json.dumps(value) if isinstance(value, list) else value
 
 
 def _extremes(distribution: BaseDistribution) -> list[Any]:

@@ -86,9 +86,9 @@ def test_each_trained_weight_is_optimised_once_and_no_frozen_one(model: PoseEsti
 def test_the_backbone_has_a_learning_rate_of_its_own_and_its_projection_hasnt() -> None:
     keys = {"width": 32, "heads": 4, "backbone.name": "efficientnet_lite0", "backbone.weights": "none"}
     net = PoseEstimator(Config().with_overrides({f"model.{key}": value for key, value in keys.items()}).model)
-    optimizer = make_optimizer(net, TrainConfig(learning_rate=1e-3, backbone_learning_rate=1e-5))
+    optimizer = make_optimizer(net, TrainConfig(learning_rate=1e-3, backbone_rate=0.01))
     rate = {id(p): group["lr"] for group in optimizer.param_groups for p in group["params"]}
-    assert {rate[id(p)] for p in net.backbone.net.parameters()} == {1e-5}
+    assert {rate[id(p)] for p in net.backbone.net.parameters()} == {1e-3 * 0.01}
     assert {rate[id(p)] for p in [*net.backbone.project.parameters(), *net.decoder.parameters()]} == {1e-3}
     make_schedule(optimizer, TrainConfig(warmup=4), 10)
-    assert {group["lr"] for group in optimizer.param_groups} == {1e-3 / 4, 1e-5 / 4}
+    assert {group["lr"] for group in optimizer.param_groups} == {1e-3 / 4, 1e-3 * 0.01 / 4}

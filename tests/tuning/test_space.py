@@ -62,8 +62,8 @@ def test_every_kind_of_range_becomes_its_distribution(read):
         ),
         ("model.vocabulary: {choice: []}", "choice wants a list with at least one value"),
         ("model.vocabulary: {choice: [64, 2]}", "model.vocabulary: Input should be greater than or equal to 8, not 2"),
-        ("data.shots: {choice: [[1], [1, 5]]}", "choice wants numbers, words, true, false or null"),
-        ("model.backbone.name: {choice: [resnet5]}", "model.backbone.name: Input should be 'resnet50' or"),
+        ("data.shots: {choice: [[0], [1, 5]]}", "line 1: data.shots"),
+        ("model.backbone.stride: {choice: [9]}", "model.backbone.stride"),
         ("- loss.tokens", "a search space maps keys to ranges"),
         ("", "a search space maps keys to ranges"),
     ],
@@ -103,3 +103,15 @@ def test_the_built_in_spaces_fit_every_preset_they_are_for(name):
         config = load_preset(preset)
         space = load_space(name.removesuffix(".yaml"), config)
         assert list(space.default(config)) == list(space.parameters)
+
+
+def test_lists_are_choices_like_any_other(read, config):
+    space = read("data.shots: {choice: [[1], [1, 5], [all]]}")
+    assert space.default(config) == {"data.shots": "[1, 5]"}
+    choices = space.parameters["data.shots"].choices
+    assert [config.with_overrides({"data.shots": choice}).data.shots for choice in choices] == [(1,), (1, 5), ("all",)]
+
+
+@pytest.mark.parametrize("name", built_in_spaces())
+def test_every_built_in_space_holds_the_demos_configuration(config, name):
+    load_space(name, config).default(config)

@@ -1,0 +1,36 @@
+"""`capetune data split`: annotation files for another question than MP-100's."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+
+import typer
+
+
+class By(StrEnum):
+    frames = "frames"
+
+
+def command(
+    annotations: Path = typer.Option(..., "--annotations", metavar="DIR", help="Folder of mp100_split*_*.json[.gz]."),
+    out: Path = typer.Option(..., "--out", metavar="DIR", help="Folder to make; must not exist."),
+    by: By = typer.Option(By.frames, "--by", help="frames: the first images of each category against its last."),
+    category: list[str] = typer.Option([], "--category", metavar="NAME", help="Only this one; may be repeated."),
+    train: float = typer.Option(0.7, help="Share of the images that are not for testing."),
+    val: float = typer.Option(0.1, help="Share of all images, the last of those, that is held out for validation."),
+) -> None:
+    """Write split 1 anew: each category's first images to train on, its last to test on. Categories are then seen.
+
+    Examples:
+
+      capetune data split --by frames --annotations data/annotations --out data/frames --category fly --category locust
+
+      capetune data pack --annotations data/frames --images data/images --out shards-frames
+    """
+    from capetune.datasets.frames import split_by_frames
+
+    made = split_by_frames(annotations, out, category, train, val)
+    typer.echo(f"{out}: split 1 by {by.value}, seen categories")
+    for frames in made:
+        typer.echo(f"  {frames.name}: " + ", ".join(f"{part} {count}" for part, count in frames.counts.items()))
