@@ -37,11 +37,13 @@ def publish(
 ) -> None:
     """A table, and one line of JSON; with `save`, the line is added to results/NAME.jsonl too.
 
-    values: median of each piece of work, in `unit`. facts: what was measured, and `reach`, the ratio aimed at.
+    values: median of each piece of work, in `unit`. facts: what was measured, and `reach`, the ratio to the floor that
+    each piece of work is to stay under.
     """
-    table = Table("work", unit, f"× {floor}", title=name, title_justify="left", caption=f"reach {facts['reach']:.2f}")
+    table = Table("work", unit, f"× {floor}", "reach", title=name, title_justify="left")
     for work, value in values.items():
-        table.add_row(work, f"{value:.4g}", f"{value / values[floor]:.2f}")
+        reach = facts["reach"].get(work)
+        table.add_row(work, f"{value:.4g}", f"{value / values[floor]:.2f}", f"{reach:.2f}" if reach else "")
     Console().print(table)
     line = json.dumps(
         {

@@ -39,7 +39,7 @@ def main() -> None:
                 [sys.executable, __file__, CHILD, str(place / "pack")], check=True, capture_output=True, text=True
             )
             peaks[name] = float(out.stdout.split()[-1])
-    facts = {"work": "peak RSS of a training", "reach": 1.1}
+    facts = {"work": "peak RSS of a training", "reach": {"10 000 instances": 1.1}}
     publish("memory", peaks, "1 000 instances", facts, arguments.save, unit="MiB")
 
 

@@ -99,6 +99,17 @@ class Pack:
     def _by_id(self) -> dict[int, Row]:
         return {row.instance.id: row for row in self.rows}
 
+    @cached_property
+    def _by_shard(self) -> dict[int, list[Row]]:
+        groups: dict[int, list[Row]] = {}
+        for row in sorted(self.rows, key=lambda row: row.offset):
+            groups.setdefault(row.shard, []).append(row)
+        return groups
+
+    def in_shard(self, shard: int) -> list[Row]:
+        """The rows of one shard, in the order of its bytes."""
+        return self._by_shard.get(shard, [])
+
     @property
     def shard_paths(self) -> list[Path]:
         return [self.path / shard.name for shard in self.manifest.shards]

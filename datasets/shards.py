@@ -6,9 +6,8 @@ import json
 import os
 import shutil
 import tarfile
-from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -31,6 +30,7 @@ from capetune.datasets.manifest import (
     file_sha256,
 )
 from capetune.datasets.pack import Row, describe
+from capetune.datasets.threads import ordered
 from capetune.errors import UserError
 from capetune.pose import Instance
 
@@ -76,7 +76,9 @@ def pack(
         partial_out.mkdir(parents=True)
         with _bar(progress, len(found)) as bar:
             job = partial(_cut, images=images, size=size, quality=quality)
-            results = bar.track(_ordered(job, found), total=len(found), description="packing images")
+            results = bar.track(
+                ordered(job, found, _cpus(), 4 * _cpus()), total=len(found), description="packing images"
+            )
             places = _write_shards(partial_out, shards, results, left_out)
         manifest = _write_index(partial_out, gathered, places, size, quality, left_out)
         partial_out.rename(out)
@@ -85,6 +87,10 @@ def pack(
     finally:
         shutil.rmtree(partial_out, ignore_errors=True)
     return manifest
+
+
+def _cpus() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class _LeftOut:
@@ -148,22 +154,6 @@ def _cut(image: Image, images: Path, size: int, quality: int) -> tuple[Image, li
         return image, cut_image(images / name, group, size, quality)
     except Unusable as reason:
         return image, str(reason)
-
-
-def _ordered(job: Callable, tasks: Iterable) -> Iterator:
-    """Results in the order of the tasks, computed some ahead by threads: image codecs release Python's lock."""
-    workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    ahead: deque[Future] = deque()
-    with ThreadPoolExecutor(workers) as pool:
-        try:
-            for task in tasks:
-                ahead.append(pool.submit(job, task))
-                if len(ahead) > 4 * workers:  # results wait in memory
-                    yield ahead.popleft().result()
-            while ahead:
-                yield ahead.popleft().result()
-        finally:
-            pool.shutdown(cancel_futures=True)
 
 
 def _write_shards(

@@ -7,28 +7,27 @@ epochs are alike. Ranks read different shards within a pass, for the shards are 
 from __future__ import annotations
 
 import math
-import tarfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from itertools import count, islice
-from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
 import webdataset
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
-from webdataset.tariterators import group_by_keys, tar_file_expander
 
 from capetune.config import DataConfig
-from capetune.datasets.augment import draw
+from capetune.datasets.augment import Augmentation, draw
 from capetune.datasets.batch import Item, collate, make_item
 from capetune.datasets.pack import Pack
 from capetune.datasets.supports import TrainSet
+from capetune.datasets.threads import ordered
 from capetune.errors import UserError
-from capetune.pose import Batch, Crop, Instance
+from capetune.pose import Batch, Instance
 
+THREADS = 2  # that decode and warp, in each process that loads: the rest of its work keeps about one core busy
 SHUFFLE = 256  # encoded samples a reader holds to draw from; shards are mixed already when they are written
 
 
@@ -105,16 +104,14 @@ class _Stream(IterableDataset):
     def one_pass(self, number: int, worker: int, workers: int) -> Iterable[Item]:
         """What this reader makes of its share of the shards, each train instance there once."""
         rng = generator(self.seed, self.epoch, number, self.rank, worker)
-        size, shots = self.config.size, self.config.shots
         return webdataset.DataPipeline(
             partial(shards, self.pack, generator(self.seed, self.epoch, number)),  # the same for every reader
             partial(every, self.rank, self.world),
             partial(every, worker, workers),
-            partial(read_tar, self.train),
+            partial(read, self.pack, self.train),
             partial(shuffle, rng),
-            partial(decode, self.pack, size),
-            partial(episode, self.train, shots, rng),
-            partial(augment, self.train, self.config, rng),
+            partial(episode, self.train, self.config, rng),
+            partial(decode, self.pack, self.train, self.config.size, 2 * self.batch_size),
         )
 
 
@@ -122,10 +119,9 @@ def generator(seed: int, *numbers: int) -> np.random.Generator:
     return np.random.default_rng([seed % 2**64, *numbers])
 
 
-def shards(pack: Pack, rng: np.random.Generator) -> Iterator[Path]:
+def shards(pack: Pack, rng: np.random.Generator) -> Iterator[int]:
     """The pack's shards, permuted."""
-    paths = pack.shard_paths
-    return (paths[i] for i in rng.permutation(len(paths)))
+    return iter(rng.permutation(len(pack.shard_paths)).tolist())
 
 
 def every(first: int, step: int, values: Iterable[Any]) -> Iterator[Any]:
@@ -133,20 +129,20 @@ def every(first: int, step: int, values: Iterable[Any]) -> Iterator[Any]:
     return islice(values, first, None, step)
 
 
-def read_tar(train: TrainSet, paths: Iterable[Path]) -> Iterator[tuple[Instance, bytes]]:
-    """Train instances and their jpgs in the order of the shards; what isn't selected is passed over unread."""
+def read(pack: Pack, train: TrainSet, shards: Iterable[int]) -> Iterator[tuple[Instance, bytes]]:
+    """Train instances and their jpgs in the order of the shards; what isn't selected is passed over unread.
 
-    def selected(name: str) -> bool:
-        stem, _, suffix = name.partition(".")
-        return suffix == "jpg" and int(stem) in train.instances
-
-    for path in paths:
+    Where each jpg lies is in the pack's index: parsing the tar's headers again would cost a third of decoding.
+    """
+    for shard in shards:
+        path = pack.shard_paths[shard]
         try:
             with path.open("rb") as stream:
-                files = tar_file_expander([{"url": str(path), "stream": stream}], select_files=selected)
-                for sample in group_by_keys(files):
-                    yield train.instances[int(sample["__key__"])], sample["jpg"]
-        except (tarfile.TarError, OSError) as error:
+                for row in pack.in_shard(shard):
+                    if row.instance.id in train.instances:
+                        stream.seek(row.offset)
+                        yield train.instances[row.instance.id], stream.read(row.length)
+        except OSError as error:
             raise UserError(f"{path} can't be read ({error}): copy the pack again or make it anew") from None
 
 
@@ -167,32 +163,36 @@ def _taken(buffer: list[Any], rng: np.random.Generator) -> Any:
     return buffer.pop()
 
 
-def decode(pack: Pack, size: int, samples: Iterable[tuple[Instance, bytes]]) -> Iterator[tuple[Instance, Crop]]:
-    for query, jpeg in samples:
-        yield query, pack.decode(pack.row(query.id), jpeg, size)
+@dataclass(frozen=True, eq=False)
+class Drawn:
+    """A sample of which all is decided and nothing drawn yet: so that threads may do it in any order."""
+
+    query: Instance
+    jpeg: bytes
+    template: np.ndarray
+    known: np.ndarray
+    augmentation: Augmentation
 
 
 def episode(
-    train: TrainSet,
-    shots: Sequence[int | Literal["all"]],
-    rng: np.random.Generator,
-    samples: Iterable[tuple[Instance, Crop]],
-) -> Iterator[tuple[Instance, Crop, np.ndarray, np.ndarray]]:
-    """Add a template of other instances of the category."""
-    for query, crop in samples:
-        yield query, crop, *train.template(query, shots, rng)
+    train: TrainSet, config: DataConfig, rng: np.random.Generator, samples: Iterable[tuple[Instance, bytes]]
+) -> Iterator[Drawn]:
+    """Add a template of other instances of the category, and how to turn, scale and mirror."""
+    for query, jpeg in samples:
+        template, known = train.template(query, config.shots, rng)
+        yield Drawn(query, jpeg, template, known, draw(rng, config, query.category_id in train.flippable))
 
 
-def augment(
-    train: TrainSet,
-    config: DataConfig,
-    rng: np.random.Generator,
-    samples: Iterable[tuple[Instance, Crop, np.ndarray, np.ndarray]],
-) -> Iterator[Item]:
-    """Turn, scale, mirror, crop."""
-    for query, crop, template, known in samples:
-        drawn = draw(rng, config, query.category_id in train.flippable)
-        yield make_item(train.categories[query.category_id], query, crop, template, known, config.size, drawn)
+def decode(pack: Pack, train: TrainSet, size: int, ahead: int, samples: Iterable[Drawn]) -> Iterator[Item]:
+    """Decode and warp, `ahead` of what is asked for: while a batch is trained on, the next ones are made."""
+
+    def item(drawn: Drawn) -> Item:
+        query = drawn.query
+        crop = pack.decode(pack.row(query.id), drawn.jpeg, size)
+        category = train.categories[query.category_id]
+        return make_item(category, query, crop, drawn.template, drawn.known, size, drawn.augmentation)
+
+    return ordered(item, samples, THREADS, ahead)
 
 
 def _unwrapped(batches: Iterable[Batch | UserError]) -> Iterator[Batch]:

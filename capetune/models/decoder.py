@@ -22,7 +22,7 @@ class Memory:
 
     values: a map a stride, (B, width, h, w). support: keys and values, (B, heads, K, width / heads).
     embedding: (B, K, width), the support's. joints: bool (B, K); real: the same, (B, 1, 1, K), as attention wants it.
-    step: (B, K + 1, width), what is added at the steps of keypoint i (row K, <eos>, is zero).
+    step: (B, K + 1, width), what is added at the steps of keypoint i: its number, edges and support; row K is <eos>.
     start: (B, K + 1, 2) in [0, 1], where deformable attention first looks for keypoint i.
     """
 
@@ -102,7 +102,8 @@ class Decoder(nn.Module):
         joints: (B, K).
         """
         step = edges if self.support_step is None else edges + self.support_step(support) * joints.unsqueeze(-1)
-        end = torch.zeros_like(step[:, :1])
+        step = torch.cat([step, torch.zeros_like(step[:, :1])], dim=1)
+        step = step + sinusoid(torch.arange(step.shape[1], device=step.device), self.config.width)
         start = torch.where(joints.unsqueeze(-1), template, 0.5)
         return Memory(
             [layer.image_attention.project(features) for layer in self._layers()],
@@ -110,7 +111,7 @@ class Decoder(nn.Module):
             support,
             joints,
             additive(joints[:, None, None, :]),
-            torch.cat([step, end], dim=1),
+            step,
             torch.cat([start, torch.full_like(start[:, :1], 0.5)], dim=1),
         )
 
@@ -154,8 +155,7 @@ class Decoder(nn.Module):
         done = cache.steps if cache else 0
         now = slice(done, done + xy.shape[1])
         keypoint = plan.keypoint[now]
-        x = self.embed(plan.inputs()[now], xy) + memory.step[:, keypoint]
-        x = x + sinusoid(keypoint, self.config.width)
+        x = self.embed(plan.entering[now], xy) + memory.step[:, keypoint]
         reference = memory.start[:, keypoint]
         causal = None  # a single step may look at all there is
         if xy.shape[1] > 1:

@@ -39,14 +39,12 @@ class Layout:
     """Tokens predicted at the T steps for K keypoints.
 
     kind: int64 (T,), a `Kind`. keypoint: int64 (T,), the keypoint the token belongs to; K at the last step, <eos>.
+    entering: int64 (T,), the kind of the token that enters at each step: the one before, <bos> first.
     """
 
     kind: Tensor
     keypoint: Tensor
-
-    def inputs(self) -> Tensor:
-        """int64 (T,), the kind of the token that enters at each step: the one before, <bos> first."""
-        return F.pad(self.kind[:-1], (1, 0), value=Kind.BOS)
+    entering: Tensor
 
 
 def layout(sequence: Sequence, keypoints: int, device: torch.device | str = "cpu") -> Layout:
@@ -54,7 +52,8 @@ def layout(sequence: Sequence, keypoints: int, device: torch.device | str = "cpu
     cycle = [Kind.COORD, Kind.X, Kind.Y, Kind.SEP] if sequence == "xy" else [Kind.POINT]
     kind = torch.tensor(cycle * keypoints + [Kind.EOS], device=device)
     keypoint = torch.arange(keypoints, device=device).repeat_interleave(len(cycle))
-    return Layout(kind, torch.cat([keypoint, keypoint.new_tensor([keypoints])]))
+    before = F.pad(kind[:-1], (1, 0), value=Kind.BOS)
+    return Layout(kind, torch.cat([keypoint, keypoint.new_tensor([keypoints])]), before)
 
 
 def entering(plan: Layout, xy: Tensor) -> Tensor:

@@ -164,14 +164,14 @@ def test_a_damaged_jpg_is_named_in_one_line(tiny_pack, tmp_path, workers):
 def test_a_shard_that_vanishes_is_named(tiny_pack, tmp_path):
     pack = open_pack(shutil.copytree(tiny_pack, tmp_path / "copy"))
     pack.shard_paths[2].unlink()
-    with pytest.raises(UserError, match=r"shard-00002.tar can't be read"):
+    with pytest.raises(UserError, match=r"shard-00002.tar (can't be read|is damaged)"):
         batches(pack, steps=60)
 
 
 def test_a_shard_of_rubbish_is_named(tiny_pack, tmp_path):
     pack = open_pack(shutil.copytree(tiny_pack, tmp_path / "copy"))
     pack.shard_paths[2].write_bytes(b"x" * pack.manifest.shards[2].bytes)
-    with pytest.raises(UserError, match=r"shard-00002.tar can't be read"):
+    with pytest.raises(UserError, match=r"shard-00002.tar (can't be read|is damaged)"):
         batches(pack, steps=60)
 
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from capetune.models.attention import sinusoid
 from capetune.models.decoder import Cache, Memory
 from capetune.models.estimator import PoseEstimator
 from capetune.models.tokens import Kind, entering, layout
@@ -134,10 +135,11 @@ def test_steps_know_their_keypoints_edges_always_and_its_support_on_request(
     features = (torch.zeros(1, 32, 4, 4),)
     support, edges = torch.randn(1, 5, 32), torch.randn(1, 5, 32)
     memory = model.decoder.remember(features, support, edges, batch.template, batch.joints)
-    assert torch.equal(memory.step[:, :5], edges) != support_at_step
+    number = sinusoid(torch.arange(6), 32)
+    assert torch.equal(memory.step[:, :5], edges + number[:5]) != support_at_step
     other = model.decoder.remember(features, support, edges + 1, batch.template, batch.joints)
     torch.testing.assert_close(other.step[:, :5], memory.step[:, :5] + 1)
-    assert not memory.step[:, 5].any()
+    assert torch.equal(memory.step[:, 5], number[5:])
     assert torch.equal(memory.start[:, :5], batch.template)
 
 
@@ -160,6 +162,7 @@ def test_the_index_alone_tells_whose_turn_it_is(make_model: Callable, make_batch
     with torch.no_grad():
         model.decoder.special.weight[Kind.BOS] = model.decoder.places(centre[0, 0])
     memory = remember(model, batch)
-    flat = replace(memory, step=torch.zeros_like(memory.step), start=torch.full_like(memory.start, 0.5))
+    numbers = sinusoid(torch.arange(11), 32).unsqueeze(0)
+    flat = replace(memory, step=numbers, start=torch.full_like(memory.start, 0.5))
     points = decode(model, flat, centre)[-1][0]
     assert torch.cdist(points, points).add(torch.eye(11)).min() > 1e-4

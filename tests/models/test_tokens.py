@@ -85,7 +85,7 @@ def test_layout_length_and_entering_kinds(sequence: str, cycle: int, keypoints: 
     assert steps.kind.shape == steps.keypoint.shape == (cycle * keypoints + 1,)
     assert steps.kind[-1] == Kind.EOS
     assert steps.keypoint[-1] == keypoints
-    assert steps.inputs().tolist() == [Kind.BOS, *steps.kind[:-1].tolist()]
+    assert steps.entering.tolist() == [Kind.BOS, *steps.kind[:-1].tolist()]
 
 
 @given(VOCABULARY, st.lists(UNIT, min_size=1, max_size=20))

@@ -1,0 +1,117 @@
+"""Train and score on test pairs, beside the template: unseen synthetic categories, or last frames of seen real ones.
+
+Each seed is trained within ten minutes on two cores. `frames` wants the folders of ../shared/data/mp100-real-images.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import tempfile
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+from harness import RESULTS
+from rich.console import Console
+from rich.table import Table
+
+from capetune.config import Config, load_config
+from capetune.datasets.builtin import open_data
+from capetune.datasets.frames import split_by_frames
+from capetune.datasets.pack import Pack, open_pack
+from capetune.datasets.shards import pack
+from capetune.evaluation.evaluate import evaluate
+from capetune.evaluation.model import ModelPredictor
+from capetune.training.checkpoint import load_model
+from capetune.training.loop import fit
+
+VIDEOS = ["fly", "openfield_mouse_body", "reaching_mouse_arm", "mirror_mouse_body"]
+SETTINGS = {
+    "synthetic": ["train.epochs=2", "train.steps=1050"],
+    "frames": [
+        "train.epochs=2",
+        "train.steps=600",
+        "model.backbone.frozen=4",
+        "train.backbone_rate=0.3",
+        "validation.queries=2",
+        "validation.episodes=20",
+    ],
+}
+EPISODES = {"synthetic": (3, 15), "frames": (50, 8)}  # and queries
+
+
+def train(config: Config, data: Pack, folder: Path) -> float:
+    """Leaves the last epoch's checkpoint in `folder`; no epoch is chosen by its score. Returns the seconds it took."""
+    begun = time.monotonic()
+    fit(config, data, lambda metrics, save: save(folder))
+    return time.monotonic() - begun
+
+
+def score(folder: Path, data: Pack, shots: int, episodes: int, queries: int) -> dict[str, float]:
+    model, meta = load_model(folder)
+    predictor = ModelPredictor(model, data, meta.config.data, losses=meta.config.loss)
+    report = evaluate(data.part(1, "test"), predictor, shots, episodes, queries)
+    pck = {f"@{t}": value for t, value in report.scores.to_json()["pck"].items()}
+    scores = {"mPCK4": report.scores.mpck4, "template": report.template.mpck4, **pck}
+    return scores | {"teacher-forced": predictor.mean_losses()["forced_mpck4"]}
+
+
+def frames(root: Path, real: Path) -> Pack:
+    split_by_frames(real / "annotations", root / "annotations", VIDEOS)
+    pack(root / "annotations", real / "images", root / "pack", size=128, progress=False)
+    return open_pack(root / "pack")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=SETTINGS)
+    parser.add_argument("--real", type=Path, default=Path("../shared/data/mp100-real-images"))
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
+    parser.add_argument("--save", action="store_true", help="add the results to benchmarks/results/")
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    rows: list[dict[str, Any]] = []
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        data = open_data("synthetic", print) if arguments.what == "synthetic" else frames(root, arguments.real)
+        for seed in arguments.seeds:
+            precision = "bfloat16" if torch.cpu._is_avx512_bf16_supported() else "float32"
+            settings = [f"seed={seed}", f"model.backbone.precision={precision}", *SETTINGS[arguments.what]]
+            config = load_config("demo", None, settings + arguments.set)
+            seconds = train(config, data, root / f"seed-{seed}")
+            for shots in (1, 5) if arguments.what == "synthetic" else (1,):
+                scores = score(root / f"seed-{seed}", data, shots, *EPISODES[arguments.what])
+                facts = {"accuracy": arguments.what, "seed": seed, "shots": shots, "seconds": round(seconds)}
+                facts |= {"threads": arguments.threads, "settings": arguments.set, "config": config.hash()}
+                rows.append(facts | {"date": datetime.now(UTC).date().isoformat(), **scores})
+                print(json.dumps(rows[-1]), flush=True)
+    if arguments.save:
+        RESULTS.mkdir(exist_ok=True)
+        with (RESULTS / f"accuracy-{arguments.what}.jsonl").open("a") as stream:
+            stream.writelines(json.dumps(row) + "\n" for row in rows)
+    show(rows, arguments.what)
+
+
+def show(rows: list[dict[str, Any]], what: str) -> None:
+    """Means over the seeds, ± their standard deviation."""
+    episodes, queries = EPISODES[what]
+    title = (
+        f"{what}: split 1 test, {episodes} episodes of {queries} queries, {len({row['seed'] for row in rows})} seeds"
+    )
+    columns = ["@0.05", "@0.1", "@0.2", "mPCK4", "template", "teacher-forced", "seconds"]
+    table = Table("shots", *columns, title=title)
+    for shots in sorted({row["shots"] for row in rows}):
+        values = [[row[column] for row in rows if row["shots"] == shots] for column in columns]
+        cells = [f"{statistics.mean(v):.3f} ± {statistics.stdev(v) if len(v) > 1 else 0:.3f}" for v in values]
+        table.add_row(str(shots), *cells[:-1], f"{statistics.mean(values[-1]):.0f}")
+    Console(width=120).print(table)
+
+
+if __name__ == "__main__":
+    main()
