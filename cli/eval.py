@@ -30,6 +30,9 @@ def command(
     checkpoint: Path | None = typer.Option(
         None, "--checkpoint", metavar="DIR", help="The model's checkpoint; default: the best of the latest run."
     ),
+    ablate: bool = typer.Option(
+        False, "--ablate", help="Score it again with noise, a shuffled and another category's template as support."
+    ),
     runs: Path = common.Runs,
     json_file: Path | None = typer.Option(
         None, "--json", metavar="FILE", help='Write the report there too; "-" prints it alone on stdout.'
@@ -42,6 +45,8 @@ def command(
       capetune eval --split 3
 
       capetune eval --split 1 --data shards/ --checkpoint runs/demo-1a2b3c/checkpoint_000003
+
+      capetune eval --split 1 --episodes 5 --ablate
 
       capetune eval --split 1 --shots 5 --predictor template --annotations data/annotations
 
@@ -57,6 +62,7 @@ def command(
     from capetune.evaluation import baselines
     from capetune.evaluation.evaluate import evaluate
     from capetune.evaluation.protocol import EPISODES
+    from capetune.evaluation.support import ablations
     from capetune.training.runs import write_aside
 
     if json_file is not None and str(json_file) != "-" and (json_file.is_dir() or not json_file.parent.is_dir()):
@@ -67,23 +73,35 @@ def command(
         raise UserError("a model needs images: give --data PACK, or --predictor template for annotations alone")
     if predictor != "model" and checkpoint is not None:
         raise UserError(f"--predictor {predictor} has no checkpoint; leave out one of the two")
+    if predictor != "model" and ablate:
+        raise UserError(f"--ablate asks what a model owes to its support; --predictor {predictor} is none")
     if predictor == "model":
         chosen, used, config_hash = _model_predictor(data, checkpoint, runs, split)
         annotated = chosen.pack.part(split, part)
     else:
         chosen = baselines.Template() if predictor == "template" else baselines.Center()
         annotated = _part(annotations, data, split, part)
+    supports = {"own": chosen.support, **ablations(annotated)} if ablate else {"own": None}
+    found = {}
     with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as bar:
-        task = bar.add_task("categories", total=None)
-        report = evaluate(
-            annotated,
-            chosen,
-            shots,
-            episodes or EPISODES.get(part, EPISODES["val"]),
-            queries,
-            lambda done, total: bar.update(task, completed=done, total=total),
-        )
-    report = replace(report, checkpoint=used, config_hash=config_hash)
+        for name, support in supports.items():
+            if support is not None:
+                chosen.support = support
+            task = bar.add_task(f"categories, {name} support" if ablate else "categories", total=None)
+            found[name] = evaluate(
+                annotated,
+                chosen,
+                shots,
+                episodes or EPISODES.get(part, EPISODES["val"]),
+                queries,
+                lambda done, total, task=task: bar.update(task, completed=done, total=total),
+            )
+    report = replace(
+        found.pop("own"),
+        checkpoint=used,
+        config_hash=config_hash,
+        ablation={name: other.scores for name, other in found.items()},
+    )
     document = json.dumps(report.to_json(), indent=2, ensure_ascii=False)
     alone = str(json_file) == "-"
     if alone:

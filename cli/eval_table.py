@@ -27,6 +27,8 @@ def print_report(report: Any, console: Console) -> None:
     total.add_row(report.predictor, *_shares(report.scores))
     if report.predictor != "template":
         total.add_row("template", *_shares(report.template))
+    for name, scores in report.ablation.items():
+        total.add_row(f"{report.predictor}, {name} support", *_shares(scores))
     for row in shown:
         pairs = str(row.scores.pairs)
         rows.add_row(str(row.category.id), row.category.name, report.predictor, pairs, *_shares(row.scores))
@@ -38,6 +40,10 @@ def print_report(report: Any, console: Console) -> None:
         f"{len(report.per_category)} of {len(report.per_category) + len(report.not_sampled)} categories, "
         f"{report.scores.pairs} pairs; {report.empty_pairs} of them have no common visible keypoint and score 0",
         f"data: {'synthetic' if report.synthetic else 'real'}",
+    ]
+    lines += [
+        f"with {name} support mPCK4 falls by {report.scores.mpck4 - scores.mpck4:.3f}"
+        for name, scores in report.ablation.items()
     ]
     few = [f"{n.category.name} ({n.category.id}): {n.instances}" for n in report.not_sampled if n.instances]
     if few:

@@ -12,9 +12,9 @@ from capetune.datasets.batch import template_in_crop
 from capetune.datasets.crop import apply, invert, source_to_unit
 from capetune.datasets.pack import Pack
 from capetune.datasets.queries import encode_queries
-from capetune.datasets.templates import mean_template, normalise
 from capetune.evaluation.pck import mpck4, pck_curve
 from capetune.evaluation.protocol import CategoryPairs, pair_visible
+from capetune.evaluation.support import Shown, Support, own
 from capetune.models.backbone import Maps
 from capetune.models.estimator import PoseEstimator
 from capetune.models.losses import total_loss
@@ -26,7 +26,8 @@ Gather = Callable[[np.ndarray], list[np.ndarray]]
 class ModelPredictor:
     """Predicts the pairs of one category at a time.
 
-    losses: where given, all predicted pairs are decoded teacher-forced as well (see `mean_losses`).
+    losses: where given, all predicted pairs are decoded teacher-forced as well (see `mean_losses`). support: what the
+    model is shown of the supports.
     """
 
     name = "model"
@@ -39,6 +40,7 @@ class ModelPredictor:
         device: torch.device | str = "cpu",
         batch_size: int = 64,
         losses: LossConfig | None = None,
+        support: Support = own,
     ) -> None:
         self.model = model.eval()
         self.pack = pack
@@ -46,6 +48,7 @@ class ModelPredictor:
         self.device = torch.device(device)
         self.batch_size = batch_size
         self.losses = losses
+        self.support = support
         self.pairs = 0  # predicted so far, where losses are averaged
         self._sums = dict.fromkeys(("loss", "tokens", "coordinates", "forced_mpck4"), 0.0)
 
@@ -63,7 +66,8 @@ class ModelPredictor:
         out = np.empty((len(queries), category.graph.size, 2))
         for begin in range(0, len(queries), self.batch_size):
             now = slice(begin, begin + self.batch_size)
-            batch = pair_batch(category, instances, supports[now], queries[now]).to(self.device)
+            shown = self.support(category, instances, supports[now])
+            batch = pair_batch(shown, [instances[i] for i in queries[now]]).to(self.device)
             chosen = torch.as_tensor(row[now], device=self.device)
             seen = tuple(maps[chosen] for maps in features)
             out[now] = to_source(self.model.predict(batch, seen).xy, batch)
@@ -128,32 +132,27 @@ def to_source(xy: torch.Tensor, batch: Batch) -> np.ndarray:
     return np.einsum("pij,pkj->pki", affine[:, :, :2], xy.double().cpu().numpy()) + affine[:, None, :, 2]
 
 
-def pair_batch(category: Category, instances: Sequence[Instance], supports: np.ndarray, queries: np.ndarray) -> Batch:
+def pair_batch(shown: Shown, queries: Sequence[Instance]) -> Batch:
     """P pairs as a batch without pixels: images is (P, 3, 0, 0), to go with features that are at hand.
 
-    The template is the mean pose of the supports, placed in the query's box; nothing else of the query enters.
+    The template is placed in the query's box; nothing else of the query enters.
     """
-    normal = np.stack([normalise(instance) for instance in instances])
-    visible = np.stack([instance.visible for instance in instances])
-    template, known = mean_template(normal[supports], visible[supports])
-    chosen = [instances[i] for i in queries]
-    boxes = np.stack([query.box for query in chosen])
-    to_unit = [source_to_unit(box) for box in boxes]
-    placed = [template_in_crop(pose, box) for pose, box in zip(template, boxes, strict=True)]
-    target = np.stack([apply(affine, query.xy) for affine, query in zip(to_unit, chosen, strict=True)])
+    template, known, adjacency = shown
+    to_unit = [source_to_unit(query.box) for query in queries]
+    placed = [template_in_crop(pose, query.box) for pose, query in zip(template, queries, strict=True)]
+    target = np.stack([apply(affine, query.xy) for affine, query in zip(to_unit, queries, strict=True)])
     inside = ((target >= 0) & (target <= 1)).all(axis=-1)
-    shown = np.stack([query.visible for query in chosen]) & inside
+    visible = np.stack([query.visible for query in queries]) & inside
     count = len(queries)
-    adjacency = torch.from_numpy(category.graph.adjacency())
     return Batch(
         images=torch.zeros((count, 3, 0, 0), dtype=torch.uint8),
         template=torch.from_numpy(np.stack(placed)).float(),
         template_known=torch.from_numpy(known),
-        adjacency=adjacency.expand(count, -1, -1),
-        joints=torch.ones((count, category.graph.size), dtype=torch.bool),
-        target=torch.from_numpy(np.where(shown[..., None], target, 0.0)).float(),
-        visible=torch.from_numpy(shown),
+        adjacency=torch.from_numpy(adjacency).expand(count, -1, -1),
+        joints=torch.ones(known.shape, dtype=torch.bool),
+        target=torch.from_numpy(np.where(visible[..., None], target, 0.0)).float(),
+        visible=torch.from_numpy(visible),
         to_source=torch.from_numpy(np.stack([invert(affine) for affine in to_unit])),
-        side=torch.tensor([query.side for query in chosen], dtype=torch.float64),
-        ids=torch.tensor([query.id for query in chosen], dtype=torch.int64),
+        side=torch.tensor([query.side for query in queries], dtype=torch.float64),
+        ids=torch.tensor([query.id for query in queries], dtype=torch.int64),
     )

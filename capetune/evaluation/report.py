@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -60,7 +61,8 @@ class EvalReport:
     protocol: "official", or what differs from it. synthetic: the data set was made by capetune. empty_pairs: pairs
     without a keypoint visible on both sides; they score 0 and are in every mean. not_sampled: categories with too few
     instances for an episode, not in any mean. left_out: instances that the data
-    lacks, though they are annotated. checkpoint, config_hash: None for what isn't a model.
+    lacks, though they are annotated. checkpoint, config_hash: None for what isn't a model. ablation: the scores on the
+    same pairs with each wrong support of `support.ablations`; empty where they weren't asked for.
     """
 
     protocol: str
@@ -79,6 +81,7 @@ class EvalReport:
     left_out: int = 0
     checkpoint: str | None = None
     config_hash: str | None = None
+    ablation: Mapping[str, Scores] = field(default_factory=dict)
 
     @property
     def missing(self) -> tuple[Category, ...]:
@@ -99,6 +102,7 @@ class EvalReport:
             **self.scores.to_json(),
             "empty_pairs": self.empty_pairs,
             "template": self.template.to_json(),
+            "ablation": {name: scores.to_json() for name, scores in self.ablation.items()},
             "per_category": {str(c.category.id): c.to_json() for c in self.per_category},
             "not_sampled": [
                 {"id": n.category.id, "name": n.category.name, "instances": n.instances, "needed": n.needed}

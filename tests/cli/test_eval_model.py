@@ -66,3 +66,21 @@ def test_a_split_it_was_not_trained_on_is_refused_also_for_val(runs):
 def test_its_own_validation_part_can_be_scored(runs, tiny_pack):
     result = evaluate("--split", 1, "--part", "val", "--runs", runs, "--data", tiny_pack)
     assert "split 1 val, 1-shot" in result.stdout
+
+
+def test_an_ablation_scores_the_same_pairs_with_wrong_supports(runs):
+    result = evaluate("--split", 1, "--runs", runs, "--ablate", "--json", "-")
+    report = json.loads(result.stdout)
+    assert list(report["ablation"]) == ["noise", "shuffled", "other"]
+    assert {scores["pairs"] for scores in report["ablation"].values()} == {report["pairs"]}
+    assert any(scores["pck"] != report["pck"] for scores in report["ablation"].values())
+    for name, scores in report["ablation"].items():
+        assert f"with {name} support mPCK4 falls by {report['mpck4'] - scores['mpck4']:.3f}" in result.stderr
+    plain = json.loads(evaluate("--split", 1, "--runs", runs, "--json", "-").stdout)
+    assert plain["mpck4"] == report["mpck4"]
+    assert plain["ablation"] == {}
+
+
+def test_a_baseline_has_no_support_to_ablate(tiny_root):
+    with pytest.raises(UserError, match="--predictor template is none"):
+        evaluate("--split", 1, "--predictor", "template", "--annotations", tiny_root / "annotations", "--ablate")

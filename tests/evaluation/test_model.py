@@ -16,6 +16,7 @@ from capetune.datasets.templates import mean_template, normalise
 from capetune.evaluation.evaluate import evaluate
 from capetune.evaluation.model import ModelPredictor, SharedPredictor, pair_batch, to_source
 from capetune.evaluation.pck import mpck4, pck_curve
+from capetune.evaluation.support import own
 from capetune.models.backbone import Backbone
 from capetune.models.estimator import PoseEstimator
 from capetune.models.losses import total_loss
@@ -98,7 +99,7 @@ def test_predictions_equal_those_of_each_pair_alone(
 
 def test_pair_batches_equal_training_batches_but_for_the_pixels(config: Config, pack: Pack, drawn: tuple) -> None:
     category, instances, supports, queries = drawn
-    batch = pair_batch(*drawn)
+    batch = pair_batch(own(category, instances, supports), [instances[i] for i in queries])
     assert batch.images.shape == (7, 3, 0, 0)
     for pair in range(7):
         alone = single(config, pack, category, instances, supports[pair], queries[pair])
