@@ -1,4 +1,4 @@
-.PHONY: setup demo test check bench
+.PHONY: setup demo test check bench bench-gpu
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
@@ -24,3 +24,6 @@ check: setup
 
 bench: setup
 	for name in step generate loader autocast memory; do $(BIN)/python benchmarks/$$name.py || exit 1; done
+
+bench-gpu: setup
+	$(BIN)/python benchmarks/gpu.py

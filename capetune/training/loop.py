@@ -24,6 +24,7 @@ from capetune.errors import UserError
 from capetune.evaluation.evaluate import evaluate
 from capetune.evaluation.model import ModelPredictor, SharedPredictor
 from capetune.evaluation.pck import THRESHOLDS
+from capetune.models.backbone import Maps
 from capetune.models.estimator import PoseEstimator
 from capetune.models.losses import total_loss
 from capetune.pose import Batch
@@ -156,8 +157,11 @@ def train_step(
     optimizer: torch.optim.Optimizer,
     schedule: torch.optim.lr_scheduler.LRScheduler,
     config: Config,
+    kept: Sequence[Maps] = (),
 ) -> dict[str, torch.Tensor]:
     """Forward and backward of each batch of the group, then clip and update once, by the mean of their gradients.
+
+    kept: for batches without pixels, what `Backbone.features` once gave for each (see `training.features`).
 
     Returns the detached losses, means over the group, scalars on the model's device.
     """
@@ -167,7 +171,8 @@ def train_step(
         shared = isinstance(model, DistributedDataParallel) and i + 1 < len(group)
         # The ranks exchange gradients once a step.
         with cast(DistributedDataParallel, model).no_sync() if shared else nullcontext():
-            output = model(batch, config.train)
+            features = cast(PoseEstimator, model).backbone.embed(kept[i]) if kept else None
+            output = model(batch, config.train, features)
             losses = total_loss(output.logits, output.points, output.tokens, config.loss)
             (losses["loss"] / len(group)).backward()
         for name, value in losses.items():

@@ -1,0 +1,136 @@
+"""What each option does to generated mPCK on unseen synthetic categories: the demo with one thing changed at a time.
+
+Options that leave the frozen backbone alone train on kept features, eight crops an instance; the others on pixels.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import cast
+
+import torch
+from harness import RESULTS
+from rich.console import Console
+from rich.table import Table
+
+from capetune.config import Config, load_config
+from capetune.datasets.builtin import open_data, writable_cache
+from capetune.datasets.pack import Pack
+from capetune.datasets.stream import train_batches
+from capetune.datasets.supports import TrainSet
+from capetune.evaluation.evaluate import evaluate
+from capetune.evaluation.model import ModelPredictor
+from capetune.models.estimator import PoseEstimator
+from capetune.training.features import keep_features, open_features
+from capetune.training.loop import average, train_step
+from capetune.training.optim import make_optimizer, make_schedule
+
+OPTIONS = {
+    "base": [],
+    "xy": ["model.sequence=xy"],
+    "no support at step": ["model.support_at_step=false"],
+    "refine": ["model.refine=true"],
+    "6 decoder layers": ["model.decoder.layers=6"],
+    "prefix dropout 0.3": ["train.prefix_dropout=0.3"],
+    "input noise 0.1": ["train.input_noise=0.1"],
+    "no input noise": ["train.input_noise=0.0"],
+    "smoothing 1.5": ["loss.smoothing=1.5"],
+    "no token loss": ["loss.tokens=0.0"],
+    "ema 0.99": ["train.ema=0.99"],
+    "constant rate": ["train.schedule=constant"],
+    "clip 0.1": ["train.clip=0.1"],
+    "category mean as template": ["data.shots=all"],
+    "accumulate 2": ["train.accumulate=2"],
+    "decode by expectation": ["model.decode=expectation"],
+    "decode by both": ["model.decode=both"],
+    "stride 8": ["model.backbone.stride=8"],
+    "stride 32": ["model.backbone.stride=32"],
+    "pyramid": ["model.backbone.stride=pyramid"],
+    "last block trained": ["model.backbone.frozen=5", "train.backbone_rate=0.3"],
+    "all trained": ["model.backbone.frozen=0", "train.backbone_rate=0.1"],
+}
+
+
+def kept_here(config: Config, settings: list[str]) -> bool:
+    """Whether the features that the base keeps are also this option's."""
+    return not any(setting.startswith(("model.backbone.stride", "model.backbone.frozen")) for setting in settings)
+
+
+def train(config: Config, pack: Pack, steps: int, features: Path | None) -> PoseEstimator:
+    torch.manual_seed(config.seed)
+    model = PoseEstimator(config.model).train()
+    averaged = average(model, config.train.ema)
+    optimizer = make_optimizer(model, config.train)
+    schedule = make_schedule(optimizer, config.train, steps)
+    each = config.train.accumulate
+    if features is None:
+        data = config.data
+        pixels = train_batches(pack, data, config.train.batch_size, config.seed, 1, steps=steps * each)
+        groups = ([next(pixels) for _ in range(each)] for _ in range(steps))
+        pairs = ((group, []) for group in groups)
+    else:
+        stored = open_features(features).batches(TrainSet(pack, config.data.split), config, 1, steps * each)
+        pairs = (zip(*(next(stored) for _ in range(each)), strict=True) for _ in range(steps))
+    for batches, kept in pairs:
+        train_step(model, list(batches), optimizer, schedule, config, list(kept))
+        if averaged is not None:
+            averaged.update_parameters(model)
+    kept_model = model if averaged is None else cast(PoseEstimator, averaged.module)
+    return kept_model.eval()
+
+
+def score(model: PoseEstimator, pack: Pack, config: Config, shots: int) -> dict[str, float]:
+    predictor = ModelPredictor(model, pack, config.data, losses=config.loss)
+    report = evaluate(pack.part(1, "val"), predictor, shots, 2, 15)
+    forced = predictor.mean_losses()["forced_mpck4"]
+    return {"mpck4": report.scores.mpck4, "template": report.template.mpck4, "forced": forced}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", nargs="+", choices=OPTIONS, default=list(OPTIONS), metavar="OPTION")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1])
+    parser.add_argument("--steps", type=int, default=900)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--save", action="store_true", help="add the results to benchmarks/results/")
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    pack = open_data("synthetic", print)
+    precision = "bfloat16" if torch.cpu._is_avx512_bf16_supported() else "float32"
+    common = [f"model.backbone.precision={precision}"]
+    features = writable_cache() / "options-features"
+    if not features.is_dir():
+        keep_features(features, pack, load_config("demo", None, common), copies=8)
+    table = Table("option", "seed", "1 shot", "5 shots", "teacher-forced, 1 shot", "seconds")
+    for name in arguments.only:
+        for seed in arguments.seeds:
+            config = load_config("demo", None, [*common, f"seed={seed}", *OPTIONS[name]])
+            begun = time.monotonic()
+            here = features if kept_here(config, OPTIONS[name]) else None
+            model = train(config, pack, arguments.steps, here)
+            seconds = time.monotonic() - begun
+            one, five = (score(model, pack, config, shots) for shots in (1, 5))
+            line = {
+                "option": name,
+                "settings": OPTIONS[name],
+                "seed": seed,
+                "steps": arguments.steps,
+                "1": one,
+                "5": five,
+            }
+            line |= {"seconds": round(seconds), "date": datetime.now(UTC).date().isoformat()}
+            print(json.dumps(line), flush=True)
+            if arguments.save:
+                with (RESULTS / "options.jsonl").open("a") as stream:
+                    stream.write(json.dumps(line) + "\n")
+            cells = [f"{value:.3f}" for value in (one["mpck4"], five["mpck4"], one["forced"])]
+            table.add_row(name, str(seed), *cells, f"{seconds:.0f}")
+    Console(width=120).print(table)
+
+
+if __name__ == "__main__":
+    main()
