@@ -34,7 +34,7 @@ SETTINGS = {
     "synthetic": ["train.epochs=2", "train.steps=1050"],
     "frames": [
         "train.epochs=2",
-        "train.steps=600",
+        "train.steps=350",
         "model.backbone.frozen=4",
         "train.backbone_rate=0.3",
         "validation.queries=2",

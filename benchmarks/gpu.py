@@ -1,4 +1,4 @@
-"""On a GPU, in bfloat16: images a second of a training step and of generation, against ResNet-50, and a step's profile."""
+"""On a GPU, bfloat16: images a second of training steps and of generation, against ResNet-50, and a step's profile."""
 
 from __future__ import annotations
 
