@@ -12,7 +12,7 @@ SETTINGS = ["model.backbone.weights=none"]  # speed doesn't depend on the weight
 
 
 def paper_config(settings: list[str] | None = None) -> Config:
-    return load_config("tiny", None, [*SETTINGS, *(settings or [])])
+    return load_config("paper", None, [*SETTINGS, *(settings or [])])
 
 
 def random_batch(size: int, count: int, keypoints: int = 17) -> Batch:

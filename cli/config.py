@@ -8,7 +8,7 @@ import typer
 
 
 def command(
-    preset: str = typer.Option("tiny", help="Built-in preset: demo, full or tiny."),
+    preset: str = typer.Option("tiny", help="Built-in preset: demo, full, paper or tiny."),
     config: Path | None = typer.Option(None, "--config", help="YAML file with any part of the tree."),
     settings: list[str] = typer.Option([], "--set", metavar="KEY=VALUE", help="One key; may be repeated."),
 ) -> None:

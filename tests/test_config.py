@@ -219,16 +219,31 @@ def test_a_setting_that_is_no_yaml_is_refused() -> None:
     refused(lambda: parse_setting("data.shots=[1, 5"), "data.shots", "not a YAML value")
 
 
-def test_tiny_is_the_papers_table_1() -> None:
-    tiny = load_preset("tiny")
-    assert tiny == Config()
-    assert (tiny.seed, tiny.train.epochs, tiny.train.batch_size, tiny.train.learning_rate) == (42, 5, 8, 1e-4)
-    assert (tiny.model.backbone.name, tiny.model.backbone.stride, tiny.data.size) == ("resnet50", 32, 512)
-    assert (tiny.model.width, tiny.model.heads) == (256, 8)
-    assert (tiny.model.support.layers, tiny.model.decoder.layers) == (3, 6)
-    assert (tiny.loss.tokens, tiny.loss.coordinates) == (1.0, 5.0)
-    assert tiny.model.sequence == "xy"
-    assert (tiny.validation.shots, tiny.validation.episodes, tiny.validation.queries) == (1, 100, 15)
+def test_paper_is_table_1() -> None:
+    paper = load_preset("paper")
+    assert (paper.seed, paper.train.epochs, paper.train.batch_size, paper.train.learning_rate) == (42, 5, 8, 1e-4)
+    assert (paper.model.backbone.name, paper.model.backbone.stride, paper.data.size) == ("resnet50", 32, 512)
+    assert (paper.model.width, paper.model.heads) == (256, 8)
+    assert (paper.model.support.layers, paper.model.decoder.layers) == (3, 6)
+    assert (paper.loss.tokens, paper.loss.coordinates) == (1.0, 5.0)
+    assert (paper.model.sequence, paper.model.support_at_step, paper.model.refine) == ("xy", False, False)
+    assert (paper.model.backbone.frozen, paper.train.schedule, paper.train.input_noise) == (0, "constant", 0.0)
+    assert paper.data.shots == ("all",)  # the category's mean pose
+    assert (paper.validation.shots, paper.validation.episodes, paper.validation.queries) == (1, 100, 15)
+
+
+def test_tiny_is_the_papers_scale() -> None:
+    paper, tiny = load_preset("paper"), load_preset("tiny")
+    same = (
+        "seed",
+        "train.epochs",
+        "train.batch_size",
+        "train.learning_rate",
+        "data.size",
+        "model.width",
+        "loss.tokens",
+    )
+    assert [get(tiny, key) for key in same] == [get(paper, key) for key in same]
 
 
 def test_full_is_tiny_for_300_epochs() -> None:
@@ -236,7 +251,7 @@ def test_full_is_tiny_for_300_epochs() -> None:
 
 
 def test_every_preset_loads() -> None:
-    assert {"tiny", "full", "demo"} <= set(preset_names())
+    assert {"tiny", "full", "demo", "paper"} == set(preset_names())
     for name in preset_names():
         assert isinstance(load_preset(name), Config)
 

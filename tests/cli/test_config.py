@@ -29,7 +29,7 @@ def test_tiny_is_the_paper_s_table_1_and_the_default():
 def test_a_file_goes_over_the_preset_and_set_over_the_file(tmp_path):
     (tmp_path / "part.yaml").write_text("loss: {tokens: 2, coordinates: 3}\n")
     tree = printed("--config", str(tmp_path / "part.yaml"), "--set", "loss.tokens=4")
-    assert tree["loss"] == {"tokens": 4.0, "coordinates": 3.0}
+    assert tree["loss"] == {"tokens": 4.0, "coordinates": 3.0, "smoothing": 0.0}
 
 
 def test_what_is_printed_can_be_given_back(tmp_path):

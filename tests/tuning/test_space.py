@@ -98,7 +98,7 @@ def test_a_default_outside_its_range_is_said_with_the_cure(read, config):
 
 @pytest.mark.parametrize("name", built_in_spaces())
 def test_the_built_in_spaces_fit_every_preset_they_are_for(name):
-    presets = ("demo",) if name == "demo.yaml" else ("demo", "tiny", "full")
+    presets = ("demo",) if name == "demo.yaml" else ("demo", "tiny", "full", "paper")
     for preset in presets:
         config = load_preset(preset)
         space = load_space(name.removesuffix(".yaml"), config)
