@@ -171,7 +171,8 @@ class TrainView:
         )
         return (
             f"epoch {m['epoch']:.0f}/{self.epochs}  {clock(time.monotonic() - self.begun)}  val mPCK4 {m['mpck4']:.3f} "
-            f"(template {m['template_mpck4']:.3f})  PCK@.2 {m['pck_0.2']:.3f}  train/val {losses}"
+            f"(template {m['template_mpck4']:.3f}, teacher-forced {m['forced_mpck4']:.3f})  "
+            f"PCK@.2 {m['pck_0.2']:.3f}  train/val {losses}"
         )
 
 

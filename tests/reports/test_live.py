@@ -8,7 +8,7 @@ from rich.console import Console
 from capetune.reports.live import SearchView, TrainView, clock, short, tails
 
 KEYS = ["loss.tokens", "model.decoder.layers"]
-METRICS = {"epoch": 2, "mpck4": 0.4, "template_mpck4": 0.3, "pck_0.2": 0.6} | {
+METRICS = {"epoch": 2, "mpck4": 0.4, "template_mpck4": 0.3, "forced_mpck4": 0.5, "pck_0.2": 0.6} | {
     f"{part}_{name}": 1.5 for part in ("train", "val") for name in ("loss", "tokens", "coordinates")
 }
 
@@ -94,7 +94,7 @@ def test_an_epoch_is_a_line_and_the_best_is_marked(plain):
         view.hear({"metrics": METRICS})
         view.hear({"metrics": METRICS | {"epoch": 3, "mpck4": 0.39}})
     first, second = plain.file.getvalue().splitlines()
-    assert first.startswith("epoch 2/3  0:00  val mPCK4 0.400 (template 0.300)  PCK@.2 0.600  train/val loss 1.500/1.5")
+    assert first.startswith("epoch 2/3  0:00  val mPCK4 0.400 (template 0.300, teacher-forced 0.500)  PCK@.2 0.600  train/val loss 1.500/1.5")
     assert first.endswith("  best")
     assert "best" not in second
 
