@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import operator
 import statistics
 import tempfile
 import time
@@ -26,6 +27,7 @@ from capetune.datasets.pack import Pack, open_pack
 from capetune.datasets.shards import pack
 from capetune.evaluation.evaluate import evaluate
 from capetune.evaluation.model import ModelPredictor
+from capetune.evaluation.report import EvalReport
 from capetune.training.checkpoint import load_model
 from capetune.training.loop import fit
 
@@ -34,9 +36,12 @@ SETTINGS = {
     "synthetic": ["train.epochs=2", "train.steps=1050"],
     "frames": [
         "train.epochs=2",
-        "train.steps=350",
+        "train.steps=500",
         "model.backbone.frozen=4",
         "train.backbone_rate=0.3",
+        "model.dropout=0.1",
+        "data.rotation=45",
+        "data.scale=0.3",
         "validation.queries=2",
         "validation.episodes=20",
     ],
@@ -57,7 +62,17 @@ def score(folder: Path, data: Pack, shots: int, episodes: int, queries: int) -> 
     report = evaluate(data.part(1, "test"), predictor, shots, episodes, queries)
     pck = {f"@{t}": value for t, value in report.scores.to_json()["pck"].items()}
     scores = {"mPCK4": report.scores.mpck4, "template": report.template.mpck4, **pck}
-    return scores | {"teacher-forced": predictor.mean_losses()["forced_mpck4"]}
+    return scores | by_keypoint(report) | {"teacher-forced": predictor.mean_losses()["forced_mpck4"]}
+
+
+def by_keypoint(report: EvalReport) -> dict[str, float]:
+    """PCK with each category weighted by its number of keypoints; official scores weigh every pair alike."""
+    sizes = [row.category.graph.size for row in report.per_category]
+    found = {}
+    for threshold in ("0.05", "0.1"):
+        values = [row.scores.to_json()["pck"][threshold] for row in report.per_category]
+        found[f"@{threshold} by keypoint"] = sum(map(operator.mul, values, sizes)) / sum(sizes)
+    return found
 
 
 def frames(root: Path, real: Path) -> Pack:
@@ -105,6 +120,7 @@ def show(rows: list[dict[str, Any]], what: str) -> None:
         f"{what}: split 1 test, {episodes} episodes of {queries} queries, {len({row['seed'] for row in rows})} seeds"
     )
     columns = ["@0.05", "@0.1", "@0.2", "mPCK4", "template", "teacher-forced", "seconds"]
+    columns[3:3] = ["@0.05 by keypoint", "@0.1 by keypoint"] if what == "frames" else []
     table = Table("shots", *columns, title=title)
     for shots in sorted({row["shots"] for row in rows}):
         values = [[row[column] for row in rows if row["shots"] == shots] for column in columns]

@@ -45,7 +45,7 @@ ROWS = {
     "data show empty --out made.png": "empty is not a capetune pack",
     "data show {pack} --part test --out made.png": "--part wants --split",
     "eval --predictor template --split 1 --annotations {tiny}/annotations --json /": "give --json a file",
-    "config --preset huge": "there is no preset 'huge'; there are demo, full, tiny",
+    "config --preset huge": "there is no preset 'huge'; there are demo, full, paper, tiny",
     "config --set model.decoder.layer=4": "did you mean 'model.decoder.layers'?",
     "config --set model.decoder.layers": "--set wants key=value",
     "config --set model.decoder.layers=many": "model.decoder.layers: Input should be a valid integer",
