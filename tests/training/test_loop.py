@@ -295,9 +295,9 @@ def test_ranks_are_wrapped_and_draw_their_own_batches(config: Config, pack: Pack
                 super().__init__()
                 self.model = model
 
-            def forward(self, batch, noise, rank=rank):
+            def forward(self, batch, train, features, rank=rank):
                 seen[rank].extend(batch.ids.tolist())
-                return self.model(batch, noise)
+                return self.model(batch, train, features)
 
         def progress(epoch: int, steps: int, step: int) -> None:
             if step == 2:
