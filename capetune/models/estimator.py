@@ -65,7 +65,7 @@ class PoseEstimator(nn.Module):
         support, edges = self.support(template, batch.template_known, batch.adjacency, batch.joints)
         return self.decoder.remember(features, support, edges, template, batch.joints)
 
-    @torch.no_grad()
+    @torch.inference_mode()
     def predict(self, batch: Batch, features: Maps | None = None) -> Prediction:
         """Generate. Nothing of the query's annotation is read. features: as in `forward`."""
         features = self.backbone(batch.images) if features is None else features

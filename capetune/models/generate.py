@@ -15,7 +15,7 @@ from capetune.models.tokens import Kind, Layout, bins, entering
 from capetune.pose import Prediction
 
 
-@torch.no_grad()
+@torch.inference_mode()
 def generate(decoder: Decoder, memory: Memory, cached: bool = True) -> Prediction:
     """Decode B poses of K keypoints (K with padding, as in memory.joints), all together.
 
