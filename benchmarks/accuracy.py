@@ -1,6 +1,6 @@
 """Train and score on test pairs, beside the template: unseen synthetic categories, or last frames of seen real ones.
 
-Each seed is trained within ten minutes on two cores. `frames` wants the folders of ../shared/data/mp100-real-images.
+A seed took eleven minutes on one core. `frames` wants the folders of ../shared/data/mp100-real-images.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from capetune.datasets.shards import pack
 from capetune.evaluation.evaluate import evaluate
 from capetune.evaluation.model import ModelPredictor
 from capetune.evaluation.report import EvalReport
+from capetune.models.backbone import fast_precision
 from capetune.training.checkpoint import load_model
 from capetune.training.loop import fit
 
@@ -96,8 +97,7 @@ def main() -> None:
         root = Path(folder)
         data = open_data("synthetic", print) if arguments.what == "synthetic" else frames(root, arguments.real)
         for seed in arguments.seeds:
-            precision = "bfloat16" if torch.cpu._is_avx512_bf16_supported() else "float32"
-            settings = [f"seed={seed}", f"model.backbone.precision={precision}", *SETTINGS[arguments.what]]
+            settings = [f"seed={seed}", f"model.backbone.precision={fast_precision()}", *SETTINGS[arguments.what]]
             config = load_config("demo", None, settings + arguments.set)
             seconds = train(config, data, root / f"seed-{seed}")
             for shots in (1, 5) if arguments.what == "synthetic" else (1,):

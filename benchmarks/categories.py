@@ -14,6 +14,7 @@ from options import kept_features, score, train
 
 from capetune.config import load_config
 from capetune.datasets.builtin import open_data
+from capetune.models.backbone import fast_precision
 from capetune.training.features import Features
 
 matplotlib.use("Agg")
@@ -47,8 +48,7 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     pack = open_data("synthetic", print)
-    precision = "bfloat16" if torch.cpu._is_avx512_bf16_supported() else "float32"
-    config = load_config("demo", None, ["seed=1", f"model.backbone.precision={precision}"])
+    config = load_config("demo", None, ["seed=1", f"model.backbone.precision={fast_precision()}"])
     whole, part = kept_features(pack, config), pack.part(1, "train")
     rows = []
     for count in arguments.counts:

@@ -23,6 +23,7 @@ from capetune.datasets.stream import train_batches
 from capetune.datasets.supports import TrainSet
 from capetune.evaluation.evaluate import evaluate
 from capetune.evaluation.model import ModelPredictor
+from capetune.models.backbone import fast_precision
 from capetune.models.estimator import PoseEstimator
 from capetune.training.features import Features, keep_features, open_features
 from capetune.training.loop import average, train_step
@@ -107,8 +108,7 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     pack = open_data("synthetic", print)
-    precision = "bfloat16" if torch.cpu._is_avx512_bf16_supported() else "float32"
-    common = [f"model.backbone.precision={precision}"]
+    common = [f"model.backbone.precision={fast_precision()}"]
     features = kept_features(pack, load_config("demo", None, common))
     table = Table("option", "seed", "1 shot", "5 shots", "teacher-forced, 1 shot", "seconds")
     for name in arguments.only:

@@ -21,6 +21,7 @@ def command(runs: Path = common.Runs, verbose: bool = common.Verbose) -> None:
     from capetune.cli.eval import command as evaluate
     from capetune.cli.search import search
     from capetune.cli.train import train
+    from capetune.models.backbone import fast_precision
 
     begun = time.monotonic()
     console = common.console()
@@ -32,7 +33,7 @@ def command(runs: Path = common.Runs, verbose: bool = common.Verbose) -> None:
     pack = common.open_data("synthetic", console)
     console.print(f"{len(pack.instances)} synthetic instances of {len(pack.categories)} categories in {pack.path}")
     heading("2 · search: 4 short trials")
-    precision = f"model.backbone.precision={_precision()}"
+    precision = f"model.backbone.precision={fast_precision()}"
     short = ["train.epochs=2", "train.steps=50", "train.warmup=20", precision]
     name = f"demo-{datetime.now():%Y%m%d-%H%M%S}"
     search("demo.yaml", "synthetic", 4, 1, "demo", None, short, name, runs, None, verbose)
@@ -54,13 +55,6 @@ def command(runs: Path = common.Runs, verbose: bool = common.Verbose) -> None:
         soft_wrap=True,
         highlight=False,
     )
-
-
-def _precision() -> str:
-    """bfloat16 where the CPU computes in it, which more than halves the frozen backbone's time; else float32."""
-    import torch
-
-    return "bfloat16" if torch.cpu._is_avx512_bf16_supported() else "float32"
 
 
 def _schedule() -> dict[str, int]:

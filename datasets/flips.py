@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import cache
 
 from capetune.pose import PoseGraph
 
@@ -12,6 +13,7 @@ SUFFIX = re.compile(r"(?<=[a-z])([LR])(?![a-z])")
 OTHER = {"left": "right", "right": "left", "l": "r", "r": "l"}
 
 
+@cache
 def mirrored(graph: PoseGraph) -> tuple[int, ...] | None:
     """The order of keypoints in a mirror: keypoint i of the mirrored picture is keypoint order[i] of the plain one.
 

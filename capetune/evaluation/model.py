@@ -64,16 +64,17 @@ class ModelPredictor:
         features = self._features([instances[i] for i in used])
         row = np.searchsorted(used, queries)
         out = np.empty((len(queries), category.graph.size, 2))
+        template, known, adjacency = self.support(category, instances, supports)
+        visible = pair_visible(instances, CategoryPairs(category, supports, queries))
         for begin in range(0, len(queries), self.batch_size):
             now = slice(begin, begin + self.batch_size)
-            shown = self.support(category, instances, supports[now])
+            shown = (template[now], known[now], adjacency)
             batch = pair_batch(shown, [instances[i] for i in queries[now]]).to(self.device)
             chosen = torch.as_tensor(row[now], device=self.device)
             seen = tuple(maps[chosen] for maps in features)
             out[now] = to_source(self.model.predict(batch, seen).xy, batch)
             if self.losses is not None:
-                drawn = CategoryPairs(category, supports[now], queries[now])
-                self._add(batch, seen, pair_visible(instances, drawn), [instances[i].xy for i in queries[now]])
+                self._add(batch, seen, visible[now], [instances[i].xy for i in queries[now]])
         return out
 
     def mean_losses(self) -> dict[str, float]:

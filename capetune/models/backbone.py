@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from torch import Tensor, nn
 
@@ -69,6 +71,11 @@ class Backbone(nn.Module):
             x = x + places(x.shape[1], x.shape[2], x.shape[3], x.device)
             maps.append(x if self.level is None else x + self.level[i].view(1, -1, 1, 1))
         return tuple(maps)
+
+
+def fast_precision() -> Literal["float32", "bfloat16"]:
+    """bfloat16 where the CPU computes in it, which more than halves a frozen backbone's time; else float32."""
+    return "bfloat16" if torch.cpu._is_avx512_bf16_supported() else "float32"
 
 
 def places(width: int, height: int, wide: int, device: torch.device) -> Tensor:
