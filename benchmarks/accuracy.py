@@ -5,18 +5,14 @@ A seed took eleven minutes on one core. `frames` wants the folders of ../shared/
 
 from __future__ import annotations
 
-import argparse
-import json
 import operator
 import statistics
 import tempfile
 import time
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import torch
-from harness import RESULTS
+from harness import parsed, parser, record
 from rich.console import Console
 from rich.table import Table
 
@@ -83,15 +79,12 @@ def frames(root: Path, real: Path) -> Pack:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=SETTINGS)
-    parser.add_argument("--real", type=Path, default=Path("../shared/data/mp100-real-images"))
-    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
-    parser.add_argument("--save", action="store_true", help="add the results to benchmarks/results/")
-    arguments = parser.parse_args()
-    torch.set_num_threads(arguments.threads)
+    made = parser(__doc__)
+    made.add_argument("what", choices=SETTINGS)
+    made.add_argument("--real", type=Path, default=Path("../shared/data/mp100-real-images"))
+    made.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
+    made.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
+    arguments = parsed(made)
     rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
@@ -104,12 +97,7 @@ def main() -> None:
                 scores = score(root / f"seed-{seed}", data, shots, *EPISODES[arguments.what])
                 facts = {"accuracy": arguments.what, "seed": seed, "shots": shots, "seconds": round(seconds)}
                 facts |= {"threads": arguments.threads, "settings": arguments.set, "config": config.hash()}
-                rows.append(facts | {"date": datetime.now(UTC).date().isoformat(), **scores})
-                print(json.dumps(rows[-1]), flush=True)
-    if arguments.save:
-        RESULTS.mkdir(exist_ok=True)
-        with (RESULTS / f"accuracy-{arguments.what}.jsonl").open("a") as stream:
-            stream.writelines(json.dumps(row) + "\n" for row in rows)
+                rows.append(record(f"accuracy-{arguments.what}", facts | scores, arguments.save))
     show(rows, arguments.what)
 
 

@@ -1,15 +1,14 @@
-"""How many categories a model must see before it generalises: unseen mPCK4 after training on more and more of them."""
+"""How many categories a model must see before it generalises: unseen mPCK4 after training on more and more of them.
+
+With --save the figure goes to docs/figures/categories.png.
+"""
 
 from __future__ import annotations
 
-import argparse
-import json
-from datetime import UTC, datetime
 from pathlib import Path
 
 import matplotlib
-import torch
-from harness import RESULTS
+from harness import parsed, parser, record
 from options import kept_features, score, train
 
 from capetune.config import load_config
@@ -40,13 +39,10 @@ def draw(rows: list[dict], path: Path) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--counts", type=int, nargs="+", default=[20, 75, 300, 700])
-    parser.add_argument("--steps", type=int, default=1500)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--save", action="store_true", help="keep the results, and draw them into docs/figures/")
-    arguments = parser.parse_args()
-    torch.set_num_threads(arguments.threads)
+    made = parser(__doc__)
+    made.add_argument("--counts", type=int, nargs="+", default=[20, 75, 300, 700])
+    made.add_argument("--steps", type=int, default=1500)
+    arguments = parsed(made)
     pack = open_data("synthetic", print)
     config = load_config("demo", None, ["seed=1", f"model.backbone.precision={fast_precision()}"])
     whole, part = kept_features(pack, config), pack.part(1, "train")
@@ -60,11 +56,8 @@ def main() -> None:
         model = train(config, pack, arguments.steps, features)
         row = {"categories": count, "instances": instances, "steps": arguments.steps, "seed": 1}
         row |= {str(shots): score(model, pack, config, shots) for shots in (1, 5)}
-        rows.append(row | {"date": datetime.now(UTC).date().isoformat()})
-        print(json.dumps(rows[-1]), flush=True)
+        rows.append(record("categories", row, arguments.save))
     if arguments.save:
-        with (RESULTS / "categories.jsonl").open("a") as stream:
-            stream.writelines(json.dumps(row) + "\n" for row in rows)
         draw(rows, FIGURE)
 
 

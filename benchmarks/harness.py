@@ -45,32 +45,41 @@ def publish(
         reach = facts["reach"].get(work)
         table.add_row(work, f"{value:.4g}", f"{value / values[floor]:.2f}", f"{reach:.2f}" if reach else "")
     Console().print(table)
-    line = json.dumps(
-        {
-            "benchmark": name,
-            "date": datetime.now(UTC).date().isoformat(),
-            "unit": unit,
-            "values": values,
-            "ratio": {work: value / values[floor] for work, value in values.items()},
-            "floor": floor,
-            **facts,
-            "machine": f"{platform.machine()}, {torch.get_num_threads()} threads",
-            "torch": torch.__version__,
-            "torchvision": torchvision.__version__,
-        }
-    )
-    print(line)
+    facts |= {"machine": f"{platform.machine()}, {torch.get_num_threads()} threads"}
+    facts |= {"torch": torch.__version__, "torchvision": torchvision.__version__}
+    ratio = {work: value / values[floor] for work, value in values.items()}
+    record(name, {"benchmark": name, "unit": unit, "values": values, "ratio": ratio, "floor": floor, **facts}, save)
+
+
+def record(name: str, row: dict[str, Any], save: bool) -> dict[str, Any]:
+    """Print the row as one line of JSON with the day's date; with `save`, add it to results/NAME.jsonl too."""
+    row = {**row, "date": datetime.now(UTC).date().isoformat()}
+    line = json.dumps(row)
+    print(line, flush=True)
     if save:
         RESULTS.mkdir(exist_ok=True)
         with (RESULTS / f"{name}.jsonl").open("a") as stream:
             stream.write(line + "\n")
+    return row
+
+
+def parser(description: str) -> argparse.ArgumentParser:
+    """With what every benchmark takes."""
+    made = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    made.add_argument("--threads", type=int, default=2)
+    made.add_argument("--save", action="store_true", help="add the results to benchmarks/results/")
+    return made
+
+
+def parsed(made: argparse.ArgumentParser) -> argparse.Namespace:
+    """The arguments given, after torch was told its threads."""
+    arguments = made.parse_args()
+    torch.set_num_threads(arguments.threads)
+    return arguments
 
 
 def options(description: str, rounds: int) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=description)
-    parser.add_argument("--rounds", type=int, default=rounds)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--save", action="store_true", help="add the result to benchmarks/results/")
-    arguments = parser.parse_args()
-    torch.set_num_threads(arguments.threads)
-    return arguments
+    """The arguments of a benchmark that takes turns."""
+    made = parser(description)
+    made.add_argument("--rounds", type=int, default=rounds)
+    return parsed(made)

@@ -5,14 +5,11 @@ Options that leave the frozen backbone alone train on kept features, eight crops
 
 from __future__ import annotations
 
-import argparse
-import json
 import time
-from datetime import UTC, datetime
 from typing import cast
 
 import torch
-from harness import RESULTS
+from harness import parsed, parser, record
 from rich.console import Console
 from rich.table import Table
 
@@ -99,14 +96,11 @@ def score(model: PoseEstimator, pack: Pack, config: Config, shots: int) -> dict[
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", nargs="+", choices=OPTIONS, default=list(OPTIONS), metavar="OPTION")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[1])
-    parser.add_argument("--steps", type=int, default=900)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--save", action="store_true", help="add the results to benchmarks/results/")
-    arguments = parser.parse_args()
-    torch.set_num_threads(arguments.threads)
+    made = parser(__doc__)
+    made.add_argument("--only", nargs="+", choices=OPTIONS, default=list(OPTIONS), metavar="OPTION")
+    made.add_argument("--seeds", type=int, nargs="+", default=[1])
+    made.add_argument("--steps", type=int, default=900)
+    arguments = parsed(made)
     pack = open_data("synthetic", print)
     common = [f"model.backbone.precision={fast_precision()}"]
     features = kept_features(pack, load_config("demo", None, common))
@@ -119,19 +113,8 @@ def main() -> None:
             model = train(config, pack, arguments.steps, here)
             seconds = time.monotonic() - begun
             one, five = (score(model, pack, config, shots) for shots in (1, 5))
-            line = {
-                "option": name,
-                "settings": OPTIONS[name],
-                "seed": seed,
-                "steps": arguments.steps,
-                "1": one,
-                "5": five,
-            }
-            line |= {"seconds": round(seconds), "date": datetime.now(UTC).date().isoformat()}
-            print(json.dumps(line), flush=True)
-            if arguments.save:
-                with (RESULTS / "options.jsonl").open("a") as stream:
-                    stream.write(json.dumps(line) + "\n")
+            facts = {"option": name, "settings": OPTIONS[name], "seed": seed, "steps": arguments.steps}
+            record("options", facts | {"1": one, "5": five, "seconds": round(seconds)}, arguments.save)
             cells = [f"{value:.3f}" for value in (one["mpck4"], five["mpck4"], one["forced"])]
             table.add_row(name, str(seed), *cells, f"{seconds:.0f}")
     Console(width=120).print(table)
