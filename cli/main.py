@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 
 import typer
 
-from capetune.cli import config, data, demo, eval, search, train
+from capetune.cli import config, data, demo, eval, search, space, train
 from capetune.errors import UserError
 
 app = typer.Typer(
@@ -32,6 +32,7 @@ app.command("train", short_help="Train one configuration, or a search's best.")(
 app.command("eval", short_help="Score a model or a baseline on the official pairs.")(eval.command)
 app.command("demo", short_help="The whole way on built-in synthetic data, ten minutes.")(demo.command)
 app.add_typer(data.app, name="data")
+app.add_typer(space.app, name="space")
 
 
 @app.callback()

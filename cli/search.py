@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -11,7 +12,14 @@ from capetune.cli import common
 from capetune.errors import UserError
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
+    from capetune.config import Config
+    from capetune.datasets.pack import Pack
+    from capetune.tuning.space import Budget, Space
     from capetune.tuning.trial import TrialResult
+
+TRIALS = 20  # where neither the command nor the space says
 
 
 class SearchFailed(Exception):
@@ -19,37 +27,79 @@ class SearchFailed(Exception):
 
 
 def command(
-    space: str = typer.Option(..., "--space", metavar="FILE", help="Search space: a YAML file or a built-in one."),
-    data: str = common.Data,
-    trials: int = typer.Option(20, "--trials", min=1, help="How many configurations to try."),
+    space: str | None = typer.Option(
+        None, "--space", metavar="FILE", help="Search space: a YAML file or a built-in one (capetune space list)."
+    ),
+    data: str | None = typer.Option(
+        None, "--data", metavar="PACK", help="A pack, or `synthetic`, the built-in set. Default: synthetic."
+    ),
+    trials: int | None = typer.Option(
+        None, "--trials", min=1, help="How many configurations to try in all; default: the space's budget, else 20."
+    ),
+    hours: float | None = typer.Option(None, "--hours", min=0.0, help="End after so many hours; --resume goes on."),
     split: int | None = common.Split,
-    preset: str = common.Preset,
+    preset: str | None = typer.Option(None, "--preset", help="demo, full, paper or tiny. Default: tiny."),
     config: Path | None = common.ConfigFile,
     settings: list[str] = common.Settings,
+    workers: int = typer.Option(1, "--workers-per-trial", min=1, help="Training workers (DDP) each trial has."),
+    keep: int = typer.Option(3, "--keep", min=1, help="Best trials whose best checkpoint is kept."),
     name: str | None = common.Name,
+    resume: str | None = typer.Option(None, "--resume", metavar="NAME", help="Go on with a search, or extend it."),
+    storage: str | None = typer.Option(
+        None,
+        "--storage",
+        metavar="URL",
+        help="Optuna's storage, such as postgresql://…; default: a journal in the run.",
+    ),
     runs: Path = common.Runs,
     address: str | None = common.Address,
     verbose: bool = common.Verbose,
 ) -> None:
     """Try configurations, score each on the split's validation categories, keep the best.
 
-    Trial 0 is the configuration that --preset, --config and --set describe. Optuna's TPE proposes the others, ASHA
-    stops the poor ones early. results.json, results.csv and best.yaml land in runs/NAME; go on with
-    `capetune train --best`.
+    Trial 0 is the configuration that --preset, --config and --set describe. Optuna proposes the others, a scheduler
+    stops the poor ones early: TPE and ASHA where the space doesn't say otherwise. results.json, results.csv and
+    best.yaml land in runs/NAME; go on with `capetune train --best`.
+
+    A search that was cut off, by Ctrl-C or by a power failure, goes on with --resume NAME: no trial is lost and none
+    is run again. With --trials or --hours larger than before a finished one is extended: docs/search.md.
 
     Examples:
 
       capetune search --space decoder.yaml --data shards/ --trials 40 --split 3
 
-      capetune search --space losses.yaml --preset demo --trials 8 --set train.epochs=4
+      capetune search --space losses --preset demo --trials 8 --set train.epochs=4
+
+      capetune search --resume decoder-20261123-081500 --trials 60
     """
-    search(space, data, trials, split, preset, config, settings, name, runs, address, verbose)
+    if resume is None and space is None:
+        raise UserError("what is to be searched? give --space FILE (`capetune space list` names built-in ones)")
+    fixed = {"--data": data, "--preset": preset, "--config": config, "--name": name, "--split": split}
+    fixed |= {"--set": settings or None, "--storage": storage}
+    given = [option for option, value in fixed.items() if value is not None]
+    if resume is not None and given:
+        raise UserError(f"--resume goes on with what the search was begun with; leave out {', '.join(given)}")
+    search(
+        space, data or "synthetic", trials, split, preset or "tiny", config, settings, name, runs, address, verbose,
+        hours=hours, workers=workers, keep=keep, resume=resume, storage=storage,
+    )  # fmt: skip
+
+
+@dataclass
+class Begun:
+    """A search that is to be run: what it was begun with, or is now."""
+
+    config: Config
+    space: Space
+    pack: Pack
+    folder: Path
+    storage: str | None
 
 
 def search(
-    space_name: str,
+    space_name: str | None,
     data: str,
-    trials: int,
+    trials: int | None,
     split: int | None,
     preset: str,
     config_file: Path | None,
@@ -58,66 +108,152 @@ def search(
     runs: Path,
     address: str | None,
     verbose: bool,
+    *,
+    hours: float | None = None,
+    workers: int = 1,
+    keep: int = 3,
+    resume: str | None = None,
+    storage: str | None = None,
 ) -> str:
     """The command itself; returns the run's name."""
-    from datetime import datetime
     from functools import partial
 
     from capetune.training.cluster import prepare_environment, ray_cluster
 
     prepare_environment(address, verbose)  # before anything below imports Ray
 
-    from capetune.config import load_config
-    from capetune.datasets.stream import check_readers
     from capetune.models.backbone import Backbone
     from capetune.reports.live import SearchView
     from capetune.reports.search import results_lines, results_table, write_results
     from capetune.training.loop import describe_data
-    from capetune.training.runs import Run, run_folder
-    from capetune.tuning.space import load_space
-    from capetune.tuning.study import check_scorable, run_search
+    from capetune.training.runs import Run, held, read_run
+    from capetune.tuning.preflight import plan, preflight
+    from capetune.tuning.study import Search, check_scorable, run_search
 
     console = common.console()
-    if split is not None:
-        settings = [*settings, f"data.split={split}"]
-    config = load_config(preset, config_file, settings)
-    space = load_space(space_name, config)
-    space.default(config)
-    pack = common.open_data(data, console)
-    check_readers(pack, 1, config.data.workers)
+    if resume is None:
+        assert space_name is not None
+        begun = _begin(space_name, data, split, preset, config_file, settings, name, runs, storage, console)
+    else:
+        begun = _go_on(resume, space_name, runs, console)
+    config, space, pack, folder = begun.config, begun.space, begun.pack, begun.folder
     check_scorable(pack, config.data.split)
-    facts = describe_data(pack, config.data.split)
     Backbone(config.model)  # missing weights are said here, not by every trial
-    folder = run_folder(runs, name or f"{space.source.stem}-{datetime.now():%Y%m%d-%H%M%S}")
-    if folder.exists():
-        raise UserError(f"{folder} exists already; choose another --name")
+    facts = describe_data(pack, config.data.split)
     common.say_data(facts, console)
-    run = Run(folder, "search", "running")
-    scored = {
-        "protocol": f"official pairs of the val part, {config.validation.episodes} episodes, "
-        f"{config.validation.queries} queries",
-        "shots": config.validation.shots,
-    }
-    facts |= scored
-    with (
-        ray_cluster(address, verbose) as cluster,
-        common.recorded(run, config_hash=config.hash(), space=str(space.source), trials=trials, **facts),
-    ):
-        common.say_cluster(cluster, console)
-        # Kept at every trial's end, so that an interrupted search has a best configuration too.
-        keep = partial(write_results, folder, config, facts)
-        with SearchView(console, trials, config.train.epochs, list(space.parameters)) as view:
-            results = run_search(config, space, pack, folder, cluster, trials, view.hear, keep)
-        failed = [result for result in results if result.status == "failed"]
-        if len(failed) == len(results):
-            raise _all_failed(failed)
-    console.print(results_table(results))
+    with held(folder):
+        run = read_run(folder) or Run(folder, "search", "running")
+        if run.state == "completed" and hours is None and (trials or 0) <= run.facts["trials"]:
+            console.print(f"{run.name} is complete: {run.facts['trials']} trials; --trials with more extends it")
+            return run.name
+        budget = _budget(space, trials or run.facts.get("trials"), hours)
+        _same_data(run, facts)
+        facts |= {"goal": list(space.header.metric), "mode": list(space.header.mode), **_protocol(config)}
+        with ray_cluster(address, verbose) as cluster:
+            assert budget.trials is not None
+            shared = plan(cluster, workers, budget.trials)
+            common.say_cluster(cluster, console)
+            for line in preflight(config, space, pack, folder, cluster, shared, keep):
+                console.print(f"✓ {line}", soft_wrap=True, highlight=False, markup=False)
+            _write_down(begun)
+            what = Search(config, space, pack, folder, budget, keep, begun.storage)
+            record = {"config_hash": config.hash(), "space": str(space.source), "trials": budget.trials}
+            # Kept at every trial's end, so that an interrupted search has a best configuration too.
+            written = partial(write_results, folder, config, facts)
+            with (
+                common.recorded(run, storage=begun.storage, **record, **facts),
+                SearchView(console, budget.trials, config.train.epochs, list(space.parameters), what.goal) as view,
+            ):
+                results = run_search(what, shared, view.hear, written)
+                written(results)
+                failed = [result for result in results if result.status == "failed"]
+                if len(failed) == len(results):
+                    raise _all_failed(failed, folder)
+    console.print(results_table(results, what.goal))
     lines = [*results_lines(folder, results, facts), f"next: capetune train --best {run.name}"]
     console.print("\n".join(lines), soft_wrap=True, highlight=False, markup=False)
     return run.name
 
 
-def _all_failed(failed: list[TrialResult]) -> Exception:
+def _begin(
+    space_name: str,
+    data: str,
+    split: int | None,
+    preset: str,
+    config_file: Path | None,
+    settings: list[str],
+    name: str | None,
+    runs: Path,
+    storage: str | None,
+    console: Console,
+) -> Begun:
+    from datetime import datetime
+
+    from capetune.config import load_config
+    from capetune.training.runs import run_folder
+    from capetune.tuning.space_file import load_space
+
+    if split is not None:
+        settings = [*settings, f"data.split={split}"]
+    config = load_config(preset, config_file, settings)
+    space = load_space(space_name, config)
+    pack = common.open_data(data, console)
+    folder = run_folder(runs, name or f"{space.source.stem}-{datetime.now():%Y%m%d-%H%M%S}")
+    if folder.exists():
+        raise UserError(f"{folder} exists already; choose another --name, or go on with it: --resume {folder.name}")
+    return Begun(config, space, pack, folder, storage)
+
+
+def _go_on(name: str, space_name: str | None, runs: Path, console: Console) -> Begun:
+    from capetune.config import load_config
+    from capetune.training.runs import find_run
+    from capetune.tuning.space_file import load_space
+
+    run = find_run(runs, name, "search")
+    files = [run.folder / file for file in ("config.yaml", "space.yaml")]
+    missing = [file for file in files if not file.is_file()]
+    if missing:
+        raise UserError(f"{missing[0]} is not there: {name} ended before its first trial; begin a new search")
+    config = load_config("tiny", files[0])
+    space = load_space(files[1], config)
+    if space_name is not None:
+        wider = load_space(space_name, config)
+        wider.check_extends(space)
+        space = wider
+    return Begun(config, space, common.open_data(str(run.facts["pack"]), console), run.folder, run.facts.get("storage"))
+
+
+def _budget(space: Space, trials: int | None, hours: float | None) -> Budget:
+    budget = space.header.budget
+    return budget.model_copy(
+        update={"trials": trials or budget.trials or TRIALS, "hours": budget.hours if hours is None else hours}
+    )
+
+
+def _same_data(run: Any, facts: dict[str, Any]) -> None:
+    for name in ("data", "split", "train_instances"):
+        if name in run.facts and run.facts[name] != facts[name]:
+            was = f"{name} was {run.facts[name]}, is {facts[name]}"
+            raise UserError(f"{facts['pack']} isn't what {run.name} was begun with: {was}; begin a new search")
+
+
+def _protocol(config: Config) -> dict[str, Any]:
+    """What the scores are scores of."""
+    settings = config.validation
+    words = f"official pairs of the val part, {settings.episodes} episodes, {settings.queries} queries"
+    return {"protocol": words, "shots": settings.shots}
+
+
+def _write_down(begun: Begun) -> None:
+    """What --resume goes on with."""
+    from capetune.training.runs import write_aside
+
+    write_aside(begun.folder / "config.yaml", begun.config.to_yaml())
+    write_aside(begun.folder / "space.yaml", begun.space.text)
+
+
+def _all_failed(failed: list[TrialResult], folder: Path) -> Exception:
     first = min(failed, key=lambda result: result.number)
-    message = f"all {len(failed)} trials failed, the first with: {first.error}; its traceback is in {first.traceback}"
+    where = f"its traceback is in {folder / str(first.traceback)}"
+    message = f"all {len(failed)} trials failed, the first with: {first.error}; {where}"
     return UserError(message) if all(result.bad_input for result in failed) else SearchFailed(message)

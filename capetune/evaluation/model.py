@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -49,7 +51,8 @@ class ModelPredictor:
         self.batch_size = batch_size
         self.losses = losses
         self.support = support
-        self.pairs = 0  # predicted so far, where losses are averaged
+        self.pairs = 0  # predicted so far
+        self.seconds = 0.0  # from images to keypoints, of all these pairs
         self._sums = dict.fromkeys(("loss", "tokens", "coordinates", "forced_mpck4"), 0.0)
 
     @torch.no_grad()
@@ -72,7 +75,9 @@ class ModelPredictor:
             batch = pair_batch(shown, [instances[i] for i in queries[now]]).to(self.device)
             chosen = torch.as_tensor(row[now], device=self.device)
             seen = tuple(maps[chosen] for maps in features)
-            out[now] = to_source(self.model.predict(batch, seen).xy, batch)
+            with self._timed():
+                out[now] = to_source(self.model.predict(batch, seen).xy, batch)
+            self.pairs += len(batch)
             if self.losses is not None:
                 self._add(batch, seen, visible[now], [instances[i].xy for i in queries[now]])
         return out
@@ -85,12 +90,21 @@ class ModelPredictor:
         """
         return {name: value / max(self.pairs, 1) for name, value in self._sums.items()}
 
+    @contextmanager
+    def _timed(self) -> Iterator[None]:
+        begun = time.perf_counter()
+        yield
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+        self.seconds += time.perf_counter() - begun
+
     def _features(self, instances: Sequence[Instance]) -> Maps:
         """For each stride (N, width, h, w)."""
         chunks = []
         for begin in range(0, len(instances), self.batch_size):
             images, _ = encode_queries(self.pack, instances[begin : begin + self.batch_size], self.data.size)
-            chunks.append(self.model.backbone(images.to(self.device)))
+            with self._timed():
+                chunks.append(self.model.backbone(images.to(self.device)))
         return tuple(torch.cat(maps) for maps in zip(*chunks, strict=True))
 
     def _add(self, batch: Batch, features: Maps, visible: np.ndarray, truth: list[np.ndarray]) -> None:
@@ -102,7 +116,6 @@ class ModelPredictor:
         losses["forced_mpck4"] = torch.as_tensor(mpck4(curve).mean())
         for name, value in losses.items():
             self._sums[name] += value.item() * len(batch)
-        self.pairs += len(batch)
 
 
 class SharedPredictor:

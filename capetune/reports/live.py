@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -14,15 +15,18 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-STYLES = {"failed": "red", "pruned": "dim"}
+from capetune.tuning.goal import Goal
+
+STYLES = {"failed": "red", "pruned": "dim", "stopped": "dim"}
 
 
 class SearchView:
     """Hears the events of `tuning.study.run_search`. A context manager."""
 
-    def __init__(self, console: Console, trials: int, epochs: int, keys: Sequence[str]) -> None:
+    def __init__(self, console: Console, trials: int, epochs: int, keys: Sequence[str], goal: Goal) -> None:
         """keys: the space's, in order."""
         self.console = console
+        self.goal = goal
         self.trials = trials
         self.epochs = epochs
         self.labels = dict(zip(keys, tails(keys), strict=True))
@@ -46,7 +50,7 @@ class SearchView:
         now = time.monotonic()
         known = self.rows.get(event["trial"], {"begun": now})
         self.rows[event["trial"]] = {**event, "begun": known["begun"], "heard": now}
-        if not self.live:
+        if not self.live and not event["earlier"]:
             self.console.print(self.line(event), soft_wrap=True, highlight=False, markup=False)
 
     def line(self, event: dict[str, Any]) -> str:
@@ -55,17 +59,20 @@ class SearchView:
         begins = event["state"] == "running" and not event["epoch"]
         words += ["started"] if begins else [f"{event['state']}, epoch {event['epoch']}/{self.epochs}"]
         if event["score"] is not None:
-            words.append(f" mPCK4 {event['score']:.3f} (template {event['template']:.3f})")
+            template = f" (template {event['template']:.3f})" if self.goal.metric == "mpck4" else ""
+            words.append(f" {title(self.goal.metric)} {event['score']:.3f}{template}")
         if begins or event["state"] != "running":
             words.append(" " + "  ".join(f"{self.labels[k]}={short(v)}" for k, v in event["overrides"].items()))
+        if event["twin"] is not None:
+            words.append(f" the same configuration as trial {event['twin']}")
         return " ".join([*words, *([f" {event['error']}"] if event["error"] else [])])
 
     def render(self) -> Group:
         """The table: running trials, then ended ones from the best down, as many as fit; progress; the best."""
         rows = dict(self.rows)
-        best = max((row for row in rows.values() if row["score"] is not None), key=_score, default=None)
+        best = max((row for row in rows.values() if row["score"] is not None), key=self._rank, default=None)
         running = [row for row in rows.values() if row["state"] == "running"]
-        ended = sorted((row for row in rows.values() if row["state"] != "running"), key=_score, reverse=True)
+        ended = sorted((row for row in rows.values() if row["state"] != "running"), key=self._rank, reverse=True)
         shown = [*running, *ended][: max(3, self.console.height - 6)]
         table = self._table(shown, best, bars=True)
         if self.console.measure(table).maximum > self.console.width:
@@ -74,12 +81,14 @@ class SearchView:
 
     def _table(self, rows: list[dict[str, Any]], best: dict[str, Any] | None, bars: bool) -> Table:
         table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-        for name in ("trial", "state", "epoch", *[""] * bars, "time", "mPCK4", "template"):
+        for name in ("trial", "state", "epoch", *[""] * bars, "time", title(self.goal.metric), "template"):
             table.add_column(name, justify="left" if name in ("state", "") else "right", no_wrap=True)
         for name in self.labels.values():  # the first to be cut where the terminal is narrow
             table.add_column(name, justify="right", overflow="ellipsis")
         for row in rows:
             state = Text(row["state"] if row["error"] is None else f"{row['state']}: {row['error']}")
+            if row["twin"] is not None:
+                state.append(f" = {row['twin']}", "bold yellow")
             state.truncate(24, overflow="ellipsis")
             until = time.monotonic() if row["state"] == "running" else row["heard"]
             table.add_row(
@@ -108,12 +117,15 @@ class SearchView:
         counts = Counter(row["state"] for row in list(self.rows.values()))
         text = Text("no trial has finished an epoch yet" if best is None else "")
         if best is not None:
-            ahead = best["score"] - best["template"]
-            text.append(f"best: trial {best['trial']}, mPCK4 {best['score']:.3f}", "bold green")
-            text.append(f", {ahead:+.3f} to the template")
-        states = [f"{counts[s]} {s}" for s in ("running", "completed", "pruned", "failed") if counts[s]]
+            text.append(f"best: trial {best['trial']}, {title(self.goal.metric)} {best['score']:.3f}", "bold green")
+            if self.goal.metric == "mpck4":
+                text.append(f", {best['score'] - best['template']:+.3f} to the template")
+        states = [f"{counts[s]} {s}" for s in ("running", "completed", "pruned", "stopped", "failed") if counts[s]]
         text.append(f"   {', '.join(states)}" + (f"; {hidden} not shown" if hidden else ""), "dim")
         return text
+
+    def _rank(self, row: dict[str, Any]) -> float:
+        return -math.inf if row["score"] is None else self.goal.rank(row["score"])
 
 
 class TrainView:
@@ -176,6 +188,11 @@ class TrainView:
         )
 
 
+def title(metric: str) -> str:
+    """A metric's name as people write it."""
+    return metric.replace("mpck", "mPCK").replace("pck_0", "PCK@")
+
+
 def short(value: Any) -> str:
     """A parameter's value for a table."""
     return f"{value:.3g}" if isinstance(value, float) else str(value)
@@ -204,7 +221,3 @@ def tails(keys: Sequence[str]) -> list[str]:
         return key
 
     return [tail(key) for key in keys]
-
-
-def _score(row: dict[str, Any]) -> float:
-    return -1.0 if row["score"] is None else row["score"]

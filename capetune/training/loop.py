@@ -32,6 +32,8 @@ from capetune.training.checkpoint import CheckpointMeta, fill, load_training, re
 from capetune.training.optim import make_optimizer, make_schedule
 
 Metrics = dict[str, float]
+# Of an epoch's metrics those that a search may be after.
+METRICS = ("mpck4", "mpck5", *(f"pck_{t:g}" for t in THRESHOLDS), "val_loss", "val_coordinates", "generate_ms")
 Save = Callable[[Path], None]
 
 
@@ -63,7 +65,7 @@ def fit(
     folder; it may raise to stop. resume: a checkpoint of the same configuration to go on from. progress: called after
     every step with the epoch (from 1), the steps an epoch and the step (from 1). Metrics: epoch; train_ and val_ loss,
     tokens, coordinates; and of the val part's pairs: mpck4, mpck5, pck_0.05 … pck_0.25, template_mpck4,
-    forced_mpck4 (teacher-forced).
+    forced_mpck4 (teacher-forced) and generate_ms, milliseconds a pair from pixels to keypoints.
     """
     ranks = ranks or Ranks()
     torch.manual_seed(config.seed)
@@ -196,11 +198,11 @@ def validate(model: PoseEstimator, pack: Pack, config: Config, ranks: Ranks) -> 
     shared = SharedPredictor(predictor, ranks.rank, ranks.world, ranks.gather)
     part = pack.part(config.data.split, "val")
     report = evaluate(part, shared, settings.shots, settings.episodes, settings.queries)
-    losses = predictor.mean_losses()
+    losses = predictor.mean_losses() | {"generate_ms": 1000 * predictor.seconds / max(predictor.pairs, 1)}
     shares = np.stack(ranks.gather(np.array([predictor.pairs, *losses.values()])))
     means = np.average(shares[:, 1:], axis=0, weights=shares[:, 0])
     metrics = {f"val_{name}": float(value) for name, value in zip(losses, means, strict=True)}
-    metrics["forced_mpck4"] = metrics.pop("val_forced_mpck4")
+    metrics |= {name: metrics.pop(f"val_{name}") for name in ("forced_mpck4", "generate_ms")}
     metrics |= {"mpck4": report.scores.mpck4, "mpck5": report.scores.mpck5, "template_mpck4": report.template.mpck4}
     return metrics | {f"pck_{t:g}": value for t, value in zip(THRESHOLDS, report.scores.pck, strict=True)}
 

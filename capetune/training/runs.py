@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
 from capetune.errors import UserError
-from capetune.training.checkpoint import CheckpointMeta, best_checkpoint
+from capetune.training.checkpoint import CheckpointMeta, best_checkpoint, read_meta
 
-RECORD, HISTORY, ERROR = "run.json", "history.jsonl", "error.txt"
+RECORD, HISTORY, ERROR, RESULTS, LOCK = "run.json", "history.jsonl", "error.txt", "results.json", ".lock"
 TRIALS = "trials"  # the folder of a search's trials, and of Ray Tune's own files
 State = Literal["running", "completed", "interrupted", "failed"]
 
@@ -43,12 +45,33 @@ class Run:
         write_aside(self.folder / RECORD, json.dumps(tree, indent=2) + "\n")
 
     def best(self) -> tuple[Path, CheckpointMeta] | None:
-        """The checkpoint of this run with the highest validation mPCK4; those of failed trials don't count."""
+        """The checkpoint of a training with the highest validation mPCK4, or a search's best trial's."""
         if self.kind == "train":
             return best_checkpoint(self.folder)
-        trials = [folder for folder in (self.folder / TRIALS).glob("trial-*") if not (folder / ERROR).is_file()]
-        found = [best for best in map(best_checkpoint, sorted(trials)) if best is not None]
-        return max(found, key=lambda best: best[1].score, default=None)
+        trials = read_results(self.folder).get("trials", [])
+        found = next((self.folder / trial["checkpoint"] for trial in trials if trial["checkpoint"]), None)
+        return None if found is None else (found, read_meta(found))
+
+
+def read_results(folder: Path) -> dict[str, Any]:
+    """What a search wrote of its trials, best first; empty where none has ended."""
+    file = folder / RESULTS
+    return json.loads(file.read_text()) if file.is_file() else {}
+
+
+@contextmanager
+def held(folder: Path, wait: bool = False) -> Iterator[None]:
+    """Keep other processes from working in a folder; the hold ends with the process, however it ends.
+
+    Raises UserError where another one works in it, unless it is to wait.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / LOCK).open("w") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError:
+            raise UserError(f"another capetune works on {folder} now; wait for it, or give another --name") from None
+        yield
 
 
 def write_aside(file: Path, text: str) -> None:
@@ -105,15 +128,21 @@ def all_runs(runs: Path) -> Iterator[Run]:
     yield from sorted(found, key=lambda run: str(run.facts.get("started")), reverse=True)
 
 
+def find_run(runs: Path, name: str, kind: str | None = None) -> Run:
+    """The run of that name, of that kind where one is given. Raises UserError where there is none, naming what is."""
+    there = [run for run in all_runs(runs) if kind in (None, run.kind)]
+    found = [run for run in there if run.name == name]
+    if not found:
+        names = ", ".join(run.name for run in there[:5]) or "none yet"
+        raise UserError(f"there is no {kind or 'run'} {name!r} in {runs} (there: {names})")
+    return found[0]
+
+
 def find_search(runs: Path, name: str | None) -> Run:
     """A finished search by name, or the latest one. Raises UserError where there is none."""
     searches = [run for run in all_runs(runs) if run.kind == "search"]
     if name is not None:
-        named = [run for run in searches if run.name == name]
-        if not named:
-            there = ", ".join(run.name for run in searches[:5]) or "none yet"
-            raise UserError(f"there is no search {name!r} in {runs} (there: {there})")
-        searches = named
+        searches = [find_run(runs, name, "search")]
     finished = [run for run in searches if (run.folder / "best.yaml").is_file()]
     if not finished:
         what = f"search {name!r} has" if name else f"no search in {runs} has"

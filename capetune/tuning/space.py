@@ -1,118 +1,155 @@
-"""Search spaces: a YAML file of dotted configuration keys, each with the values to try."""
+"""Search spaces: which configuration keys a search varies, over what ranges, towards what goal."""
 
 from __future__ import annotations
 
-import difflib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import optuna
-import yaml
 from optuna.distributions import (
     BaseDistribution,
     CategoricalDistribution,
     FloatDistribution,
     IntDistribution,
+    check_distribution_compatibility,
 )
+from pydantic import Field
 
-from capetune.config import Config, check_key, read_yaml
+from capetune.config import Config, Section
 from capetune.errors import UserError
 
-BUILT_IN = Path(__file__).parents[1] / "search_spaces"
 optuna.logging.set_verbosity(optuna.logging.ERROR)  # it announces every study and trial
-POINTS = 100  # drawn to see whether values go together
-KINDS = ("choice", "int", "int_log", "uniform", "log")
+Mode = Literal["max", "min"]
+
+
+class SchedulerConfig(Section):
+    name: Literal["asha", "hyperband", "median", "pbt", "none"] = "asha"
+    grace: int = Field(1, ge=1, description="epochs before a trial can be stopped; pbt: epochs between two exchanges")
+    factor: int = Field(3, ge=2, description="asha, hyperband: one of so many trials goes on to the next rung")
+
+
+class Budget(Section):
+    """A search ends with the first of these that is reached; None: no such limit. epochs: of all trials together."""
+
+    trials: int | None = Field(None, ge=1)
+    epochs: int | None = Field(None, ge=1)
+    hours: float | None = Field(None, gt=0)
+
+
+class Header(Section):
+    """How a search is run; every key may stand in a space's file beside the ranges.
+
+    A second metric, with its own mode, makes the search one for trade-offs (`sampler: nsga2`).
+    """
+
+    metric: tuple[str, ...] = ("mpck4",)
+    mode: tuple[Mode, ...] = ("max",)
+    sampler: Literal["tpe", "random", "gp", "cmaes", "nsga2"] = "tpe"
+    scheduler: SchedulerConfig = SchedulerConfig()
+    budget: Budget = Budget()
+    points: tuple[dict[str, Any], ...] = Field((), description="tried right after the default configuration")
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One key's range. when: key → the values among which that parameter's must be for this one to be varied."""
+
+    distribution: BaseDistribution
+    when: Mapping[str, tuple[Any, ...]]
+    line: int
+
+    def applies(self, values: Mapping[str, Any]) -> bool:
+        return all(values.get(key) in allowed for key, allowed in self.when.items())
+
+    def suggest(self, trial: optuna.Trial, key: str) -> Any:
+        kind = self.distribution
+        if isinstance(kind, CategoricalDistribution):
+            return trial.suggest_categorical(key, kind.choices)
+        if isinstance(kind, IntDistribution):
+            return trial.suggest_int(key, kind.low, kind.high, step=kind.step, log=kind.log)
+        assert isinstance(kind, FloatDistribution)
+        return trial.suggest_float(key, kind.low, kind.high, step=kind.step, log=kind.log)
+
+    def holds(self, value: Any) -> bool:
+        if isinstance(self.distribution, CategoricalDistribution):
+            return any(value == choice and type(value) is type(choice) for choice in self.distribution.choices)
+        assert isinstance(self.distribution, IntDistribution | FloatDistribution)
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        return number and self.distribution.low <= value <= self.distribution.high
 
 
 @dataclass(frozen=True)
 class Space:
-    """parameters: dotted key → optuna distribution, in the file's order. source: where it was read."""
+    """parameters: dotted key → its range, in the file's order. source: where it was read. text: the file itself."""
 
-    parameters: dict[str, BaseDistribution]
+    parameters: dict[str, Parameter]
+    header: Header
     source: Path
+    text: str
+
+    def suggest(self, trial: optuna.Trial) -> dict[str, Any]:
+        """The trial's value of every parameter that applies; asked again, the same ones."""
+        values: dict[str, Any] = {}
+        for key, parameter in self.parameters.items():
+            if parameter.applies(values):
+                values[key] = parameter.suggest(trial, key)
+        return values
 
     def default(self, config: Config) -> dict[str, Any]:
         """The values that `config` has for this space's keys: what trial 0 tries.
 
         Raises UserError where one lies outside its range: the sampler couldn't place it.
         """
-        point = {}
-        for key, distribution in self.parameters.items():
-            value: Any = config
-            for name in key.split("."):
-                value = getattr(value, name)
-            value = _plain(list(value) if isinstance(value, tuple) else value)
-            if not _inside(distribution, value):
-                raise UserError(
-                    f"{self.source}: the configuration's {key} = {value} lies outside {describe(distribution)}; "
-                    f"widen the range, or start from another value with --set {key}=…"
-                )
-            point[key] = value
-        return point
+        return self._filled({}, config)
+
+    def points(self, config: Config) -> list[dict[str, Any]]:
+        """What is tried first: the default, then the header's points, each with the default for what it leaves out."""
+        return [self._filled(point, config) for point in ({}, *self.header.points)]
+
+    def _filled(self, point: Mapping[str, Any], config: Config) -> dict[str, Any]:
+        values: dict[str, Any] = {}
+        for key, parameter in self.parameters.items():
+            if not parameter.applies(values):
+                continue
+            value = point[key] if key in point else config_value(config, key)
+            values[key] = plain(value)
+            if not parameter.holds(values[key]):
+                where = f"{self.source}, line {parameter.line}: the configuration's {key} = {values[key]}"
+                range_ = describe(parameter.distribution)
+                cure = f"widen the range, or start from another value with --set {key}=…"
+                raise UserError(f"{where} lies outside {range_}; {cure}")
+        return values
+
+    def check_extends(self, older: Space) -> None:
+        """Raises UserError where a study begun with the `older` space can't go on with this one."""
+        if set(self.parameters) != set(older.parameters):
+            changed = sorted(set(self.parameters) ^ set(older.parameters))
+            raise UserError(
+                f"{self.source}: a search goes on with the keys it was begun with, and {', '.join(changed)} "
+                "came or went; begin a new one with --name"
+            )
+        if self.header.metric != older.header.metric or self.header.mode != older.header.mode:
+            raise UserError(f"{self.source}: a search goes on with its metric, {' and '.join(older.header.metric)}")
+        for key, parameter in self.parameters.items():
+            before, now = older.parameters[key].distribution, parameter.distribution
+            try:
+                check_distribution_compatibility(before, now)
+            except ValueError:
+                chosen = isinstance(before, CategoricalDistribution) and isinstance(now, CategoricalDistribution)
+                why = "a study keeps its choices" if chosen else "only the ends of a range may change"
+                was = f"{key} was {describe(before)}, is {describe(now)}"
+                cure = "begin a new search with --name"
+                raise UserError(f"{self.source}, line {parameter.line}: {was}: {why}; {cure}") from None
 
 
-def built_in_spaces() -> list[str]:
-    return sorted(path.name for path in BUILT_IN.glob("*.yaml"))
-
-
-def load_space(name: str | Path, config: Config) -> Space:
-    """A space from a file or, where there is no such file, a built-in one of that name.
-
-    Each key must exist in the configuration tree and take every bound or choice, and points drawn all over the space
-    must be whole valid configurations. Raises UserError, naming the line or the values that don't go together.
-    """
-    path = Path(name)
-    if not path.is_file():
-        path = BUILT_IN / path.with_suffix(".yaml").name
-    if not path.is_file():
-        near = difflib.get_close_matches(Path(name).with_suffix(".yaml").name, built_in_spaces(), 1)
-        hint = f"did you mean {near[0]}?" if near else f"built in are {', '.join(built_in_spaces())}"
-        raise UserError(f"there is no search space {name}; {hint}")
-    tree = read_yaml(path)
-    if not isinstance(tree, Mapping) or not tree:
-        raise UserError(f"{path}: a search space maps keys to ranges, such as 'loss.tokens: {{log: [0.1, 2]}}'")
-    lines = _lines(path)
-    parameters = {}
-    for key, spec in tree.items():
-        try:
-            check_key(str(key))
-            parameters[key] = _distribution(spec)
-            for value in _extremes(parameters[key]):
-                _check_alone(key, value, config)
-        except UserError as error:
-            raise UserError(f"{path}, line {lines.get(str(key), '?')}: {key}: {error}") from None
-    _check_together(parameters, config, path)
-    return Space(parameters, path)
-
-
-def _check_alone(key: str, value: Any, config: Config) -> None:
-    try:
-        config.with_overrides({key: value})
-    except UserError as error:
-        if str(error).startswith(f"{key}: "):  # else it is about another key too, whose own range may suit
-            raise UserError(str(error).removeprefix(f"{key}: ")) from None
-
-
-def _check_together(parameters: dict[str, BaseDistribution], config: Config, path: Path) -> None:
-    """Values may each be right and yet not go together, as a width and a number of heads."""
-    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
-    for _ in range(POINTS):
-        point = study.ask(parameters).params
-        try:
-            config.with_overrides(point)
-        except UserError as error:
-            values = ", ".join(f"{key}={value}" for key, value in point.items())
-            raise UserError(f"{path}: values that don't go together, such as {values}: {error}") from None
-
-
-def _lines(path: Path) -> dict[str, int]:
-    """The line at which each key of a YAML mapping stands."""
-    root = yaml.compose(path.read_text())
-    assert isinstance(root, yaml.MappingNode)
-    return {node.value: node.start_mark.line + 1 for node, _ in root.value}
+def config_value(config: Config, key: str) -> Any:
+    value: Any = config
+    for name in key.split("."):
+        value = getattr(value, name)
+    return list(value) if isinstance(value, tuple) else value
 
 
 def describe(distribution: BaseDistribution) -> str:
@@ -122,55 +159,18 @@ def describe(distribution: BaseDistribution) -> str:
     assert isinstance(distribution, IntDistribution | FloatDistribution)
     whole = isinstance(distribution, IntDistribution)
     kind = ("int_log" if whole else "log") if distribution.log else ("int" if whole else "uniform")
-    return f"{kind} [{distribution.low:g}, {distribution.high:g}]"
+    step = f" step {distribution.step:g}" if distribution.step not in (None, 1) else ""
+    return f"{kind} [{distribution.low:g}, {distribution.high:g}]{step}"
 
 
-def _distribution(spec: Any) -> BaseDistribution:
-    if not isinstance(spec, Mapping):
-        raise UserError(f"wants a mapping such as {{int: [2, 6]}}, not {spec!r}")
-    kinds = [kind for kind in spec if kind in KINDS]
-    unknown = [str(key) for key in spec if key not in (*KINDS, "step")]
-    if len(kinds) != 1 or unknown:
-        what = f"there is no {unknown[0]!r}" if unknown else f"{len(kinds)} kinds of range"
-        raise UserError(f"{what}; give one of {', '.join(KINDS)}, and step if wanted")
-    kind, step = kinds[0], spec.get("step")
-    values = spec[kind]
-    if kind == "choice":
-        if not isinstance(values, list) or not values or step is not None:
-            raise UserError(f"choice wants a list with at least one value and no step, not {values!r}")
-        if not all(isinstance(value, str | int | float | list | None) for value in values):
-            raise UserError(f"choice wants numbers, words, lists, true, false or null, not {values!r}")
-        return CategoricalDistribution([_plain(value) for value in values])
-    whole = kind.startswith("int")
-    numbers = [*values, *([] if step is None else [step])] if isinstance(values, list) and len(values) == 2 else []
-    if not numbers or not all(type(number) in ((int,) if whole else (int, float)) for number in numbers):
-        given = f"{values!r}" if step is None else f"{values!r} with step {step!r}"
-        raise UserError(f"{kind} wants two {'whole ' * whole}numbers [low, high], not {given}")
-    low, high = values
-    if low > high:
-        raise UserError(f"{kind} [{low}, {high}] is empty: the first number is the lower one")
-    try:
-        if whole:
-            return IntDistribution(low, high, log=kind == "int_log", step=step or 1)
-        return FloatDistribution(float(low), float(high), log=kind == "log", step=step)
-    except ValueError as error:
-        raise UserError(f"{kind} {values}: {error}") from None
+def size(distribution: BaseDistribution) -> int | None:
+    """How many values there are, None where they are continuous."""
+    if isinstance(distribution, CategoricalDistribution):
+        return len(distribution.choices)
+    assert isinstance(distribution, IntDistribution | FloatDistribution)
+    return None if distribution.step is None else int((distribution.high - distribution.low) / distribution.step) + 1
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """Optuna stores no lists: they go as their JSON text, which the configuration's lists accept."""
     return json.dumps(value) if isinstance(value, list) else value
-
-
-def _extremes(distribution: BaseDistribution) -> list[Any]:
-    if isinstance(distribution, CategoricalDistribution):
-        return list(distribution.choices)
-    assert isinstance(distribution, IntDistribution | FloatDistribution)
-    return [distribution.low, distribution.high]
-
-
-def _inside(distribution: BaseDistribution, value: Any) -> bool:
-    if isinstance(distribution, CategoricalDistribution):
-        return value in distribution.choices
-    assert isinstance(distribution, IntDistribution | FloatDistribution)
-    return value is not None and distribution.low <= value <= distribution.high

@@ -1,34 +1,37 @@
-"""A search: Ray Tune runs the trials, Optuna's TPE proposes them, ASHA stops the poor ones."""
+"""A search: Ray Tune runs the trials, Optuna proposes them, a scheduler stops the poor ones.
+
+Optuna's storage and the trials' folders hold all of it: a search that was cut off, however it was, goes on by being run
+again (docs/search.md).
+"""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable
+import shutil
+import warnings
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import optuna
-from optuna.storages import JournalStorage
+from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
+from optuna.trial import FrozenTrial, TrialState
 from ray import tune
 from ray.tune.experiment import Trial
-from ray.tune.schedulers import ASHAScheduler
-from ray.tune.search.optuna import OptunaSearch
 
 from capetune.config import Config
 from capetune.datasets.pack import Pack
 from capetune.errors import UserError
-from capetune.training.checkpoint import best_checkpoint
-from capetune.training.cluster import Cluster
-from capetune.training.loop import Metrics
-from capetune.training.runs import ERROR, TRIALS, add_to_history, error_line, write_aside
-from capetune.tuning.space import Space
-from capetune.tuning.trial import Status, TrialResult, run_trial
+from capetune.tuning.goal import Goal
+from capetune.tuning.preflight import Plan
+from capetune.tuning.samplers import make_sampler
+from capetune.tuning.schedulers import carries_checkpoints, make_scheduler, recall
+from capetune.tuning.searcher import StudySearcher
+from capetune.tuning.space import Budget, Space
+from capetune.tuning.trial import TrialResult, run_trial, saved_results
+from capetune.tuning.watcher import Keep, Limit, Listener, Settings, Watcher, tell
 
-METRIC, MODE = "mpck4", "max"
-OURS = ("epoch", "train_", "val_", "mpck", "pck_", "template_")  # how the loop's metrics begin; Tune adds its own
-Listener = Callable[[dict[str, Any]], None]
-Keep = Callable[[list[TrialResult]], None]
+JOURNAL, TUNE = "optuna.journal", ".tune"
 
 
 def check_scorable(pack: Pack, split: int) -> None:
@@ -38,191 +41,133 @@ def check_scorable(pack: Pack, split: int) -> None:
             raise UserError(f"{pack.path} holds no instance of split {split} {part} to {use}; pack its images too")
 
 
-def run_search(
-    config: Config,
-    space: Space,
-    pack: Pack,
-    folder: Path,
-    cluster: Cluster,
-    trials: int,
-    listener: Listener,
-    keep: Keep = lambda results: None,
-) -> list[TrialResult]:
-    """Run `trials` trials and return them, best first.
+def open_storage(folder: Path, url: str | None) -> BaseStorage:
+    """Optuna's storage of a run: a journal in its folder, or the database at a URL.
 
-    Trial 0 is `config` itself. As many trials run at once as the cluster has GPUs, or else CPUs. folder: of the run;
-    Tune's state, Optuna's journal and a folder a trial with its best checkpoint and history land in it. listener:
-    called with {"trial", "state", "overrides", "epoch", "score", "template", "error"} whenever a trial starts,
-    reports or ends. keep: called with the trials that have ended, best first, whenever one does.
+    Raises UserError where that can't be opened.
     """
-    check_scorable(pack, config.data.split)
-    folder.mkdir(parents=True, exist_ok=True)
-    _numbers.clear()
-    watcher = _Watcher(config, folder / TRIALS, listener, keep)
-    gpu = cluster.gpus > 0
-    at_once = min(trials, cluster.gpus if gpu else cluster.cpus)
-    threads = max(1, cluster.cpus // at_once)
-    settings = {
-        "config": config.model_dump(),
-        "pack": str(pack.path.resolve()),
-        "threads": threads,
-        "device": "cuda" if gpu else "cpu",
-    }
-    resources: dict[str, float] = {"CPU": threads, **({"GPU": 1} if gpu else {})}
-    searcher = OptunaSearch(
-        space=space.parameters,
-        metric=METRIC,
-        mode=MODE,
-        points_to_evaluate=[space.default(config)],
-        sampler=optuna.samplers.TPESampler(seed=config.seed),
-        study_name=folder.name,
-        storage=JournalStorage(JournalFileBackend(str(folder / "optuna.journal"))),
+    if url is None:
+        return JournalStorage(JournalFileBackend(str(folder / JOURNAL)))
+    try:
+        return RDBStorage(url)
+    except Exception as error:  # of SQLAlchemy or of the database's driver, which may not be installed
+        raise UserError(f"can't open Optuna's storage {url}: {str(error).splitlines()[0]}") from None
+
+
+@dataclass(frozen=True)
+class Search:
+    """What a search is.
+
+    config: its base, which is trial 0. budget: of it all; hours are of this sitting. kept: how many trials keep their
+    best checkpoint. storage: URL of a database in place of the journal.
+    """
+
+    config: Config
+    space: Space
+    pack: Pack
+    folder: Path
+    budget: Budget
+    kept: int = 3
+    storage: str | None = None
+
+    @property
+    def goal(self) -> Goal:
+        return Goal.of(self.space.header)
+
+
+def run_search(search: Search, plan: Plan, listener: Listener, keep: Keep = lambda results: None) -> list[TrialResult]:
+    """Run it to the end of its budget and return every trial that ended, best first.
+
+    Called again for a folder where it was cut off, or with a larger budget, it goes on: ended trials are kept, the
+    others continue from their latest epoch, the sampler and ASHA's rungs know all of them. listener: called with
+    {"trial", "state", "overrides", "epoch", "score", "template", "twin", "error", "earlier"} of every trial that ended
+    before, and whenever one starts, reports or ends; the latter are in events.jsonl too. keep: called with the trials
+    that have ended, best first, whenever one does.
+    """
+    check_scorable(search.pack, search.config.data.split)
+    search.folder.mkdir(parents=True, exist_ok=True)
+    earlier = list(saved_results(search.folder))
+    study = _study(search)
+    for result in earlier:
+        tell(study, result, search.goal)
+    ended = {result.number for result in earlier}
+    begun = [trial for trial in study.trials if trial.state != TrialState.WAITING]
+    unfinished = [trial for trial in begun if trial.number not in ended]
+    assert search.budget.trials is not None
+    fresh = max(0, search.budget.trials - len(begun))
+    spent = sum(len(result.history) for result in earlier)
+    limit = Limit(search.budget, spent)
+    settings = Settings(search.config, search.goal, search.folder, search.kept)
+    watcher = Watcher(settings, study, earlier, limit, listener, keep)
+    watcher.say_earlier()
+    if (fresh or unfinished) and not limit.stop_all():
+        _run(search, plan, study, unfinished, fresh, watcher, limit, earlier)
+    return watcher.results()
+
+
+def _study(search: Search) -> optuna.Study:
+    header, name = search.space.header, search.folder.name
+    storage = open_storage(search.folder, search.storage)
+    # The seed of a search that goes on is another one: the same would propose the same points again.
+    known = [summary for summary in optuna.get_all_study_summaries(storage) if summary.study_name == name]
+    seed = (search.config.seed + sum(summary.n_trials for summary in known)) % 2**32
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        sampler = make_sampler(header.sampler, seed)
+    study = optuna.create_study(
+        study_name=name, storage=storage, sampler=sampler, directions=search.goal.directions, load_if_exists=True
     )
+    for point in search.space.points(search.config):
+        study.enqueue_trial(point, skip_if_exists=True)
+    return study
+
+
+def _run(
+    search: Search,
+    plan: Plan,
+    study: optuna.Study,
+    unfinished: list[FrozenTrial],
+    fresh: int,
+    watcher: Watcher,
+    limit: Limit,
+    earlier: list[TrialResult],
+) -> None:
+    settings = {
+        "config": search.config.model_dump(),
+        "pack": str(search.pack.path.resolve()),
+        "run": str(search.folder.resolve()),
+        "goal": (search.goal.metrics, search.goal.modes),
+        "threads": plan.threads,
+        "device": plan.device,
+        "portable": carries_checkpoints(search.space),
+    }
+    scheduler = make_scheduler(search.space, search.config, search.config.seed)
+    recall(scheduler, earlier, search.goal)
+    resources: dict[str, float] = {"CPU": plan.threads, **({"GPU": 1} if plan.device == "cuda" else {})}
+    state = search.folder / TUNE  # Tune's own files; nothing is read from them
+    shutil.rmtree(state, ignore_errors=True)
     tuner = tune.Tuner(
-        tune.with_resources(tune.with_parameters(run_trial, settings=settings), resources),
+        tune.with_resources(partial(run_trial, settings=settings), resources),
         tune_config=tune.TuneConfig(
-            search_alg=searcher,
-            scheduler=ASHAScheduler("epoch", METRIC, MODE, max_t=config.train.epochs, reduction_factor=3),
-            num_samples=trials,
-            max_concurrent_trials=at_once,
+            search_alg=StudySearcher(study, search.space, search.folder, unfinished, fresh),
+            scheduler=scheduler,
+            num_samples=len(unfinished) + fresh,
+            max_concurrent_trials=plan.at_once,
             trial_dirname_creator=_folder_name,
         ),
         run_config=tune.RunConfig(
-            name=TRIALS,
-            storage_path=str(folder.resolve()),
-            checkpoint_config=tune.CheckpointConfig(num_to_keep=1, checkpoint_score_attribute=METRIC),
+            name=TUNE,
+            storage_path=str(search.folder.resolve()),
+            checkpoint_config=tune.CheckpointConfig(num_to_keep=1),
+            failure_config=tune.FailureConfig(max_failures=1),  # of a lost process: errors are ours to settle
+            stop=limit,
             callbacks=[watcher],
             verbose=0,
         ),
     )
     tuner.fit()
-    return watcher.results()
-
-
-_numbers: dict[str, int] = {}  # of this process's search; Tune calls a fresh copy of what it is given each time
+    shutil.rmtree(state, ignore_errors=True)
 
 
 def _folder_name(trial: Trial) -> str:
-    """Numbers the trials in the order in which they are proposed; trial 0 is the default configuration."""
-    return f"trial-{_numbers.setdefault(trial.trial_id, len(_numbers)):03d}"
-
-
-def _name(trial: Trial) -> str:
-    """Of its folder, as `_folder_name` made it."""
-    assert trial.path is not None
-    return Path(trial.path).name
-
-
-def _number(trial: Trial) -> int:
-    return int(_name(trial).removeprefix("trial-"))
-
-
-class _Watcher(tune.Callback):
-    """Hears of every trial on the driver and keeps what becomes of it."""
-
-    def __init__(self, config: Config, folder: Path, listener: Listener, keep: Keep) -> None:
-        self.config = config
-        self.folder = folder
-        self.listener = listener
-        self.keep = keep
-        self.history: dict[str, list[Metrics]] = {}
-        self.ending: list[Trial] = []
-        self.ended: dict[int, TrialResult] = {}
-
-    def __getstate__(self) -> dict:
-        return {}  # Tune pickles callbacks with its own state; a live display can't be
-
-    def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        self._say(trial, "running")
-
-    def on_trial_result(
-        self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
-    ) -> None:
-        metrics = {name: value for name, value in result.items() if name.startswith(OURS)}
-        metrics["seconds"] = result["time_this_iter_s"]
-        self.history.setdefault(trial.trial_id, []).append(metrics)
-        add_to_history(self._place(trial), metrics)
-        self._say(trial, "running")
-
-    def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        self.ending.append(trial)
-
-    def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        self.ending.append(trial)
-
-    def on_step_end(self, iteration: int, trials: list[Trial], **info: Any) -> None:
-        """Only now a failed trial has its error, and the checkpoints are settled."""
-        for trial in [trial for trial in self.ending if trial.status != Trial.ERROR or trial.get_error()]:
-            self.ending.remove(trial)
-            self._end(trial)
-
-    def on_experiment_end(self, trials: list[Trial], **info: Any) -> None:
-        while self.ending:
-            self._end(self.ending.pop(0))
-
-    def results(self) -> list[TrialResult]:
-        """Every trial that ended, best first, failed ones last."""
-        return sorted(self.ended.values(), key=lambda result: (-result.rank_key, result.number))
-
-    def _end(self, trial: Trial) -> None:
-        result = self._result(trial)
-        self.ended[result.number] = result
-        self.keep(self.results())
-        self._say(trial, result.status, result.error)
-
-    def _say(self, trial: Trial, state: str, error: str | None = None) -> None:
-        history = self.history.get(trial.trial_id, [])
-        best = max(history, key=lambda metrics: metrics[METRIC], default={})
-        self.listener(
-            {
-                "trial": _number(trial),
-                "state": state,
-                "overrides": trial.config,
-                "epoch": int(history[-1]["epoch"]) if history else 0,
-                "score": None if state == "failed" else best.get(METRIC),
-                "template": best.get("template_mpck4"),
-                "error": error,
-            }
-        )
-
-    def _result(self, trial: Trial) -> TrialResult:
-        folder = self._place(trial)
-        history = self.history.get(trial.trial_id, [])
-        failed = trial.status == Trial.ERROR or not history
-        best = {} if failed else max(history, key=lambda metrics: metrics[METRIC])
-        found = None if failed else best_checkpoint(folder)
-        status: Status = "pruned"
-        if failed or history[-1]["epoch"] >= self.config.train.epochs:
-            status = "failed" if failed else "completed"
-        return TrialResult(
-            number=_number(trial),
-            overrides=dict(trial.config),
-            status=status,
-            score=best.get(METRIC),
-            metrics=best,
-            history=[(int(metrics["epoch"]), metrics[METRIC]) for metrics in history],
-            seconds=sum(metrics["seconds"] for metrics in history),
-            config_hash=self._hash(trial.config),
-            checkpoint=str(found[0]) if found else None,
-            **(_keep_error(trial, folder) if failed else {}),
-        )
-
-    def _place(self, trial: Trial) -> Path:
-        """The trial's folder, below the run's as it was given: a path for people."""
-        return self.folder / _name(trial)
-
-    def _hash(self, overrides: dict[str, Any]) -> str | None:
-        try:
-            return self.config.with_overrides(overrides).hash()
-        except UserError:  # values that don't go together: the trial failed of it
-            return None
-
-
-def _keep_error(trial: Trial, folder: Path) -> dict[str, Any]:
-    """Write a failed trial's traceback into its folder. Returns `TrialResult`'s error, bad_input and traceback."""
-    text = re.sub(r"\x1b\[[0-9;]*m", "", str(trial.get_error() or "it ended without a result")).strip()
-    file = folder / ERROR
-    folder.mkdir(parents=True, exist_ok=True)
-    write_aside(file, text + "\n")
-    line, ours = error_line(text), f"{UserError.__module__}.{UserError.__qualname__}: "
-    return {"error": line.removeprefix(ours), "bad_input": line.startswith(ours), "traceback": str(file)}
+    return f"trial-{trial.config['number']:03d}"

@@ -1,9 +1,17 @@
-"""One trial of a search: a configuration trained in Tune's own process for it."""
+"""One trial of a search: a folder with its configuration, history, checkpoints and result, and what fills it.
+
+The folder is the truth: whatever is killed, a trial goes on from what it holds.
+"""
 
 from __future__ import annotations
 
+import json
+import shutil
 import tempfile
-from dataclasses import dataclass
+import time
+import traceback
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,9 +21,13 @@ from ray.tune import Checkpoint
 
 from capetune.config import Config
 from capetune.datasets.pack import open_pack
+from capetune.training.checkpoint import CheckpointMeta, find_checkpoints
 from capetune.training.loop import Metrics, Ranks, Save, fit
+from capetune.training.runs import ERROR, TRIALS, add_to_history, held, read_history, write_aside
+from capetune.tuning.goal import Goal
 
-Status = Literal["completed", "pruned", "failed"]
+Status = Literal["completed", "pruned", "stopped", "failed"]
+RESULT, CONFIG, VALUES = "result.json", "config.yaml", "trial.json"
 
 
 @dataclass(frozen=True)
@@ -23,11 +35,12 @@ class TrialResult:
     """How a trial ended.
 
     number: 0 is the default configuration. overrides: dotted key → value, over the search's base configuration.
-    status: completed; pruned, stopped early by the scheduler; failed, an error, never scored. score: its best
-    validation mPCK4, None if it failed. metrics: those of the best epoch, as `training.loop.fit` reports them; empty
-    if it failed. history: (epoch, mPCK4) of every finished epoch. seconds: what it took in all. checkpoint: its best,
-    None if it failed. error: the failure's last line, the whole of which is in the file `traceback`; bad_input: it is
-    the user's to cure.
+    status: completed; pruned, stopped early by the scheduler; stopped, cut off by the search's budget, to go on when
+    that is raised; failed, an error, never scored. score: the search's metric in its best epoch, None if it failed.
+    metrics: those of the best epoch, as `training.loop.fit` reports them; empty if it failed. history: (epoch, score)
+    of every finished epoch. seconds: what it took in all. twin: an earlier trial with the same configuration.
+    checkpoint: its best, None if it failed or others' were kept in its stead. error: the failure's last line, the
+    whole of which is in the file `traceback`; bad_input: it is the user's to cure. Paths start at the run's folder.
     """
 
     number: int
@@ -39,6 +52,7 @@ class TrialResult:
     seconds: float
     config_hash: str | None
     checkpoint: str | None
+    twin: int | None = None
     error: str | None = None
     bad_input: bool = False
     traceback: str | None = None
@@ -53,27 +67,99 @@ class TrialResult:
         """The template's mPCK4 on the same pairs."""
         return self.metrics.get("template_mpck4")
 
-    @property
-    def rank_key(self) -> float:
-        """Failed trials come last."""
-        return -2.0 if self.score is None else self.score
+
+def trial_folder(run: Path, number: int) -> Path:
+    return run / TRIALS / f"trial-{number:03d}"
 
 
-def run_trial(overrides: dict[str, Any], settings: dict[str, Any]) -> None:
-    """The trainable. settings: config (a dict, the search's base), pack (its folder), threads, device."""
+def save_result(run: Path, result: TrialResult) -> None:
+    write_aside(trial_folder(run, result.number) / RESULT, json.dumps(asdict(result), indent=2) + "\n")
+
+
+def saved_results(run: Path) -> Iterator[TrialResult]:
+    """Of the trials that ended, in the order of their numbers."""
+    for file in sorted((run / TRIALS).glob(f"trial-*/{RESULT}")):
+        tree = json.loads(file.read_text())
+        tree["history"] = [tuple(row) for row in tree["history"]]
+        yield TrialResult(**tree)
+
+
+def saved_overrides(folder: Path) -> dict[str, Any] | None:
+    """The values that a trial was last trained with, None where it never began."""
+    file = folder / VALUES
+    return json.loads(file.read_text())["overrides"] if file.is_file() else None
+
+
+def latest(folder: Path) -> tuple[Path, CheckpointMeta] | None:
+    """The checkpoint in a trial's folder that it would go on from."""
+    return max(find_checkpoints(folder), key=lambda found: found[1].epoch, default=None)
+
+
+def keep_checkpoints(folder: Path, goal: Goal, also_latest: bool) -> Path | None:
+    """Remove a trial's checkpoints but the best, and the latest where that is wanted. Returns the best."""
+    found = list(find_checkpoints(folder))
+    best = goal.best([{**meta.metrics, "path": path} for path, meta in found]).get("path")
+    last = max(found, key=lambda each: each[1].epoch)[0] if found and also_latest else None
+    for path, _ in found:
+        if path not in (best, last):
+            shutil.rmtree(path)
+    return best
+
+
+def run_trial(trial: dict[str, Any], settings: dict[str, Any]) -> None:
+    """The trainable. trial: number and overrides. settings: config (a dict, the search's base), pack (its folder),
+    run (the search's folder), goal (metrics and modes), threads, device, portable (whether the scheduler carries
+    checkpoints from trial to trial).
+
+    An error ends it with a file ERROR in its folder; only the loss of its process is Tune's to notice and to retry.
+    """
+    folder = trial_folder(Path(settings["run"]), trial["number"])
+    folder.mkdir(parents=True, exist_ok=True)
+    with held(folder, wait=True):  # by a process of a search that was killed, for the moment until it is gone too
+        _run(trial, folder, settings)
+
+
+def _run(trial: dict[str, Any], folder: Path, settings: dict[str, Any]) -> None:
+    (folder / ERROR).unlink(missing_ok=True)
+    try:
+        config = Config.model_validate(settings["config"]).with_overrides(trial["overrides"])
+        write_aside(folder / CONFIG, f"# {config.hash()}\n{config.to_yaml()}")
+        write_aside(folder / VALUES, json.dumps({**trial, "config_hash": config.hash()}, indent=2) + "\n")
+        _train(config, folder, settings)
+    except Exception:
+        write_aside(folder / ERROR, traceback.format_exc())
+
+
+def _train(config: Config, folder: Path, settings: dict[str, Any]) -> None:
     torch.set_num_threads(settings["threads"])
-    config = Config.model_validate(settings["config"]).with_overrides(overrides)
-    pack = open_pack(Path(settings["pack"]))
+    pack, goal = open_pack(Path(settings["pack"])), Goal(*settings["goal"])
+    begun = time.monotonic()
 
     def report(metrics: Metrics, save: Save) -> None:
-        with tempfile.TemporaryDirectory() as folder:
-            save(Path(folder))
-            tune.report(metrics, checkpoint=Checkpoint.from_directory(folder))
+        nonlocal begun
+        metrics["seconds"] = time.monotonic() - begun
+        path = folder / f"epoch-{metrics['epoch']:04.0f}"
+        shutil.rmtree(path, ignore_errors=True)  # of a try that was cut off
+        save(path)
+        add_to_history(folder, metrics)
+        keep_checkpoints(folder, goal, also_latest=True)
+        tune.report(metrics, checkpoint=Checkpoint.from_directory(path) if settings["portable"] else None)
+        begun = time.monotonic()
 
-    ranks = Ranks(device=settings["device"])
-    start = tune.get_checkpoint()
-    if start is None:
-        fit(config, pack, report, ranks)
-    else:
-        with start.as_directory() as folder:
-            fit(config, pack, report, ranks, Path(folder))
+    with tempfile.TemporaryDirectory() as aside:
+        fit(config, pack, report, Ranks(device=settings["device"]), _start(folder, Path(aside)))
+
+
+def _start(folder: Path, aside: Path) -> Path | None:
+    """The checkpoint to go on from: what the scheduler hands over, else the trial's own latest."""
+    given = tune.get_checkpoint()
+    if given is not None:
+        return Path(given.to_directory(str(aside)))
+    own = latest(folder)
+    if own is None:
+        return None
+    path, meta = own
+    history = read_history(folder)
+    if not history or history[-1]["epoch"] < meta.epoch:  # it was killed between the two
+        add_to_history(folder, {**meta.metrics, "seconds": meta.metrics.get("seconds", 0.0)})
+    return path

@@ -1,0 +1,38 @@
+"""What a search is after: one metric of an epoch to raise or to lower, or two."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from capetune.tuning.space import Header, Mode
+
+
+@dataclass(frozen=True)
+class Goal:
+    """metrics: names in an epoch's metrics. A trial's score is the first one's, in its best epoch."""
+
+    metrics: tuple[str, ...]
+    modes: tuple[Mode, ...]
+
+    @classmethod
+    def of(cls, header: Header) -> Goal:
+        return cls(header.metric, header.mode)
+
+    @property
+    def metric(self) -> str:
+        return self.metrics[0]
+
+    @property
+    def directions(self) -> list[Literal["maximize", "minimize"]]:
+        """As Optuna calls them."""
+        return ["maximize" if mode == "max" else "minimize" for mode in self.modes]
+
+    def rank(self, score: float) -> float:
+        """Larger is better."""
+        return score if self.modes[0] == "max" else -score
+
+    def best(self, history: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+        """The epoch with the best score, the first of equals; empty where there is none."""
+        return max(history, key=lambda row: self.rank(row[self.metric]), default={})

@@ -1,0 +1,123 @@
+"""What must hold before a search starts, found out before it does."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import optuna
+import ray
+import torch
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from capetune.config import Config, ModelConfig
+from capetune.datasets.pack import Pack
+from capetune.datasets.stream import check_readers
+from capetune.errors import UserError
+from capetune.models.estimator import PoseEstimator
+from capetune.training.cluster import Cluster
+from capetune.tuning.space import Space
+
+DRAWN = 8  # points of the space whose models are measured
+SPARE = 2  # checkpoints of a running trial: the best and the latest; one more while it is written
+GIB = 1 << 30
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How trials share the cluster. workers: training workers a trial. threads: CPUs a worker. device: cpu or cuda."""
+
+    at_once: int
+    workers: int
+    threads: int
+    device: str
+
+    @property
+    def words(self) -> str:
+        each = f"{self.workers} worker{'s' * (self.workers > 1)} a trial"
+        what = "1 GPU" if self.device == "cuda" else f"{self.threads} CPU{'s' * (self.threads > 1)}"
+        return f"{each}, {what} a worker: {self.at_once} trial{'s' * (self.at_once > 1)} at once"
+
+
+def plan(cluster: Cluster, workers: int, trials: int) -> Plan:
+    """As many trials at once as the cluster has GPUs for, or else CPUs. Raises UserError where that is none."""
+    have, what = (cluster.gpus, "GPUs") if cluster.gpus else (cluster.cpus, "CPUs")
+    if workers > have:
+        raise UserError(f"a trial of {workers} workers needs {workers} {what}, the cluster has {have}; use fewer")
+    at_once = max(1, min(trials, have // workers))
+    threads = max(1, cluster.cpus // (at_once * workers))
+    return Plan(at_once, workers, threads, "cuda" if cluster.gpus else "cpu")
+
+
+def preflight(
+    config: Config, space: Space, pack: Pack, folder: Path, cluster: Cluster, plan: Plan, kept: int
+) -> Iterator[str]:
+    """One line a check, as each is made. folder: of the run, which exists.
+
+    Raises UserError at the first that fails: too few shards for the readers, no room for the checkpoints, or a folder
+    that a machine of the cluster can't write to or sees as another one.
+    """
+    yield f"cluster: {cluster.cpus} CPUs, {cluster.gpus} GPUs; {plan.words}"
+    check_readers(pack, plan.workers, config.data.workers)
+    readers = plan.workers * max(1, config.data.workers)
+    yield f"data: {len(pack.shard_paths)} shards for {readers} reader{'s' * (readers > 1)} a trial"
+    need = checkpoint_bytes(config, space) * (plan.at_once * (SPARE + 1) + kept)
+    free = shutil.disk_usage(folder).free
+    if need > free:
+        raise UserError(
+            f"checkpoints may take {need / GIB:.1f} GiB, and {folder} has {free / GIB:.1f} GiB free: free some, "
+            "give another --runs, or keep fewer with --keep"
+        )
+    yield f"disk: checkpoints of {kept} best and of running trials up to {need / GIB:.2f} GiB, {free / GIB:.0f} free"
+    nodes = check_writable(folder)
+    yield f"storage: {folder} can be written from {nodes} machine{'s' * (nodes > 1)}"
+
+
+def checkpoint_bytes(config: Config, space: Space) -> int:
+    """Of the largest among the default model and a few drawn from the space: weights, and Adam's two moments."""
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    models = {config.model: config.train.ema > 0}
+    for _ in range(DRAWN if any(key.startswith(("model.", "train.ema")) for key in space.parameters) else 0):
+        drawn = config.with_overrides(space.suggest(study.ask()))
+        models[drawn.model] = drawn.train.ema > 0
+    return max(_bytes(model, averaged) for model, averaged in models.items())
+
+
+def _bytes(config: ModelConfig, averaged: bool) -> int:
+    with torch.device("meta"):
+        model = PoseEstimator(config, pretrained=False)
+    weights = sum(value.numel() * value.element_size() for value in model.state_dict().values())
+    trained = sum(value.numel() * 4 for value in model.parameters() if value.requires_grad)
+    return weights * (1 + averaged) + 2 * trained
+
+
+def check_writable(folder: Path) -> int:
+    """Let every machine of the cluster write a file there. Returns how many there are."""
+    nodes = [node for node in ray.nodes() if node["Alive"]]
+    probe = ray.remote(num_cpus=0)(_write)
+    asked: dict[str, Any] = {}
+    for number, node in enumerate(nodes):
+        where = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+        asked[node["NodeName"]] = probe.options(scheduling_strategy=where).remote(str(folder.resolve()), number)
+    for name, answer in asked.items():
+        file, error = ray.get(answer)
+        seen = Path(file).is_file()
+        Path(file).unlink(missing_ok=True)
+        if error or not seen:
+            why = error or "what it wrote there can't be seen from here"
+            raise UserError(f"{name} can't write into {folder}: {why}; give --runs a folder that all machines share")
+    return len(nodes)
+
+
+def _write(folder: str, number: int) -> tuple[str, str | None]:
+    file = Path(folder) / f".probe-{number}"
+    try:
+        file.write_text(f"{socket.gethostname()} {os.getpid()}\n")
+    except OSError as error:
+        return str(file), str(error.strerror or error)
+    return str(file), None

@@ -1,0 +1,29 @@
+"""Optuna's samplers by the names that spaces use."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+
+import optuna
+from optuna.samplers import BaseSampler
+
+from capetune.errors import UserError
+
+NEEDS = {"gp": "scipy", "cmaes": "cmaes"}
+
+
+def make_sampler(name: str, seed: int) -> BaseSampler:
+    """Raises UserError where the package that it needs isn't installed."""
+    package = NEEDS.get(name)
+    if package and find_spec(package) is None:
+        raise UserError(f"the sampler {name} needs {package}: pip install 'capetune[samplers]', or take sampler: tpe")
+    if name == "tpe":
+        # Trials run side by side: without constant_liar the sampler would propose the same place to all of them.
+        return optuna.samplers.TPESampler(seed=seed, constant_liar=True)
+    made = {
+        "random": optuna.samplers.RandomSampler,
+        "gp": optuna.samplers.GPSampler,
+        "cmaes": optuna.samplers.CmaEsSampler,
+        "nsga2": optuna.samplers.NSGAIISampler,
+    }
+    return made[name](seed=seed)

@@ -1,0 +1,115 @@
+"""What stops poor trials early: Tune's schedulers, and what they must be told when a search goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from types import SimpleNamespace
+from typing import Any
+
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+from ray import tune
+from ray.tune.experiment import Trial
+from ray.tune.schedulers import (
+    ASHAScheduler,
+    FIFOScheduler,
+    HyperBandScheduler,
+    MedianStoppingRule,
+    PopulationBasedTraining,
+    TrialScheduler,
+)
+
+from capetune.config import Config
+from capetune.errors import UserError
+from capetune.tuning.goal import Goal
+from capetune.tuning.space import Parameter, Space
+from capetune.tuning.trial import TrialResult
+
+# Values that a trial can change while it trains; others shape its network, its data or its schedule.
+CHANGEABLE = (
+    *("loss.", "train.learning_rate", "train.weight_decay", "train.clip", "train.input_noise"),
+    *("train.prefix_dropout", "data.rotation", "data.scale", "data.flip", "data.shots"),
+)
+
+
+def make_scheduler(space: Space, config: Config, seed: int) -> TrialScheduler:
+    """Raises UserError where the space holds what its scheduler can't vary."""
+    settings, goal = space.header.scheduler, Goal.of(space.header)
+    common: dict[str, Any] = {"time_attr": "epoch", "metric": goal.metric, "mode": goal.modes[0]}
+    if settings.name == "asha":
+        longest = config.train.epochs
+        return ASHAScheduler(
+            **common, max_t=longest, grace_period=min(settings.grace, longest), reduction_factor=settings.factor
+        )
+    if settings.name == "hyperband":
+        return HyperBandScheduler(**common, max_t=config.train.epochs, reduction_factor=settings.factor)
+    if settings.name == "median":
+        return MedianStoppingRule(**common, grace_period=settings.grace)
+    if settings.name == "pbt":
+        for key, parameter in space.parameters.items():
+            if not key.startswith(CHANGEABLE) or parameter.when:
+                raise UserError(
+                    f"{space.source}, line {parameter.line}: {key} can't change while a trial trains, as pbt wants; "
+                    f"it varies {', '.join(key.rstrip('.') for key in CHANGEABLE)}, without conditions"
+                )
+        return _Exchange(space, perturbation_interval=settings.grace, **common)
+    return FIFOScheduler()
+
+
+def carries_checkpoints(space: Space) -> bool:
+    """Whether the scheduler pauses trials or gives one's weights to another, for which it needs their checkpoints."""
+    return space.header.scheduler.name in ("hyperband", "pbt", "median")
+
+
+def rungs(space: Space, config: Config) -> list[int]:
+    """The epochs after which ASHA compares; none of another scheduler."""
+    settings = space.header.scheduler
+    found, epoch = [], settings.grace
+    while settings.name == "asha" and epoch < config.train.epochs:
+        found.append(epoch)
+        epoch *= settings.factor
+    return found
+
+
+def recall(scheduler: TrialScheduler, results: Sequence[TrialResult], goal: Goal) -> None:
+    """Tell ASHA or the median rule of trials that ended before, so that new ones are measured by them too."""
+    if not isinstance(scheduler, ASHAScheduler | MedianStoppingRule):
+        return
+    controller: Any = SimpleNamespace(get_live_trials=list)
+    for result in results:
+        trial: Any = _Earlier(result.number)
+        scheduler.on_trial_add(controller, trial)
+        for epoch, score in result.history:
+            scheduler.on_trial_result(controller, trial, {"epoch": epoch, goal.metric: score})
+
+
+class _Earlier:
+    def __init__(self, number: int) -> None:
+        self.trial_id = f"earlier-{number}"
+
+
+class _Exchange(PopulationBasedTraining):
+    """Population based training that keeps values within their ranges and each trial its own number."""
+
+    def __init__(self, space: Space, **settings: Any) -> None:
+        self.ranges = space.parameters
+        mutations = {key: _mutations(parameter) for key, parameter in space.parameters.items()}
+        super().__init__(hyperparam_mutations={"overrides": mutations}, **settings)
+
+    def _get_new_config(self, trial: Trial, trial_to_clone: Trial) -> tuple[dict, dict]:
+        config, operations = super()._get_new_config(trial, trial_to_clone)
+        config["number"] = trial.config["number"]
+        for key, parameter in self.ranges.items():
+            kind = parameter.distribution
+            if isinstance(kind, FloatDistribution | IntDistribution):
+                config["overrides"][key] = min(max(config["overrides"][key], kind.low), kind.high)
+        return config, operations
+
+
+def _mutations(parameter: Parameter) -> Any:
+    kind = parameter.distribution
+    if isinstance(kind, CategoricalDistribution):
+        return list(kind.choices)
+    assert isinstance(kind, FloatDistribution | IntDistribution)
+    if isinstance(kind, IntDistribution):
+        return tune.lograndint(kind.low, kind.high + 1) if kind.log else tune.randint(kind.low, kind.high + 1)
+    return tune.loguniform(kind.low, kind.high) if kind.log else tune.uniform(kind.low, kind.high)

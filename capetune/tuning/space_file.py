@@ -1,0 +1,215 @@
+"""Reading a search space: a YAML file that maps configuration keys to ranges, with a few keys of its own."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import optuna
+import yaml
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from pydantic import ValidationError
+
+from capetune.config import Config, check_key, read_yaml
+from capetune.errors import UserError
+from capetune.training.loop import METRICS
+from capetune.tuning.space import Header, Parameter, Space, describe, plain
+
+BUILT_IN = Path(__file__).parents[1] / "search_spaces"
+POINTS = 100  # drawn to see whether values go together
+KINDS = ("choice", "int", "int_log", "uniform", "log")
+LOWER = ("val_loss", "val_coordinates", "generate_ms")  # the lower the better, unless the file says otherwise
+EXAMPLE = "a search space maps keys to ranges, such as 'loss.tokens: {log: [0.1, 2]}'"
+
+
+def built_in_spaces() -> list[str]:
+    return sorted(path.name for path in BUILT_IN.glob("*.yaml"))
+
+
+def find_space(name: str | Path) -> Path:
+    """A file or, where there is no such file, a built-in space of that name. Raises UserError where there is none."""
+    path = Path(name)
+    if path.is_file():
+        return path
+    path = BUILT_IN / path.with_suffix(".yaml").name
+    if not path.is_file():
+        near = difflib.get_close_matches(path.name, built_in_spaces(), 1)
+        hint = f"did you mean {near[0]}?" if near else f"built in are {', '.join(built_in_spaces())}"
+        raise UserError(f"there is no search space {name}; {hint}")
+    return path
+
+
+def load_space(name: str | Path, config: Config) -> Space:
+    """The space of that file or name, for searches that start from `config`.
+
+    Each key must exist in the configuration tree and take every bound or choice, points drawn all over the space must
+    be whole valid configurations, and `config` and the header's points must lie in it. Raises UserError, naming the
+    line or the values that don't go together.
+    """
+    path = find_space(name)
+    tree = read_yaml(path)
+    if not isinstance(tree, Mapping) or not tree:
+        raise UserError(f"{path}: {EXAMPLE}")
+    text = path.read_text()
+    lines = _lines(text)
+    parameters: dict[str, Parameter] = {}
+    header: dict[str, Any] = {}
+    for key, spec in tree.items():
+        line = lines.get(str(key), 0)
+        try:
+            if key in Header.model_fields:
+                header[key] = spec
+            else:
+                parameters[key] = _parameter(str(key), spec, line, parameters, config)
+        except UserError as error:
+            raise UserError(f"{path}, line {line}: {key}: {error}") from None
+    if not parameters:
+        raise UserError(f"{path} has no range; {EXAMPLE}")
+    space = Space(parameters, _header(header, path, lines), path, text)
+    _check_together(space, config)
+    space.default(config)
+    _check_points(space, config, lines.get("points", 0))
+    return space
+
+
+def _lines(text: str) -> dict[str, int]:
+    """The line at which each key of a YAML mapping stands."""
+    root = yaml.compose(text)
+    assert isinstance(root, yaml.MappingNode)
+    return {node.value: node.start_mark.line + 1 for node, _ in root.value}
+
+
+def _header(tree: dict[str, Any], path: Path, lines: Mapping[str, int]) -> Header:
+    if isinstance(tree.get("scheduler"), str):
+        tree["scheduler"] = {"name": tree["scheduler"]}
+    for key in ("metric", "mode"):
+        if isinstance(tree.get(key), str):
+            tree[key] = [tree[key]]
+    if isinstance(tree.get("metric"), list):
+        tree.setdefault("mode", ["min" if str(metric) in LOWER else "max" for metric in tree["metric"]])
+    try:
+        header = Header.model_validate(tree)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        known = Header.model_fields.get(str(first["loc"][0]))
+        kind = known.annotation if known else None
+        names = getattr(kind, "model_fields", None)
+        hint = f"; it has {', '.join(names)}" if names and first["type"] == "extra_forbidden" else ""
+        line = lines.get(str(first["loc"][0]), 0)
+        raise UserError(f"{path}, line {line}: {where}: {first['msg']}, not {first['input']!r}{hint}") from None
+
+    def wrong(key: str, what: str) -> UserError:
+        return UserError(f"{path}, line {lines.get(key, 0)}: {key}: {what}")
+
+    for metric in header.metric:
+        if metric not in METRICS:
+            near = difflib.get_close_matches(metric, METRICS, 1, 0.3)
+            raise wrong("metric", f"no epoch reports {metric!r}; did you mean {near[0] if near else METRICS[0]}?")
+    if len(header.mode) != len(header.metric) or not 1 <= len(header.metric) <= 2:
+        raise wrong("metric", f"{len(header.metric)} metrics and {len(header.mode)} modes; give one of each, or two")
+    if len(header.metric) == 2 and (header.sampler not in ("nsga2", "random") or header.scheduler.name != "none"):
+        raise wrong("metric", "two metrics want `sampler: nsga2` and `scheduler: none`: no epoch is better in both")
+    if header.scheduler.name == "pbt" and header.sampler != "random":
+        raise wrong(
+            "scheduler", "pbt changes values while trials train, so no sampler can learn from them: `sampler: random`"
+        )
+    return header
+
+
+def _parameter(key: str, spec: Any, line: int, above: Mapping[str, Parameter], config: Config) -> Parameter:
+    check_key(key)
+    if not isinstance(spec, Mapping):
+        raise UserError(f"wants a mapping such as {{int: [2, 6]}}, not {spec!r}")
+    when: dict[str, tuple[Any, ...]] = {}
+    conditions = spec.get("when", {})
+    if not isinstance(conditions, Mapping):
+        raise UserError(f"when wants a mapping such as {{model.sequence: xy}}, not {conditions!r}")
+    for other, values in conditions.items():
+        if other not in above:
+            raise UserError(f"when: {other} is not a range above this line")
+        allowed = tuple(plain(value) for value in (values if isinstance(values, list) else [values]))
+        bad = [value for value in allowed if not above[other].holds(value)]
+        if bad:
+            raise UserError(f"when: {other} is never {bad[0]!r}: it is {describe(above[other].distribution)}")
+        when[str(other)] = allowed
+    distribution = _distribution({kind: value for kind, value in spec.items() if kind != "when"})
+    for value in _extremes(distribution):
+        _check_alone(key, value, config)
+    return Parameter(distribution, when, line)
+
+
+def _check_alone(key: str, value: Any, config: Config) -> None:
+    try:
+        config.with_overrides({key: value})
+    except UserError as error:
+        if str(error).startswith(f"{key}: "):  # else it is about another key too, whose own range may suit
+            raise UserError(str(error).removeprefix(f"{key}: ")) from None
+
+
+def _check_points(space: Space, config: Config, line: int) -> None:
+    for number, point in enumerate(space.header.points, start=1):
+        where = f"{space.source}, line {line}: points: the {number}. point"
+        for key, value in point.items():
+            if key not in space.parameters:
+                near = difflib.get_close_matches(key, space.parameters, 1, 0.3)
+                raise UserError(f"{where} has {key}, which has no range here" + (f"; {near[0]}?" if near else ""))
+            if not space.parameters[key].holds(plain(value)):
+                range_ = describe(space.parameters[key].distribution)
+                raise UserError(f"{where} has {key} = {value}, which lies outside {range_}")
+    for number, values in enumerate(space.points(config)):
+        try:
+            config.with_overrides(values)
+        except UserError as error:
+            raise UserError(f"{space.source}, line {line}: points: the {number}. point: {error}") from None
+
+
+def _check_together(space: Space, config: Config) -> None:
+    """Values may each be right and yet not go together, as a width and a number of heads."""
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    for _ in range(POINTS):
+        point = space.suggest(study.ask())
+        try:
+            config.with_overrides(point)
+        except UserError as error:
+            values = ", ".join(f"{key}={value}" for key, value in point.items())
+            raise UserError(f"{space.source}: values that don't go together, such as {values}: {error}") from None
+
+
+def _distribution(spec: Mapping[str, Any]) -> BaseDistribution:
+    kinds = [kind for kind in spec if kind in KINDS]
+    unknown = [str(key) for key in spec if key not in (*KINDS, "step")]
+    if len(kinds) != 1 or unknown:
+        what = f"there is no {unknown[0]!r}" if unknown else f"{len(kinds)} kinds of range"
+        raise UserError(f"{what}; give one of {', '.join(KINDS)}, and step or when if wanted")
+    kind, step = kinds[0], spec.get("step")
+    values = spec[kind]
+    if kind == "choice":
+        if not isinstance(values, list) or not values or step is not None:
+            raise UserError(f"choice wants a list with at least one value and no step, not {values!r}")
+        if not all(isinstance(value, str | int | float | list | None) for value in values):
+            raise UserError(f"choice wants numbers, words, lists, true, false or null, not {values!r}")
+        return CategoricalDistribution([plain(value) for value in values])
+    whole = kind.startswith("int")
+    numbers = [*values, *([] if step is None else [step])] if isinstance(values, list) and len(values) == 2 else []
+    if not numbers or not all(type(number) in ((int,) if whole else (int, float)) for number in numbers):
+        given = f"{values!r}" if step is None else f"{values!r} with step {step!r}"
+        raise UserError(f"{kind} wants two {'whole ' * whole}numbers [low, high], not {given}")
+    low, high = values
+    if low > high:
+        raise UserError(f"{kind} [{low}, {high}] is empty: the first number is the lower one")
+    try:
+        if whole:
+            return IntDistribution(low, high, log=kind == "int_log", step=step or 1)
+        return FloatDistribution(float(low), float(high), log=kind == "log", step=step)
+    except ValueError as error:
+        raise UserError(f"{kind} {values}: {error}") from None
+
+
+def _extremes(distribution: BaseDistribution) -> list[Any]:
+    if isinstance(distribution, CategoricalDistribution):
+        return list(distribution.choices)
+    assert isinstance(distribution, IntDistribution | FloatDistribution)
+    return [distribution.low, distribution.high]

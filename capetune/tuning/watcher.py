@@ -1,0 +1,231 @@
+"""What the driver does while trials run: listen, say, and settle those that end."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.trial import TrialState
+from ray import tune
+from ray.tune.experiment import Trial
+
+from capetune.config import Config
+from capetune.errors import UserError
+from capetune.training.runs import ERROR, error_line, read_history, write_aside
+from capetune.tuning.goal import Goal
+from capetune.tuning.space import Budget
+from capetune.tuning.trial import Status, TrialResult, keep_checkpoints, save_result, trial_folder
+
+EVENTS = "events.jsonl"
+Listener = Callable[[dict[str, Any]], None]
+Keep = Callable[[list[TrialResult]], None]
+
+
+@dataclass
+class Limit(tune.Stopper):
+    """Ends a search when its hours or its epochs are spent. spent: epochs so far, those of earlier sittings too."""
+
+    budget: Budget
+    spent: int = 0
+    begun: float = field(default_factory=time.time)
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        self.spent += 1
+        return False
+
+    def stop_all(self) -> bool:
+        late = self.budget.hours is not None and time.time() - self.begun >= self.budget.hours * 3600
+        return late or (self.budget.epochs is not None and self.spent >= self.budget.epochs)
+
+
+@dataclass
+class Settings:
+    """A search as its watcher needs it. kept: how many trials keep their best checkpoint."""
+
+    config: Config
+    goal: Goal
+    folder: Path
+    kept: int
+
+
+class Watcher(tune.Callback):
+    """Keeps what becomes of every trial: its result in its folder, its value in the study, an event for who listens."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        study: optuna.Study,
+        earlier: list[TrialResult],
+        limit: Limit,
+        listener: Listener,
+        keep: Keep,
+    ) -> None:
+        self.settings = settings
+        self.study = study
+        self.limit = limit
+        self.listener = listener
+        self.keep = keep
+        self.ending: list[Trial] = []
+        self.ended = {result.number: result for result in earlier}
+        self.hashes: dict[str, int] = {}
+        for result in earlier:
+            self._twin(result.number, result.config_hash)
+
+    def __getstate__(self) -> dict:
+        return {}  # Tune pickles callbacks with its own state; a live display can't be
+
+    def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        self._say(trial, "running")
+
+    def on_trial_result(
+        self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
+    ) -> None:
+        self.limit(trial.trial_id, result)
+        self._say(trial, "running")
+
+    def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        self.ending.append(trial)
+
+    def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        self.ending.append(trial)
+
+    def on_step_end(self, iteration: int, trials: list[Trial], **info: Any) -> None:
+        """Only now a lost trial has its error."""
+        for trial in [trial for trial in self.ending if trial.status != Trial.ERROR or trial.get_error()]:
+            self.ending.remove(trial)
+            self._end(trial)
+
+    def on_experiment_end(self, trials: list[Trial], **info: Any) -> None:
+        while self.ending:
+            self._end(self.ending.pop(0))
+
+    def results(self) -> list[TrialResult]:
+        """Every trial that ended, best first, failed ones last."""
+
+        def place(result: TrialResult) -> tuple[bool, float, int]:
+            failed = result.score is None
+            return failed, 0.0 if failed else -self.settings.goal.rank(result.score or 0.0), result.number
+
+        return sorted(self.ended.values(), key=place)
+
+    def _end(self, trial: Trial) -> None:
+        result = self._result(trial)
+        self.ended[result.number] = result
+        if result.status != "stopped":  # else it stays open, to go on
+            save_result(self.settings.folder, result)
+            tell(self.study, result, self.settings.goal)
+        self._spare()
+        self.keep(self.results())
+        self._say(trial, result.status, result)
+
+    def _spare(self) -> None:
+        """Keep the checkpoints of the best trials; remove those of the others that have ended for good."""
+        scored = [result for result in self.results() if result.status != "stopped"]
+        for result in scored[self.settings.kept :]:
+            folder = trial_folder(self.settings.folder, result.number)
+            for path in folder.glob("epoch-*"):
+                shutil.rmtree(path)
+            if result.checkpoint is not None:
+                self.ended[result.number] = replace(result, checkpoint=None)
+                save_result(self.settings.folder, self.ended[result.number])
+
+    def _result(self, trial: Trial) -> TrialResult:
+        number, overrides = trial.config["number"], dict(trial.config["overrides"])
+        folder, goal = trial_folder(self.settings.folder, number), self.settings.goal
+        history = read_history(folder)
+        why = _failure(trial, folder, self.settings.folder, bool(history))
+        status: Status = "pruned"
+        if why:
+            status = "failed"
+        elif history[-1]["epoch"] >= self.settings.config.train.epochs:
+            status = "completed"
+        elif self.limit.stop_all():
+            status = "stopped"
+        best = {} if why else dict(goal.best(history))
+        found = None if why else keep_checkpoints(folder, goal, also_latest=status == "stopped")
+        config_hash = self._hash(overrides)
+        return TrialResult(
+            number=number,
+            overrides=overrides,
+            status=status,
+            score=best.get(goal.metric),
+            metrics=best,
+            history=[(int(metrics["epoch"]), metrics[goal.metric]) for metrics in history],
+            seconds=sum(metrics["seconds"] for metrics in history),
+            config_hash=config_hash,
+            checkpoint=str(found.relative_to(self.settings.folder)) if found else None,
+            twin=self._twin(number, config_hash),
+            **why,
+        )
+
+    def say_earlier(self) -> None:
+        """Let the listener know of the trials that ended before."""
+        for result in self.ended.values():
+            event: dict[str, Any] = {"trial": result.number, "state": result.status, "overrides": result.overrides}
+            event |= {"epoch": result.epochs, "score": result.score, "template": result.template}
+            self.listener({**event, "twin": result.twin, "error": result.error, "earlier": True})
+
+    def _say(self, trial: Trial, state: str, result: TrialResult | None = None) -> None:
+        number, overrides = trial.config["number"], dict(trial.config["overrides"])
+        history = read_history(trial_folder(self.settings.folder, number))
+        best = {} if state == "failed" else self.settings.goal.best(history)
+        event = {
+            "trial": number,
+            "state": state,
+            "overrides": overrides,
+            "epoch": int(history[-1]["epoch"]) if history else 0,
+            "score": best.get(self.settings.goal.metric),
+            "template": best.get("template_mpck4"),
+            "twin": self._twin(number, self._hash(overrides)),
+            "error": result.error if result else None,
+            "earlier": False,
+        }
+        with (self.settings.folder / EVENTS).open("a") as stream:
+            stream.write(json.dumps({"time": round(time.time(), 3), **event}) + "\n")
+        self.listener(event)
+
+    def _hash(self, overrides: dict[str, Any]) -> str | None:
+        try:
+            return self.settings.config.with_overrides(overrides).hash()
+        except UserError:  # values that don't go together: the trial failed of it
+            return None
+
+    def _twin(self, number: int, config_hash: str | None) -> int | None:
+        """The first other trial that had this configuration."""
+        first = number if config_hash is None else self.hashes.setdefault(config_hash, number)
+        return None if first == number else first
+
+
+def tell(study: optuna.Study, result: TrialResult, goal: Goal) -> None:
+    """Let the study know how a trial ended; one that it knows of stays as it is."""
+    if result.status == "failed":
+        study.tell(result.number, state=TrialState.FAIL, skip_if_finished=True)
+    elif result.status == "pruned" and len(goal.metrics) == 1:
+        study.tell(result.number, state=TrialState.PRUNED, skip_if_finished=True)
+    else:
+        values = [result.metrics[metric] for metric in goal.metrics]
+        study.tell(result.number, values, TrialState.COMPLETE, skip_if_finished=True)
+
+
+def _failure(trial: Trial, folder: Path, run: Path, scored: bool) -> dict[str, Any]:
+    """`TrialResult`'s error, bad_input and traceback of a failed trial; nothing for another."""
+    file = folder / ERROR
+    if not file.is_file():
+        if trial.status != Trial.ERROR and scored:
+            return {}
+        text = re.sub(r"\x1b\[[0-9;]*m", "", str(trial.get_error() or "it ended without a result")).strip()
+        folder.mkdir(parents=True, exist_ok=True)
+        write_aside(file, text + "\n")
+    line, ours = error_line(file.read_text()), f"{UserError.__module__}.{UserError.__qualname__}: "
+    return {
+        "error": line.removeprefix(ours),
+        "bad_input": line.startswith(ours),
+        "traceback": str(file.relative_to(run)),
+    }
