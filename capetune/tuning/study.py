@@ -6,6 +6,7 @@ again (docs/search.md).
 
 from __future__ import annotations
 
+import os
 import shutil
 import warnings
 from dataclasses import dataclass
@@ -22,14 +23,15 @@ from ray.tune.experiment import Trial
 from capetune.config import Config
 from capetune.datasets.pack import Pack
 from capetune.errors import UserError
+from capetune.training.runs import ERROR, read_history
 from capetune.tuning.goal import Goal
 from capetune.tuning.preflight import Plan
 from capetune.tuning.samplers import make_sampler
 from capetune.tuning.schedulers import carries_checkpoints, make_scheduler, recall
 from capetune.tuning.searcher import StudySearcher
 from capetune.tuning.space import Budget, Space
-from capetune.tuning.trial import TrialResult, run_trial, saved_results
-from capetune.tuning.watcher import Keep, Limit, Listener, Settings, Watcher, tell
+from capetune.tuning.trial import TrialResult, run_trial, saved_overrides, saved_results, trial_folder
+from capetune.tuning.watcher import EVENTS, Keep, Limit, Listener, Quiet, Settings, Watcher, tell
 
 JOURNAL, TUNE = "optuna.journal", ".tune"
 
@@ -86,23 +88,44 @@ def run_search(search: Search, plan: Plan, listener: Listener, keep: Keep = lamb
     """
     check_scorable(search.pack, search.config.data.split)
     search.folder.mkdir(parents=True, exist_ok=True)
+    for file in (search.folder / JOURNAL, search.folder / EVENTS):
+        drop_torn_line(file)
     earlier = list(saved_results(search.folder))
     study = _study(search)
     for result in earlier:
         tell(study, result, search.goal)
-    ended = {result.number for result in earlier}
-    begun = [trial for trial in study.trials if trial.state != TrialState.WAITING]
-    unfinished = [trial for trial in begun if trial.number not in ended]
-    assert search.budget.trials is not None
-    fresh = max(0, search.budget.trials - len(begun))
     spent = sum(len(result.history) for result in earlier)
     limit = Limit(search.budget, spent)
     settings = Settings(search.config, search.goal, search.folder, search.kept)
     watcher = Watcher(settings, study, earlier, limit, listener, keep)
     watcher.say_earlier()
+    ended = {result.number for result in earlier}
+    begun = [trial for trial in study.trials if trial.state != TrialState.WAITING]
+    unfinished = []
+    for trial in begun:
+        values = saved_overrides(trial_folder(search.folder, trial.number))
+        if trial.number not in ended and values is not None and _ended_unsaid(search, trial.number):
+            watcher.settle(trial.number, values)
+        elif trial.number not in ended:
+            unfinished.append(trial)
+    assert search.budget.trials is not None
+    fresh = max(0, search.budget.trials - len(begun))
     if (fresh or unfinished) and not limit.stop_all():
         _run(search, plan, study, unfinished, fresh, watcher, limit, earlier)
     return watcher.results()
+
+
+def drop_torn_line(file: Path) -> None:
+    """Cut off what follows the last whole line, as a process that was killed leaves it: Optuna would append to it."""
+    if file.is_file() and not (content := file.read_bytes()).endswith(b"\n"):
+        os.truncate(file, content.rfind(b"\n") + 1)
+
+
+def _ended_unsaid(search: Search, number: int) -> bool:
+    """Whether the search was cut off between a trial's last epoch, or its failure, and the writing of its result."""
+    folder = trial_folder(search.folder, number)
+    history = read_history(folder)
+    return (folder / ERROR).is_file() or bool(history and history[-1]["epoch"] >= search.config.train.epochs)
 
 
 def _study(search: Search) -> optuna.Study:
@@ -161,7 +184,7 @@ def _run(
             checkpoint_config=tune.CheckpointConfig(num_to_keep=1),
             failure_config=tune.FailureConfig(max_failures=1),  # of a lost process: errors are ours to settle
             stop=limit,
-            callbacks=[watcher],
+            callbacks=[watcher, Quiet()],
             verbose=0,
         ),
     )

@@ -15,6 +15,7 @@ import optuna
 from optuna.trial import TrialState
 from ray import tune
 from ray.tune.experiment import Trial
+from ray.tune.progress_reporter import TrialProgressCallback
 
 from capetune.config import Config
 from capetune.errors import UserError
@@ -82,13 +83,13 @@ class Watcher(tune.Callback):
         return {}  # Tune pickles callbacks with its own state; a live display can't be
 
     def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        self._say(trial, "running")
+        self._say(trial.config["number"], dict(trial.config["overrides"]), "running")
 
     def on_trial_result(
         self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
     ) -> None:
         self.limit(trial.trial_id, result)
-        self._say(trial, "running")
+        self._say(trial.config["number"], dict(trial.config["overrides"]), "running")
 
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         self.ending.append(trial)
@@ -116,14 +117,21 @@ class Watcher(tune.Callback):
         return sorted(self.ended.values(), key=place)
 
     def _end(self, trial: Trial) -> None:
-        result = self._result(trial)
+        lost = None
+        if trial.status == Trial.ERROR:
+            lost = re.sub(r"\x1b\[[0-9;]*m", "", str(trial.get_error() or "its process was lost")).strip()
+        self.settle(trial.config["number"], dict(trial.config["overrides"]), lost)
+
+    def settle(self, number: int, overrides: dict[str, Any], lost: str | None = None) -> None:
+        """Keep how a trial ended, as its folder tells. lost: what Ray says of its process, where that was lost."""
+        result = self._result(number, overrides, lost)
         self.ended[result.number] = result
         if result.status != "stopped":  # else it stays open, to go on
             save_result(self.settings.folder, result)
             tell(self.study, result, self.settings.goal)
         self._spare()
         self.keep(self.results())
-        self._say(trial, result.status, result)
+        self._say(number, overrides, result.status, result.error)
 
     def _spare(self) -> None:
         """Keep the checkpoints of the best trials; remove those of the others that have ended for good."""
@@ -136,11 +144,10 @@ class Watcher(tune.Callback):
                 self.ended[result.number] = replace(result, checkpoint=None)
                 save_result(self.settings.folder, self.ended[result.number])
 
-    def _result(self, trial: Trial) -> TrialResult:
-        number, overrides = trial.config["number"], dict(trial.config["overrides"])
+    def _result(self, number: int, overrides: dict[str, Any], lost: str | None) -> TrialResult:
         folder, goal = trial_folder(self.settings.folder, number), self.settings.goal
         history = read_history(folder)
-        why = _failure(trial, folder, self.settings.folder, bool(history))
+        why = _failure(folder, self.settings.folder, lost or (None if history else "it ended without a result"))
         status: Status = "pruned"
         if why:
             status = "failed"
@@ -172,8 +179,7 @@ class Watcher(tune.Callback):
             event |= {"epoch": result.epochs, "score": result.score, "template": result.template}
             self.listener({**event, "twin": result.twin, "error": result.error, "earlier": True})
 
-    def _say(self, trial: Trial, state: str, result: TrialResult | None = None) -> None:
-        number, overrides = trial.config["number"], dict(trial.config["overrides"])
+    def _say(self, number: int, overrides: dict[str, Any], state: str, error: str | None = None) -> None:
         history = read_history(trial_folder(self.settings.folder, number))
         best = {} if state == "failed" else self.settings.goal.best(history)
         event = {
@@ -184,7 +190,7 @@ class Watcher(tune.Callback):
             "score": best.get(self.settings.goal.metric),
             "template": best.get("template_mpck4"),
             "twin": self._twin(number, self._hash(overrides)),
-            "error": result.error if result else None,
+            "error": error,
             "earlier": False,
         }
         with (self.settings.folder / EVENTS).open("a") as stream:
@@ -214,18 +220,24 @@ def tell(study: optuna.Study, result: TrialResult, goal: Goal) -> None:
         study.tell(result.number, values, TrialState.COMPLETE, skip_if_finished=True)
 
 
-def _failure(trial: Trial, folder: Path, run: Path, scored: bool) -> dict[str, Any]:
+def _failure(folder: Path, run: Path, lost: str | None) -> dict[str, Any]:
     """`TrialResult`'s error, bad_input and traceback of a failed trial; nothing for another."""
     file = folder / ERROR
     if not file.is_file():
-        if trial.status != Trial.ERROR and scored:
+        if lost is None:
             return {}
-        text = re.sub(r"\x1b\[[0-9;]*m", "", str(trial.get_error() or "it ended without a result")).strip()
         folder.mkdir(parents=True, exist_ok=True)
-        write_aside(file, text + "\n")
+        write_aside(file, lost + "\n")
     line, ours = error_line(file.read_text()), f"{UserError.__module__}.{UserError.__qualname__}: "
     return {
         "error": line.removeprefix(ours),
         "bad_input": line.startswith(ours),
         "traceback": str(file.relative_to(run)),
     }
+
+
+class Quiet(TrialProgressCallback):
+    """Keeps Tune from printing lines of its own about trials that end without a result."""
+
+    def _print(self, msg: str) -> None:
+        pass
