@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from capetune.cli import common
@@ -17,13 +19,16 @@ def failed(number, bad_input):
 
 
 def test_when_all_trials_fail_the_first_is_said_and_where_its_traceback_is():
-    error = _all_failed([failed(1, True), failed(0, True)])
+    error = _all_failed([failed(1, True), failed(0, True)], Path("runs/a"))
     assert isinstance(error, UserError)
-    assert str(error) == "all 2 trials failed, the first with: the loss became nan; its traceback is in t0/error.txt"
+    assert (
+        str(error)
+        == "all 2 trials failed, the first with: the loss became nan; its traceback is in runs/a/t0/error.txt"
+    )
 
 
 def test_one_bug_among_them_and_it_isn_t_the_user_s_to_cure():
-    assert isinstance(_all_failed([failed(0, True), failed(1, False)]), SearchFailed)
+    assert isinstance(_all_failed([failed(0, True), failed(1, False)], Path("runs/a")), SearchFailed)
 
 
 @pytest.mark.parametrize(

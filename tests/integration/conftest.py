@@ -34,7 +34,9 @@ class Program:
     """A running `capetune`, the leader of its own process group. Its output is read as it comes."""
 
     def __init__(self, arguments: list[str], folder: Path, environment: dict[str, str]) -> None:
-        command = [sys.executable, "-c", "from capetune.cli.main import run; run()", *arguments]
+        # Tests that run in a shell's background inherit SIGINT as ignored.
+        own = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+        command = [sys.executable, "-c", own + "from capetune.cli.main import run; run()", *arguments]
         self.process = subprocess.Popen(
             command,
             cwd=folder,

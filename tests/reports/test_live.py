@@ -6,8 +6,10 @@ import pytest
 from rich.console import Console
 
 from capetune.reports.live import SearchView, TrainView, clock, short, tails
+from capetune.tuning.goal import Goal
 
 KEYS = ["loss.tokens", "model.decoder.layers"]
+GOAL = Goal(("mpck4",), ("max",))
 METRICS = {"epoch": 2, "mpck4": 0.4, "template_mpck4": 0.3, "forced_mpck4": 0.5, "pck_0.2": 0.6} | {
     f"{part}_{name}": 1.5 for part in ("train", "val") for name in ("loss", "tokens", "coordinates")
 }
@@ -15,6 +17,7 @@ METRICS = {"epoch": 2, "mpck4": 0.4, "template_mpck4": 0.3, "forced_mpck4": 0.5,
 
 def event(trial, state="running", epoch=0, score=None, **more):
     values = {"overrides": {"loss.tokens": 0.25, "model.decoder.layers": 3}, "template": 0.3, "error": None}
+    values |= {"twin": None, "earlier": False}
     return {"trial": trial, "state": state, "epoch": epoch, "score": score, **values, **more}
 
 
@@ -35,7 +38,7 @@ def shown(console, view):
 
 
 def test_without_a_terminal_every_event_is_a_line(plain):
-    with SearchView(plain, 2, 4, KEYS) as view:
+    with SearchView(plain, 2, 4, KEYS, GOAL) as view:
         view.hear(event(0))
         view.hear(event(0, epoch=1, score=0.4))
         view.hear(event(0, "pruned", 1, 0.4))
@@ -49,7 +52,7 @@ def test_without_a_terminal_every_event_is_a_line(plain):
 
 
 def test_the_table_has_running_trials_first_then_the_best_down(plain):
-    view = SearchView(plain, 6, 4, KEYS)
+    view = SearchView(plain, 6, 4, KEYS, GOAL)
     for one in (
         event(0, "completed", 4, 0.4),
         event(1, "completed", 4, 0.5),
@@ -67,7 +70,7 @@ def test_the_table_has_running_trials_first_then_the_best_down(plain):
 
 
 def test_the_table_fits_the_screen(terminal):
-    view = SearchView(terminal, 100, 4, KEYS)
+    view = SearchView(terminal, 100, 4, KEYS, GOAL)
     for number in range(60):
         view.hear(event(number, "completed", 4, 0.001 * number))
     assert len(shown(terminal, view)) <= terminal.height
@@ -75,14 +78,14 @@ def test_the_table_fits_the_screen(terminal):
 
 
 def test_before_the_first_epoch_there_is_no_best(plain):
-    view = SearchView(plain, 3, 4, KEYS)
+    view = SearchView(plain, 3, 4, KEYS, GOAL)
     assert "no trial has finished an epoch yet" in "\n".join(shown(plain, view))
     view.hear(event(0))
     assert "no trial has finished an epoch yet" in "\n".join(shown(plain, view))
 
 
 def test_a_live_table_is_drawn_and_goes_when_all_is_well(terminal):
-    with SearchView(terminal, 1, 4, KEYS) as view:
+    with SearchView(terminal, 1, 4, KEYS, GOAL) as view:
         view.hear(event(0, "completed", 4, 0.5))
         view.live.refresh()
     assert "best: trial 0" in terminal.file.getvalue()

@@ -3,15 +3,18 @@ from __future__ import annotations
 import csv
 import io
 import json
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
 
 from capetune.config import load_config, load_preset
 from capetune.reports.search import results_lines, results_table, write_results
+from capetune.tuning.goal import Goal
 from capetune.tuning.trial import TrialResult
 
-FACTS = {"protocol": "official pairs", "shots": 1, "data": "synthetic", "split": 1}
+FACTS = {"protocol": "official pairs", "shots": 1, "data": "synthetic", "split": 1, "goal": ["mpck4"]}
+GOAL = Goal(("mpck4",), ("max",))
 
 
 @pytest.fixture
@@ -32,14 +35,14 @@ def result(base, number, status="completed", score=0.5, **more):
         history=[] if failed else [(1, 0.2), (2, score)],
         seconds=3.0,
         config_hash=base.with_overrides(overrides).hash(),
-        checkpoint=None if failed else f"runs/some/trials/trial-{number:03d}/checkpoint_000001",
+        checkpoint=None if failed else f"trials/trial-{number:03d}/epoch-0002",
         **more,
     )
 
 
 @pytest.fixture
 def results(base):
-    broken = {"error": "ValueError: no, really", "traceback": "runs/some/trials/trial-002/error.txt"}
+    broken = {"error": "ValueError: no, really", "traceback": "trials/trial-002/error.txt"}
     return [result(base, 1, score=0.6), result(base, 0), result(base, 2, "failed", **broken)]
 
 
@@ -74,7 +77,7 @@ def test_there_is_no_best_configuration_while_no_trial_has_a_score(tmp_path, bas
 
 def test_the_table_marks_the_best_and_shows_no_score_for_a_failed_trial(results):
     console = Console(width=120, record=True, file=io.StringIO())
-    console.print(results_table(results))
+    console.print(results_table(results, GOAL))
     head, first, second, last = [line for line in console.export_text().splitlines() if line.strip()]
     assert head.split() == ["trial", "status", "mPCK4", "template", "PCK@.2", "epochs", "tokens", "layers"]
     assert first.split() == ["1★", "completed", "0.600", "0.300", "0.700", "2", "0.2", "3"]
@@ -85,6 +88,27 @@ def test_the_table_marks_the_best_and_shows_no_score_for_a_failed_trial(results)
 def test_the_lines_say_what_the_scores_are_of_and_where_everything_is(tmp_path, results):
     lines = results_lines(tmp_path, results, FACTS)
     assert lines[0] == ("3 trials, 0 pruned, 1 failed; scores are official pairs, 1 shot, synthetic data, split 1")
-    assert "  trial 1  mPCK4 0.600  runs/some/trials/trial-001/checkpoint_000001" in lines
-    assert "trial 2 failed: ValueError: no, really; traceback in runs/some/trials/trial-002/error.txt" in lines
+    assert f"  trial 1  mPCK4 0.600  {tmp_path}/trials/trial-001/epoch-0002" in lines
+    assert f"trial 2 failed: ValueError: no, really; traceback in {tmp_path}/trials/trial-002/error.txt" in lines
     assert lines[-1] == f"written: {tmp_path}/results.json, results.csv, best.yaml"
+
+
+def test_a_condition_s_key_is_a_dash_where_it_does_not_apply(base, results):
+    only = replace(results[1], overrides={"loss.tokens": 0.1})
+    console = Console(width=120, record=True, file=io.StringIO())
+    console.print(results_table([results[0], only], GOAL))
+    assert console.export_text().splitlines()[2].split()[-2:] == ["0.1", "–"]
+
+
+def test_a_trial_with_the_configuration_of_another_is_said(tmp_path, results):
+    console = Console(width=120, record=True, file=io.StringIO())
+    console.print(results_table([results[0], replace(results[1], twin=1)], GOAL))
+    assert "completed = 1" in console.export_text()
+    lines = results_lines(tmp_path, [results[0], replace(results[1], twin=1)], FACTS)
+    assert "trials with the configuration of an earlier one: 0 as 1; the space is nearly used up" in lines
+
+
+def test_another_goal_has_its_own_column_and_mpck4_stays(results):
+    console = Console(width=120, record=True, file=io.StringIO())
+    console.print(results_table(results[:2], Goal(("pck_0.05",), ("max",))))
+    assert console.export_text().splitlines()[0].split()[2:5] == ["PCK@.05", "mPCK4", "template"]

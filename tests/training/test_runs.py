@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,7 @@ from capetune.training.runs import (
     all_runs,
     error_line,
     find_search,
+    held,
     latest_checkpoint,
     read_history,
     read_run,
@@ -133,15 +136,30 @@ class Meta:
         self.score = score
 
 
-def test_a_failed_trial_s_checkpoint_is_never_the_best(tmp_path, monkeypatch):
+def test_a_search_s_best_checkpoint_is_that_of_its_best_trial_that_has_one(tmp_path, monkeypatch):
     make(tmp_path / "search")
-    scores = {"trial-000": 0.3, "trial-001": 0.9, "trial-002": 0.5}
-    for name in scores:
-        (tmp_path / "search/trials" / name).mkdir(parents=True)
-    (tmp_path / "search/trials/trial-001/error.txt").write_text("why")
-    monkeypatch.setattr(module, "best_checkpoint", lambda folder: (folder, Meta(scores[folder.name])))
-    path, meta = latest_checkpoint(tmp_path)
-    assert (path.name, meta.score) == ("trial-002", 0.5)
+    trials = [{"checkpoint": None}, {"checkpoint": "trials/trial-002/epoch-0001"}, {"checkpoint": "trials/x"}]
+    (tmp_path / "search/results.json").write_text(json.dumps({"trials": trials}))
+    monkeypatch.setattr(module, "read_meta", lambda folder: Meta(0.5))
+    path, _ = latest_checkpoint(tmp_path)
+    assert path == tmp_path / "search/trials/trial-002/epoch-0001"
+
+
+def test_a_folder_is_held_by_one_process_at_a_time(tmp_path):
+    code = (
+        "import sys; from pathlib import Path; from capetune.training.runs import held\n"
+        "with held(Path(sys.argv[1])): print('held', flush=True); sys.stdin.read()"
+    )
+    other = subprocess.Popen(
+        [sys.executable, "-c", code, str(tmp_path / "run")], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert other.stdout.readline() == "held\n"
+    with pytest.raises(UserError, match="another capetune works on"), held(tmp_path / "run"):
+        pass
+    other.kill()
+    other.communicate()
+    with held(tmp_path / "run"):  # a killed process holds nothing
+        pass
 
 
 def test_the_latest_run_that_has_a_checkpoint_gives_it(tmp_path, monkeypatch):

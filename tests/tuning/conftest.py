@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import optuna
+import pytest
+import torch
+
+from capetune.config import load_preset
+from capetune.training.checkpoint import CheckpointMeta, save_checkpoint
+from capetune.training.runs import add_to_history
+from capetune.tuning.space import Budget
+from capetune.tuning.space_file import load_space
+from capetune.tuning.study import Search, open_storage
+from capetune.tuning.trial import trial_folder
+from capetune.tuning.watcher import Limit, Settings, Watcher
+
+EPOCHS = 3
+
+
+class Weights:
+    """Stands for a model where only the files count."""
+
+    def state_dict(self):
+        return {"weight": torch.zeros(2)}
+
+
+@pytest.fixture
+def config():
+    return load_preset("demo").with_overrides({"train.epochs": EPOCHS})
+
+
+@pytest.fixture
+def read(tmp_path, config):
+    """read(text): the space of that text."""
+
+    def reader(text, base=config):
+        (tmp_path / "space.yaml").write_text(text)
+        return load_space(tmp_path / "space.yaml", base)
+
+    return reader
+
+
+@pytest.fixture
+def search(tmp_path, config, read):
+    """search(text): a search in the folder run/ with that space."""
+
+    def make(text="loss.tokens: {log: [0.05, 2]}\n", **more):
+        (tmp_path / "run").mkdir(exist_ok=True)
+        budget = Budget(trials=10)
+        return Search(config, read(text), None, tmp_path / "run", more.pop("budget", budget), **more)
+
+    return make
+
+
+@pytest.fixture
+def bench(search):
+    """A watcher on a study of a journal, with trials to drive by hand."""
+    return Bench(search())
+
+
+class Bench:
+    def __init__(self, search, earlier=(), budget=None):
+        self.search = search
+        self.study = optuna.create_study(
+            study_name="run", storage=open_storage(search.folder, None), direction="maximize", load_if_exists=True
+        )
+        self.heard, self.kept = [], []
+        settings = Settings(search.config, search.goal, search.folder, search.kept)
+        self.limit = Limit(budget or search.budget)
+        ears = (self.heard.append, self.kept.append)
+        self.watcher = Watcher(settings, self.study, list(earlier), self.limit, *ears)
+
+    def trial(self, **overrides):
+        """A trial as Tune has it, its values asked of the study."""
+        asked = self.study.ask()
+        values = self.search.space.suggest(asked) | overrides
+        config = {"number": asked.number, "overrides": values}
+        trial = SimpleNamespace(trial_id=f"id{asked.number}", config=config, status="RUNNING", error=None)
+        trial.get_error = lambda: trial.error
+        self.watcher.on_trial_start(0, [], trial)
+        return trial
+
+    def folder(self, trial):
+        return trial_folder(self.search.folder, trial.config["number"])
+
+    def report(self, trial, epoch, score, checkpoint=True):
+        """What a trial leaves in its folder after an epoch, and what Tune hears of it."""
+        metrics = {"epoch": epoch, "mpck4": score, "template_mpck4": 0.3, "pck_0.2": score, "seconds": 2.0}
+        if checkpoint:
+            meta = CheckpointMeta(self.search.config, epoch, metrics, {})
+            save_checkpoint(self.folder(trial) / f"epoch-{epoch:04d}", Weights(), meta, {})
+        add_to_history(self.folder(trial), metrics)
+        self.watcher.on_trial_result(0, [], trial, metrics | {"pid": 1})
+
+    def end(self, trial, lost=None):
+        if lost:
+            self.watcher.on_trial_error(0, [], trial)
+            trial.status, trial.error = "ERROR", lost
+        else:
+            trial.status = "TERMINATED"
+            self.watcher.on_trial_complete(0, [], trial)
+        self.watcher.on_step_end(0, [])

@@ -1,0 +1,166 @@
+"""The watcher, driven by trials without Ray; the search itself is in tests/integration."""
+
+from __future__ import annotations
+
+import json
+import time
+
+from capetune.training.runs import ERROR
+from capetune.tuning.space import Budget
+from capetune.tuning.trial import saved_results
+from capetune.tuning.watcher import EVENTS, Limit
+
+
+def test_completed_pruned_and_failed_are_three_different_ends(bench):
+    full, poor, broken = bench.trial(), bench.trial(), bench.trial()
+    for epoch, score in ((1, 0.4), (2, 0.6), (3, 0.5)):
+        bench.report(full, epoch, score)
+    bench.report(poor, 1, 0.2)
+    bench.report(broken, 1, 0.9)
+    bench.end(full)
+    bench.end(poor)
+    bench.end(broken, lost="Traceback …\n\x1b[36mray\x1b[39m\nray.exceptions.ActorDiedError: it died")
+
+    results = bench.watcher.results()
+    assert [result.number for result in results] == [0, 1, 2]
+    assert [result.status for result in results] == ["completed", "pruned", "failed"]
+    assert [result.score for result in results] == [0.6, 0.2, None]
+    assert [result.epochs for result in results] == [3, 1, 1]
+    assert results[0].history == [(1, 0.4), (2, 0.6), (3, 0.5)]
+    assert results[0].metrics["epoch"] == 2
+    assert results[0].seconds == 6.0
+    assert [len(some) for some in bench.kept] == [1, 2, 3]
+    assert [event["state"] for event in bench.heard[-3:]] == ["completed", "pruned", "failed"]
+    assert bench.heard[-1]["score"] is None
+
+
+def test_the_study_knows_each_of_them_as_what_it_is(bench):
+    full, poor, broken = bench.trial(), bench.trial(), bench.trial()
+    for epoch in (1, 2, 3):
+        bench.report(full, epoch, 0.2 * epoch)
+    bench.report(poor, 1, 0.1)
+    bench.end(full)
+    bench.end(poor)
+    (bench.folder(broken)).mkdir(parents=True)
+    (bench.folder(broken) / ERROR).write_text("Traceback …\nZeroDivisionError: division by zero\n")
+    bench.end(broken)
+    assert [trial.state.name for trial in bench.study.trials] == ["COMPLETE", "PRUNED", "FAIL"]
+    assert bench.study.best_value == 0.6000000000000001
+
+
+def test_what_is_kept_of_a_trial_is_read_back_the_same(bench):
+    trial = bench.trial()
+    bench.report(trial, 1, 0.4)
+    bench.end(trial)
+    assert list(saved_results(bench.search.folder)) == bench.watcher.results()
+
+
+def test_a_failed_trial_keeps_its_last_line_and_its_whole_traceback(bench):
+    broken = bench.trial()
+    bench.end(broken, lost="Traceback …\n\x1b[36mray::train()\x1b[39m\nZeroDivisionError: division by zero\n")
+    (result,) = bench.watcher.results()
+    assert result.error == "ZeroDivisionError: division by zero"
+    assert not result.bad_input
+    text = (bench.search.folder / result.traceback).read_text()
+    assert text == "Traceback …\nray::train()\nZeroDivisionError: division by zero\n"
+
+
+def test_bad_input_is_told_from_a_bug(bench):
+    bench.end(bench.trial(), lost="Traceback …\ncapetune.errors.UserError: the loss became nan")
+    (result,) = bench.watcher.results()
+    assert result.bad_input
+    assert result.error == "the loss became nan"
+
+
+def test_an_error_that_is_written_late_is_waited_for(bench):
+    broken = bench.trial()
+    broken.status = "ERROR"
+    bench.watcher.on_trial_error(0, [], broken)
+    bench.watcher.on_step_end(0, [])
+    assert bench.watcher.results() == []
+    broken.error = "late"
+    bench.watcher.on_step_end(1, [])
+    assert bench.watcher.results()[0].error == "late"
+
+
+def test_a_trial_that_never_says_why_is_failed_all_the_same(bench):
+    silent = bench.trial()
+    silent.status = "ERROR"
+    bench.watcher.on_trial_error(0, [], silent)
+    bench.watcher.on_experiment_end([])
+    assert bench.watcher.results()[0].error == "its process was lost"
+
+
+def test_values_that_do_not_go_together_do_not_end_the_search(bench):
+    bench.end(bench.trial(**{"model.width": 100}), lost="capetune.errors.UserError: width 100 …")
+    (result,) = bench.watcher.results()
+    assert (result.status, result.config_hash) == ("failed", None)
+
+
+def test_only_the_best_trials_keep_a_checkpoint_and_only_their_best(bench):
+    trials = [bench.trial() for _ in range(5)]
+    for trial, score in zip(trials, (0.3, 0.5, 0.2, 0.6, 0.4), strict=True):
+        bench.report(trial, 1, score)
+        bench.report(trial, 2, score / 2)
+        bench.end(trial)
+    folder = bench.search.folder
+    left = sorted(str(file.parent.relative_to(folder)) for file in folder.glob("**/meta.json"))
+    assert left == [f"trials/trial-{number:03d}/epoch-0001" for number in (1, 3, 4)]
+    kept = {result.number: result.checkpoint for result in bench.watcher.results()}
+    assert [kept[number] is None for number in range(5)] == [True, False, True, False, False]
+    assert {result.number: result.checkpoint for result in saved_results(bench.search.folder)} == kept
+
+
+def test_a_running_trial_s_checkpoints_are_left_alone(bench):
+    running = bench.trial()
+    bench.report(running, 1, 0.01)
+    for score in (0.3, 0.5, 0.2, 0.6):
+        trial = bench.trial()
+        bench.report(trial, 1, score)
+        bench.end(trial)
+    assert (bench.folder(running) / "epoch-0001/meta.json").is_file()
+
+
+def test_two_trials_of_one_configuration_raise_an_alarm(bench):
+    first, second, third = (bench.trial(**{"loss.tokens": value}) for value in (0.5, 0.7, 0.5))
+    for trial in (first, second, third):
+        bench.report(trial, 1, 0.4)
+        bench.end(trial)
+    assert {result.number: result.twin for result in bench.watcher.results()} == {0: None, 1: None, 2: 0}
+    assert [event["twin"] for event in bench.heard if event["trial"] == 2] == [0, 0, 0]
+
+
+def test_events_are_kept_as_lines_of_json(bench):
+    trial = bench.trial()
+    bench.report(trial, 1, 0.4)
+    bench.end(trial)
+    rows = [json.loads(line) for line in (bench.search.folder / EVENTS).read_text().splitlines()]
+    assert [(row["state"], row["epoch"], row["score"]) for row in rows] == [
+        ("running", 0, None),
+        ("running", 1, 0.4),
+        ("pruned", 1, 0.4),
+    ]
+    assert all(abs(row["time"] - time.time()) < 60 for row in rows)
+
+
+def test_a_trial_that_the_budget_cut_off_stays_open(bench):
+    bench.limit.budget = Budget(epochs=1)
+    trial = bench.trial()
+    bench.report(trial, 1, 0.4)
+    bench.end(trial)
+    (result,) = bench.watcher.results()
+    assert (result.status, result.score) == ("stopped", 0.4)
+    assert list(saved_results(bench.search.folder)) == []
+    assert bench.study.trials[0].state.name == "RUNNING"
+
+
+def test_a_limit_ends_a_search_when_its_first_measure_is_spent():
+    none, epochs = Limit(Budget()), Limit(Budget(epochs=3), spent=1)
+    for _ in range(2):
+        assert not epochs.stop_all()
+        epochs("id", {})
+        none("id", {})
+    assert epochs.stop_all()
+    assert not none.stop_all()
+    assert Limit(Budget(hours=1), begun=time.time() - 3601).stop_all()
+    assert not Limit(Budget(hours=1)).stop_all()
