@@ -6,7 +6,7 @@ import queue
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from capetune.config import Config
 from capetune.datasets.pack import Pack
@@ -31,12 +31,19 @@ def check_workers(pack: Pack, cluster: Cluster, config: Config, workers: int) ->
 
 
 def launch_training(
-    config: Config, pack: Pack, folder: Path, cluster: Cluster, workers: int, listener: Listener
+    config: Config,
+    pack: Pack,
+    folder: Path,
+    cluster: Cluster,
+    workers: int,
+    listener: Listener,
+    metric: str = "mpck4",
+    mode: Literal["max", "min"] = "max",
 ) -> None:
     """Train with a TorchTrainer of `workers` workers, one GPU each where the cluster has any.
 
-    folder: of the run; the history and the checkpoints land in it, the best and the latest are kept. Called again for
-    a folder where a training was interrupted, it goes on from the latest. listener: called on this thread with the
+    folder: of the run; the history and the checkpoints land in it, the best by `metric` and the latest are kept. Called
+    again for a folder where a training was interrupted, it goes on from the latest. listener: called on this thread with the
     events that `train_worker` describes. Raises UserError as `check_workers` does, or where a worker found the input
     bad; TrainingFailed where a worker failed otherwise, three times on end.
     """
@@ -50,7 +57,7 @@ def launch_training(
     (folder / ERROR).unlink(missing_ok=True)
     use_gpu = cluster.gpus > 0
     threads = max(1, cluster.cpus // workers)
-    events = Queue()
+    events = Queue(actor_options={"num_cpus": 0})  # it would wait for a CPU of its own, where trials hold them all
     quiet: dict[str, Any] = {"logging_config": LoggingConfig(log_level="ERROR")}  # unknown to the types of ray.train
     trainer = TorchTrainer(
         train_worker,
@@ -68,7 +75,7 @@ def launch_training(
             name=folder.name,
             storage_path=str(folder.parent.resolve()),
             failure_config=FailureConfig(max_failures=2),
-            checkpoint_config=CheckpointConfig(2, checkpoint_score_attribute="mpck4"),
+            checkpoint_config=CheckpointConfig(2, metric, mode),
             **quiet,
         ),
     )

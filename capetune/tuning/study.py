@@ -160,17 +160,17 @@ def _run(
         "pack": str(search.pack.path.resolve()),
         "run": str(search.folder.resolve()),
         "goal": (search.goal.metrics, search.goal.modes),
+        "workers": plan.workers,
         "threads": plan.threads,
         "device": plan.device,
         "portable": carries_checkpoints(search.space),
     }
     scheduler = make_scheduler(search.space, search.config, search.config.seed)
     recall(scheduler, earlier, search.goal)
-    resources: dict[str, float] = {"CPU": plan.threads, **({"GPU": 1} if plan.device == "cuda" else {})}
     state = search.folder / TUNE  # Tune's own files; nothing is read from them
     shutil.rmtree(state, ignore_errors=True)
     tuner = tune.Tuner(
-        tune.with_resources(partial(run_trial, settings=settings), resources),
+        tune.with_resources(partial(run_trial, settings=settings), _resources(plan)),
         tune_config=tune.TuneConfig(
             search_alg=StudySearcher(study, search.space, search.folder, unfinished, fresh),
             scheduler=scheduler,
@@ -190,6 +190,14 @@ def _run(
     )
     tuner.fit()
     shutil.rmtree(state, ignore_errors=True)
+
+
+def _resources(plan: Plan) -> dict[str, float]:
+    """What a trial's own process reserves. Its workers, where it has several, reserve their own: it takes no CPU then,
+    for of all CPUs none may be left, but a trifle of the head node, where it belongs."""
+    if plan.workers > 1:
+        return {"node:__internal_head__": 0.001}
+    return {"CPU": plan.threads, **({"GPU": 1} if plan.device == "cuda" else {})}
 
 
 def _folder_name(trial: Trial) -> str:

@@ -22,6 +22,8 @@ from ray.tune import Checkpoint
 from capetune.config import Config
 from capetune.datasets.pack import open_pack
 from capetune.training.checkpoint import CheckpointMeta, find_checkpoints
+from capetune.training.cluster import Cluster
+from capetune.training.launch import TrainingFailed, launch_training
 from capetune.training.loop import Metrics, Ranks, Save, fit
 from capetune.training.runs import ERROR, TRIALS, add_to_history, held, read_history, write_aside
 from capetune.tuning.goal import Goal
@@ -108,8 +110,8 @@ def keep_checkpoints(folder: Path, goal: Goal, also_latest: bool) -> Path | None
 
 def run_trial(trial: dict[str, Any], settings: dict[str, Any]) -> None:
     """The trainable. trial: number and overrides. settings: config (a dict, the search's base), pack (its folder),
-    run (the search's folder), goal (metrics and modes), threads, device, portable (whether the scheduler carries
-    checkpoints from trial to trial).
+    run (the search's folder), goal (metrics and modes), workers, threads (of each), device, portable (whether the
+    scheduler carries checkpoints from trial to trial).
 
     An error ends it with a file ERROR in its folder; only the loss of its process is Tune's to notice and to retry.
     """
@@ -125,7 +127,9 @@ def _run(trial: dict[str, Any], folder: Path, settings: dict[str, Any]) -> None:
         config = Config.model_validate(settings["config"]).with_overrides(trial["overrides"])
         write_aside(folder / CONFIG, f"# {config.hash()}\n{config.to_yaml()}")
         write_aside(folder / VALUES, json.dumps({**trial, "config_hash": config.hash()}, indent=2) + "\n")
-        _train(config, folder, settings)
+        (_train if settings["workers"] == 1 else _launch)(config, folder, settings)
+    except TrainingFailed:
+        pass  # it has written the workers' tracebacks there
     except Exception:
         write_aside(folder / ERROR, traceback.format_exc())
 
@@ -148,6 +152,19 @@ def _train(config: Config, folder: Path, settings: dict[str, Any]) -> None:
 
     with tempfile.TemporaryDirectory() as aside:
         fit(config, pack, report, Ranks(device=settings["device"]), _start(folder, Path(aside)))
+
+
+def _launch(config: Config, folder: Path, settings: dict[str, Any]) -> None:
+    """Train by a TorchTrainer of several workers. When Tune ends this process, Ray ends what belongs to it."""
+    workers, goal = settings["workers"], Goal(*settings["goal"])
+    share = Cluster("", None, settings["threads"] * workers, workers if settings["device"] == "cuda" else 0)
+
+    def listen(event: dict[str, Any]) -> None:
+        if "metrics" in event:
+            tune.report(event["metrics"])
+
+    pack = open_pack(Path(settings["pack"]))
+    launch_training(config, pack, folder, share, workers, listen, goal.metric, goal.modes[0])
 
 
 def _start(folder: Path, aside: Path) -> Path | None:
