@@ -24,6 +24,7 @@ ConfigFile = typer.Option(None, "--config", metavar="FILE", help="YAML file with
 Settings = typer.Option([], "--set", metavar="KEY=VALUE", help="One configuration key; may be repeated.")
 Runs = typer.Option(Path("runs"), "--runs", metavar="DIR", help="Where runs are kept.")
 Name = typer.Option(None, "--name", help="The run's name; default: made from what is run.")
+Rank = typer.Option(1, "--rank", min=1, help="With a search: its best trial is 1, the second best 2.")
 Split = typer.Option(None, "--split", min=1, max=5, help="MP-100 split; default: the configuration's data.split.")
 Address = typer.Option(
     None, "--address", envvar="RAY_ADDRESS", help="A running Ray cluster to join; default: start Ray here."

@@ -157,7 +157,7 @@ def search(
                 console.print(f"✓ {line}", soft_wrap=True, highlight=False, markup=False)
             _write_down(begun)
             what = Search(config, space, pack, folder, budget, keep, begun.storage)
-            record = {"config_hash": config.hash(), "space": str(space.source), "trials": budget.trials}
+            record = {"config_hash": config.hash(), "space": run.facts.get("space", str(space.source)), "trials": budget.trials}
             # Kept at every trial's end, so that an interrupted search has a best configuration too.
             written = partial(write_results, folder, config, facts)
             with (
@@ -199,18 +199,18 @@ def _begin(
     space = load_space(space_name, config)
     pack = common.open_data(data, console)
     folder = run_folder(runs, name or f"{space.source.stem}-{datetime.now():%Y%m%d-%H%M%S}")
-    if folder.exists():
+    if folder.is_dir() and any(folder.iterdir()):
         raise UserError(f"{folder} exists already; choose another --name, or go on with it: --resume {folder.name}")
     return Begun(config, space, pack, folder, storage)
 
 
 def _go_on(name: str, space_name: str | None, runs: Path, console: Console) -> Begun:
     from capetune.config import load_config
-    from capetune.training.runs import find_run
+    from capetune.training.runs import CONFIG, find_run
     from capetune.tuning.space_file import load_space
 
     run = find_run(runs, name, "search")
-    files = [run.folder / file for file in ("config.yaml", "space.yaml")]
+    files = [run.folder / file for file in (CONFIG, "space.yaml")]
     missing = [file for file in files if not file.is_file()]
     if missing:
         raise UserError(f"{missing[0]} is not there: {name} ended before its first trial; begin a new search")
@@ -246,9 +246,9 @@ def _protocol(config: Config) -> dict[str, Any]:
 
 def _write_down(begun: Begun) -> None:
     """What --resume goes on with."""
-    from capetune.training.runs import write_aside
+    from capetune.training.runs import CONFIG, write_aside
 
-    write_aside(begun.folder / "config.yaml", begun.config.to_yaml())
+    write_aside(begun.folder / CONFIG, begun.config.to_yaml())
     write_aside(begun.folder / "space.yaml", begun.space.text)
 
 

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 def command(
     search: str | None = typer.Argument(None, help="With --best: the search to take it from; default: the latest."),
     best: bool = typer.Option(False, "--best", help="Train the best configuration of a search."),
+    rank: int = common.Rank,
+    from_checkpoint: bool = typer.Option(
+        False, "--from-checkpoint", help="With --best: go on from the trial's best epoch, not from scratch."
+    ),
     data: str | None = typer.Option(
         None, "--data", metavar="PACK", help="A pack, or `synthetic`. Default: the search's data, else synthetic."
     ),
@@ -42,11 +46,16 @@ def command(
 
       capetune train --best --set train.epochs=300 --workers 8 --data shards/
 
-      capetune train --best decoder-20261123-081500
+      capetune train --best decoder-20261123-081500 --rank 2 --from-checkpoint --set train.epochs=50
     """
+    if not best and (rank != 1 or from_checkpoint):
+        raise UserError("--rank and --from-checkpoint say which trial of a search to train: give --best too")
     if search is not None and not best:
         raise UserError(f"what is {search!r}? A search's name wants --best before it: capetune train --best {search}")
-    train(search, best, data, split, preset, config, settings, workers, name, runs, address, verbose)
+    train(
+        search, best, data, split, preset, config, settings, workers, name, runs, address, verbose,
+        rank=rank, from_checkpoint=from_checkpoint,
+    )  # fmt: skip
 
 
 def train(
@@ -62,6 +71,9 @@ def train(
     runs: Path,
     address: str | None,
     verbose: bool,
+    *,
+    rank: int = 1,
+    from_checkpoint: bool = False,
 ) -> Path:
     """The command itself; returns the best checkpoint."""
     from capetune.training.cluster import prepare_environment, ray_cluster
@@ -72,23 +84,34 @@ def train(
     from capetune.datasets.stream import check_readers
     from capetune.models.backbone import Backbone
     from capetune.reports.live import TrainView
+    from capetune.training.checkpoint import read_meta
     from capetune.training.launch import check_workers, launch_training
     from capetune.training.loop import describe_data
-    from capetune.training.runs import HISTORY, Run, find_search, read_history, read_run, run_folder
+    from capetune.training.runs import HISTORY, Run, find_search, held, read_history, read_run, run_folder
+    from capetune.tuning.best import ranked_checkpoint, ranked_config, ranked_trial
 
     console = common.console()
     if best and config_file is not None:
         raise UserError("--best and --config both say what to train: give one, and change keys of it with --set")
-    stem = preset
-    if best:
-        found = find_search(runs, search)
-        stem, config_file = found.name, found.folder / "best.yaml"
-        data = data or str(found.facts["pack"])
-        note = "" if found.state == "completed" else f" ({found.state}: the best of the trials that ended)"
-        console.print(f"best of search {found.name}{note}: {config_file}", soft_wrap=True, highlight=False)
+    stem, start = preset, None
     if split is not None:
         settings = [*settings, f"data.split={split}"]
-    config = load_config(preset, config_file, settings)
+    if best:
+        found = find_search(runs, search)
+        stem = found.name
+        data = data or str(found.facts["pack"])
+        config = ranked_config(found, rank, settings)
+        start = ranked_checkpoint(found, rank) if from_checkpoint else None
+        if start is not None and read_meta(start).epoch >= config.train.epochs:
+            raise UserError(
+                f"{start} is of epoch {read_meta(start).epoch} already; give more with --set train.epochs=…"
+            )
+        note = "" if found.state == "completed" else f" ({found.state}: the best of the trials that ended)"
+        which = f"trial {ranked_trial(found, rank)['number']} of search {found.name}{note}"
+        where = f"from scratch; {found.folder / 'best.yaml'}" if start is None else f"from {start}"
+        console.print(f"{which}, {where}", soft_wrap=True, highlight=False)
+    else:
+        config = load_config(preset, config_file, settings)
     pack = common.open_data(data or "synthetic", console)
     facts = describe_data(pack, config.data.split)
     check_readers(pack, workers, config.data.workers)
@@ -107,10 +130,11 @@ def train(
             check_workers(pack, cluster, config, workers)
             common.say_cluster(cluster, console)
             with (
+                held(folder),
                 common.recorded(run, config_hash=config.hash(), config=config.model_dump(mode="json"), **facts),
                 TrainView(console, config.train.epochs, history) as view,
             ):
-                launch_training(config, pack, folder, cluster, workers, view.hear)
+                launch_training(config, pack, folder, cluster, workers, view.hear, start=start)
     path, meta = run.best() or (None, None)
     if path is None or meta is None:
         raise UserError(f"run {run.name} has no checkpoint: it ended before its first epoch; run it again")

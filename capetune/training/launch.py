@@ -39,13 +39,15 @@ def launch_training(
     listener: Listener,
     metric: str = "mpck4",
     mode: Literal["max", "min"] = "max",
+    start: Path | None = None,
 ) -> None:
     """Train with a TorchTrainer of `workers` workers, one GPU each where the cluster has any.
 
     folder: of the run; the history and the checkpoints land in it, the best by `metric` and the latest are kept. Called
-    again for a folder where a training was interrupted, it goes on from the latest. listener: called on this thread with the
-    events that `train_worker` describes. Raises UserError as `check_workers` does, or where a worker found the input
-    bad; TrainingFailed where a worker failed otherwise, three times on end.
+    again for a folder where a training was interrupted, it goes on from the latest; else from the checkpoint `start`,
+    where one is given. listener: called on this thread
+    with the events that `train_worker` describes. Raises UserError as `check_workers` does, or where a worker found the
+    input bad; TrainingFailed where a worker failed otherwise, three times on end.
     """
     from ray.train import CheckpointConfig, FailureConfig, LoggingConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchTrainer
@@ -67,6 +69,7 @@ def launch_training(
             "folder": str(folder.resolve()),
             "threads": threads,
             "events": events,
+            "start": None if start is None else str(start.resolve()),
         },
         scaling_config=ScalingConfig(
             num_workers=workers, use_gpu=use_gpu, resources_per_worker=None if use_gpu else {"CPU": threads}

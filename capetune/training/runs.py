@@ -6,6 +6,7 @@ import fcntl
 import json
 import os
 import re
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -16,17 +17,21 @@ from typing import Any, Literal
 from capetune.errors import UserError
 from capetune.training.checkpoint import CheckpointMeta, best_checkpoint, read_meta
 
-RECORD, HISTORY, ERROR, RESULTS, LOCK = "run.json", "history.jsonl", "error.txt", "results.json", ".lock"
+RECORD, CONFIG, HISTORY, RESULTS = "run.json", "config.yaml", "history.jsonl", "results.json"
+ERROR, LOCK = "error.txt", ".lock"
 TRIALS = "trials"  # the folder of a search's trials, and of Ray Tune's own files
 State = Literal["running", "completed", "interrupted", "failed"]
 
 
 @dataclass
 class Run:
-    """kind: search or train. facts: config_hash, pack, data, split and whatever else a reader of results must know."""
+    """kind: search, train or promote.
+
+    facts: config_hash, pack, data, split and whatever else a reader of results must know.
+    """
 
     folder: Path
-    kind: Literal["search", "train"]
+    kind: Literal["search", "train", "promote"]
     state: State
     facts: dict[str, Any] = field(default_factory=dict)
 
@@ -61,7 +66,8 @@ def read_results(folder: Path) -> dict[str, Any]:
 
 @contextmanager
 def held(folder: Path, wait: bool = False) -> Iterator[None]:
-    """Keep other processes from working in a folder; the hold ends with the process, however it ends.
+    """Keep other processes from working in a folder; the hold ends with the process, however it ends. A folder that is
+    empty then is removed.
 
     Raises UserError where another one works in it, unless it is to wait.
     """
@@ -71,7 +77,20 @@ def held(folder: Path, wait: bool = False) -> Iterator[None]:
             fcntl.flock(stream, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except BlockingIOError:
             raise UserError(f"another capetune works on {folder} now; wait for it, or give another --name") from None
-        yield
+        try:
+            yield
+        finally:
+            if [path.name for path in folder.iterdir()] == [LOCK]:  # it came to nothing
+                shutil.rmtree(folder)
+
+
+def is_held(folder: Path) -> bool:
+    """Whether a process works in the folder now."""
+    try:
+        with held(folder):
+            return False
+    except UserError:
+        return True
 
 
 def write_aside(file: Path, text: str) -> None:

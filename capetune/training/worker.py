@@ -24,10 +24,10 @@ from capetune.training.runs import add_to_history
 def train_worker(settings: dict[str, Any]) -> None:
     """The `train_loop_per_worker` of a TorchTrainer.
 
-    settings: config (a dict), pack and folder (of the data and of the run), threads (for torch on a CPU), events (a
-    ray queue; rank 0 puts {"epoch", "step", "steps"} about twice a second and {"metrics"} after each epoch, any rank
-    {"error"} where it finds the input bad: one line). Rank 0 keeps the history: an epoch is there before it counts
-    as done, so that no epoch's metrics are lost however the run ends.
+    settings: config (a dict), pack and folder (of the data and of the run), threads (for torch on a CPU), start (a
+    checkpoint's folder to go on from, or None), events (a ray queue; rank 0 puts {"epoch", "step", "steps"} about twice a
+    second and {"metrics"} after each epoch, any rank {"error"} where it finds the input bad: one line). Rank 0 keeps the
+    history: an epoch is there before it counts as done, so that no epoch's metrics are lost however the run ends.
     """
     try:
         _train(settings)
@@ -74,7 +74,8 @@ def _train(settings: dict[str, Any]) -> None:
     start = ray.train.get_checkpoint()
     pack = open_pack(Path(settings["pack"]))
     if start is None:
-        fit(config, pack, report, ranks, progress=progress)
+        first = None if settings["start"] is None else Path(settings["start"])
+        fit(config, pack, report, ranks, first, progress)
     else:
         with start.as_directory() as folder:
             fit(config, pack, report, ranks, Path(folder), progress)

@@ -9,7 +9,7 @@ from optuna.samplers import BaseSampler
 
 from capetune.errors import UserError
 
-NEEDS = {"gp": "scipy", "cmaes": "cmaes"}
+NEEDS = {"cmaes": "cmaes"}
 
 
 def make_sampler(name: str, seed: int) -> BaseSampler:

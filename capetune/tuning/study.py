@@ -170,7 +170,7 @@ def _run(
     state = search.folder / TUNE  # Tune's own files; nothing is read from them
     shutil.rmtree(state, ignore_errors=True)
     tuner = tune.Tuner(
-        tune.with_resources(partial(run_trial, settings=settings), _resources(plan)),
+        tune.with_resources(partial(run_trial, settings=settings), trial_resources(plan)),
         tune_config=tune.TuneConfig(
             search_alg=StudySearcher(study, search.space, search.folder, unfinished, fresh),
             scheduler=scheduler,
@@ -192,7 +192,7 @@ def _run(
     shutil.rmtree(state, ignore_errors=True)
 
 
-def _resources(plan: Plan) -> dict[str, float]:
+def trial_resources(plan: Plan) -> dict[str, float]:
     """What a trial's own process reserves. Its workers, where it has several, reserve their own: it takes no CPU then,
     for of all CPUs none may be left, but a trifle of the head node, where it belongs."""
     if plan.workers > 1:

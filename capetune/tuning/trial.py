@@ -25,11 +25,11 @@ from capetune.training.checkpoint import CheckpointMeta, find_checkpoints
 from capetune.training.cluster import Cluster
 from capetune.training.launch import TrainingFailed, launch_training
 from capetune.training.loop import Metrics, Ranks, Save, fit
-from capetune.training.runs import ERROR, TRIALS, add_to_history, held, read_history, write_aside
+from capetune.training.runs import CONFIG, ERROR, TRIALS, add_to_history, held, read_history, write_aside
 from capetune.tuning.goal import Goal
 
 Status = Literal["completed", "pruned", "stopped", "failed"]
-RESULT, CONFIG, VALUES = "result.json", "config.yaml", "trial.json"
+RESULT, VALUES = "result.json", "trial.json"
 
 
 @dataclass(frozen=True)
@@ -118,10 +118,11 @@ def run_trial(trial: dict[str, Any], settings: dict[str, Any]) -> None:
     folder = trial_folder(Path(settings["run"]), trial["number"])
     folder.mkdir(parents=True, exist_ok=True)
     with held(folder, wait=True):  # by a process of a search that was killed, for the moment until it is gone too
-        _run(trial, folder, settings)
+        fill_folder(folder, trial, settings)
 
 
-def _run(trial: dict[str, Any], folder: Path, settings: dict[str, Any]) -> None:
+def fill_folder(folder: Path, trial: dict[str, Any], settings: dict[str, Any]) -> None:
+    """Train a trial in its folder to its end, from where it is; see `run_trial`."""
     (folder / ERROR).unlink(missing_ok=True)
     try:
         config = Config.model_validate(settings["config"]).with_overrides(trial["overrides"])

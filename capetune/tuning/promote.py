@@ -1,0 +1,176 @@
+"""Promotion: one configuration trained on several splits with several seeds, each scored officially on its test part.
+
+The jobs are Tune's trials without a scheduler; each has a folder, and one that is whole is not run again.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from ray import tune
+from ray.tune.experiment import Trial
+
+from capetune.config import Config
+from capetune.datasets.pack import Pack, open_pack
+from capetune.evaluation.evaluate import evaluate
+from capetune.evaluation.model import ModelPredictor
+from capetune.evaluation.protocol import EPISODES
+from capetune.training.checkpoint import best_checkpoint, load_model
+from capetune.training.runs import ERROR, error_line, held, read_history, write_aside
+from capetune.tuning.goal import Goal
+from capetune.tuning.preflight import Plan
+from capetune.tuning.study import TUNE, trial_resources
+from capetune.tuning.trial import fill_folder, keep_checkpoints
+from capetune.tuning.watcher import Quiet
+
+BEST = Goal(("mpck4",), ("max",))
+
+
+@dataclass(frozen=True)
+class Promotion:
+    """config: what is promoted. episodes, queries: of the evaluation, a category's and an episode's; None: official."""
+
+    config: Config
+    pack: Pack
+    folder: Path
+    splits: tuple[int, ...]
+    shots: tuple[int, ...]
+    seeds: int
+    episodes: int | None
+    queries: int
+
+    def jobs(self) -> list[dict[str, Any]]:
+        """The first seed is the configuration's own."""
+        seeds = [self.config.seed + i for i in range(self.seeds)]
+        pairs = [(split, seed) for split in self.splits for seed in seeds]
+        return [
+            {"number": i, "name": f"split{split}-seed{seed}", "overrides": {"data.split": split, "seed": seed}}
+            for i, (split, seed) in enumerate(pairs)
+        ]
+
+    def report(self, job: dict[str, Any], shots: int) -> dict[str, Any] | None:
+        """A job's official scores, as `EvalReport.to_json`; None while it has none of this protocol."""
+        file = self.folder / job["name"] / _report_name(shots, self.episodes, self.queries)
+        return json.loads(file.read_text()) if file.is_file() else None
+
+    def left(self) -> list[dict[str, Any]]:
+        return [job for job in self.jobs() if any(self.report(job, shots) is None for shots in self.shots)]
+
+    def errors(self) -> dict[str, str]:
+        """The failed jobs' names, with the line that names the error."""
+        files = {job["name"]: self.folder / job["name"] / ERROR for job in self.left()}
+        return {name: error_line(file.read_text()) for name, file in files.items() if file.is_file()}
+
+
+def run_promotion(
+    promotion: Promotion, plan: Plan, listener: Callable[[dict[str, Any]], None] = lambda event: None
+) -> None:
+    """Run every job that isn't whole, as many at once as `plan` says; those that fail leave a traceback.
+
+    listener: called with {"job", "state", "epoch", "score"} as jobs begin, finish an epoch, and end.
+    """
+    jobs = promotion.left()
+    if not jobs:
+        return
+    settings = {
+        "config": promotion.config.model_dump(),
+        "pack": str(promotion.pack.path.resolve()),
+        "run": str(promotion.folder.resolve()),
+        "goal": (BEST.metrics, BEST.modes),
+        "workers": plan.workers,
+        "threads": plan.threads,
+        "device": plan.device,
+        "portable": False,
+        "shots": promotion.shots,
+        "episodes": promotion.episodes,
+        "queries": promotion.queries,
+    }
+    state = promotion.folder / TUNE
+    shutil.rmtree(state, ignore_errors=True)
+    tuner = tune.Tuner(
+        tune.with_resources(partial(run_job, settings=settings), trial_resources(plan)),
+        param_space={"job": tune.grid_search(jobs)},
+        tune_config=tune.TuneConfig(
+            max_concurrent_trials=plan.at_once, trial_dirname_creator=lambda trial: trial.config["job"]["name"]
+        ),
+        run_config=tune.RunConfig(
+            name=TUNE,
+            storage_path=str(promotion.folder.resolve()),
+            failure_config=tune.FailureConfig(max_failures=1),
+            callbacks=[_Listener(listener), Quiet()],
+            verbose=0,
+        ),
+    )
+    tuner.fit()
+    shutil.rmtree(state, ignore_errors=True)
+
+
+def run_job(given: dict[str, Any], settings: dict[str, Any]) -> None:
+    """The trainable: train to the end, keep the best epoch by validation, score it on the test part."""
+    job = given["job"]
+    folder = Path(settings["run"]) / job["name"]
+    folder.mkdir(parents=True, exist_ok=True)
+    with held(folder, wait=True):
+        config = Config.model_validate(settings["config"]).with_overrides(job["overrides"])
+        history = read_history(folder)
+        if not history or history[-1]["epoch"] < config.train.epochs:
+            fill_folder(folder, {"number": job["number"], "overrides": job["overrides"]}, settings)
+            if (folder / ERROR).is_file():
+                return
+        try:
+            keep_checkpoints(folder, BEST, also_latest=False)
+            _score(folder, config.data.split, settings)
+        except Exception:
+            write_aside(folder / ERROR, traceback.format_exc())
+
+
+def _score(folder: Path, split: int, settings: dict[str, Any]) -> None:
+    found = best_checkpoint(folder)
+    assert found is not None
+    model, meta = load_model(found[0])
+    pack = open_pack(Path(settings["pack"]))
+    part, episodes = pack.part(split, "test"), settings["episodes"] or EPISODES["test"]
+    for shots in settings["shots"]:
+        device = settings["device"]
+        predictor = ModelPredictor(model.to(device), pack, meta.config.data, device)
+        report = evaluate(part, predictor, shots, episodes, settings["queries"])
+        tree = {**report.to_json(), "checkpoint": found[0].name, "config_hash": meta.config.hash()}
+        file = folder / _report_name(shots, settings["episodes"], settings["queries"])
+        write_aside(file, json.dumps(tree, indent=2) + "\n")
+
+
+def _report_name(shots: int, episodes: int | None, queries: int) -> str:
+    return f"eval-{shots}shot-{episodes or 'official'}x{queries}.json"
+
+
+class _Listener(tune.Callback):
+    def __init__(self, listener: Callable[[dict[str, Any]], None]) -> None:
+        self.listener = listener
+
+    def __getstate__(self) -> dict:
+        return {}
+
+    def _say(self, trial: Trial, state: str, metrics: dict[str, Any]) -> None:
+        event = {"job": trial.config["job"]["name"], "state": state}
+        self.listener({**event, "epoch": metrics.get("epoch"), "score": metrics.get("mpck4")})
+
+    def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        self._say(trial, "running", {})
+
+    def on_trial_result(
+        self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
+    ) -> None:
+        self._say(trial, "running", result)
+
+    def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        self._say(trial, "ended", {})
+
+    def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        self._say(trial, "lost", {})
