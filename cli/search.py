@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from capetune.tuning.space import Budget, Space
     from capetune.tuning.trial import TrialResult
 
+FEATURES = "features"
 TRIALS = 20  # where neither the command nor the space says
 
 
@@ -43,6 +45,12 @@ def command(
     settings: list[str] = common.Settings,
     workers: int = typer.Option(1, "--workers-per-trial", min=1, help="Training workers (DDP) each trial has."),
     keep: int = typer.Option(3, "--keep", min=1, help="Best trials whose best checkpoint is kept."),
+    cache: int = typer.Option(
+        0,
+        "--cache-features",
+        metavar="COPIES",
+        help="Compute a frozen backbone's features once, of so many augmented copies (16 is good), for all trials.",
+    ),
     name: str | None = common.Name,
     resume: str | None = typer.Option(None, "--resume", metavar="NAME", help="Go on with a search, or extend it."),
     storage: str | None = typer.Option(
@@ -70,18 +78,21 @@ def command(
 
       capetune search --space losses --preset demo --trials 8 --set train.epochs=4
 
+      capetune search --space losses --preset demo --cache-features 16
+
       capetune search --resume decoder-20261123-081500 --trials 60
     """
     if resume is None and space is None:
         raise UserError("what is to be searched? give --space FILE (`capetune space list` names built-in ones)")
     fixed = {"--data": data, "--preset": preset, "--config": config, "--name": name, "--split": split}
     fixed |= {"--set": settings or None, "--storage": storage}
+    fixed |= {"--cache-features": cache or None}
     given = [option for option, value in fixed.items() if value is not None]
     if resume is not None and given:
         raise UserError(f"--resume goes on with what the search was begun with; leave out {', '.join(given)}")
     search(
         space, data or "synthetic", trials, split, preset or "tiny", config, settings, name, runs, address, verbose,
-        hours=hours, workers=workers, keep=keep, resume=resume, storage=storage,
+        hours=hours, workers=workers, keep=keep, resume=resume, storage=storage, cache=cache,
     )  # fmt: skip
 
 
@@ -114,6 +125,7 @@ def search(
     keep: int = 3,
     resume: str | None = None,
     storage: str | None = None,
+    cache: int = 0,
 ) -> str:
     """The command itself; returns the run's name."""
     from functools import partial
@@ -146,6 +158,8 @@ def search(
         if run.state == "completed" and hours is None and (trials or 0) <= run.facts["trials"]:
             console.print(f"{run.name} is complete: {run.facts['trials']} trials; --trials with more extends it")
             return run.name
+        cache = run.facts.get("cache_features", cache)
+        room = _check_cache(config, space, pack, cache, workers) if cache else 0
         budget = _budget(space, trials or run.facts.get("trials"), hours)
         _same_data(run, facts)
         facts |= {"goal": list(space.header.metric), "mode": list(space.header.mode), **_protocol(config)}
@@ -153,15 +167,22 @@ def search(
             assert budget.trials is not None
             shared = plan(cluster, workers, budget.trials)
             common.say_cluster(cluster, console)
-            for line in preflight(config, space, pack, folder, cluster, shared, keep):
+            for line in preflight(config, space, pack, folder, cluster, shared, keep, room):
                 console.print(f"✓ {line}", soft_wrap=True, highlight=False, markup=False)
             _write_down(begun)
-            what = Search(config, space, pack, folder, budget, keep, begun.storage)
-            record = {"config_hash": config.hash(), "space": run.facts.get("space", str(space.source)), "trials": budget.trials}
+            features = _keep_features(folder / FEATURES, pack, config, cache, console) if cache else None
+            what = Search(config, space, pack, folder, budget, keep, begun.storage, features)
+            record = {
+                "config_hash": config.hash(),
+                "trials": budget.trials,
+                "storage": begun.storage,
+                "cache_features": cache,
+            }
+            record |= {"space": run.facts.get("space", str(space.source))}
             # Kept at every trial's end, so that an interrupted search has a best configuration too.
             written = partial(write_results, folder, config, facts)
             with (
-                common.recorded(run, storage=begun.storage, **record, **facts),
+                common.recorded(run, **record, **facts),
                 SearchView(console, budget.trials, config.train.epochs, list(space.parameters), what.goal) as view,
             ):
                 results = run_search(what, shared, view.hear, written)
@@ -169,6 +190,8 @@ def search(
                 failed = [result for result in results if result.status == "failed"]
                 if len(failed) == len(results):
                     raise _all_failed(failed, folder)
+    if features is not None:
+        shutil.rmtree(features)
     console.print(results_table(results, what.goal))
     lines = [*results_lines(folder, results, facts), f"next: capetune train --best {run.name}"]
     console.print("\n".join(lines), soft_wrap=True, highlight=False, markup=False)
@@ -221,6 +244,37 @@ def _go_on(name: str, space_name: str | None, runs: Path, console: Console) -> B
         wider.check_extends(space)
         space = wider
     return Begun(config, space, common.open_data(str(run.facts["pack"]), console), run.folder, run.facts.get("storage"))
+
+
+def _check_cache(config: Config, space: Space, pack: Pack, copies: int, workers: int) -> int:
+    """The bytes that kept features will take. Raises UserError where the search can't train on them."""
+    from capetune.training.features import check_keepable, feature_bytes
+
+    check_keepable(config, space.parameters)
+    if workers > 1:
+        raise UserError("--cache-features is for trials of one worker each; leave out --workers-per-trial")
+    if "generate_ms" in space.header.metric:
+        raise UserError(f"{space.source}: generate_ms counts the backbone's time, which kept features leave out")
+    return feature_bytes(pack, config, copies)
+
+
+def _keep_features(folder: Path, pack: Pack, config: Config, copies: int, console: Console) -> Path:
+    """Compute them, unless an earlier sitting of the search has."""
+    from rich.progress import Progress
+
+    from capetune.training.features import keep_features
+
+    if not folder.is_dir():
+        for partial in folder.parent.glob(f"{folder.name}.partial-*"):
+            shutil.rmtree(partial)
+        if not console.is_terminal:
+            console.print(f"computing features of {copies} copies of each train instance", highlight=False)
+        with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+            task = bar.add_task("features, once for all trials", total=None)
+            keep_features(
+                folder, pack, config, copies, lambda done, total: bar.update(task, completed=done, total=total)
+            )
+    return folder
 
 
 def _budget(space: Space, trials: int | None, hours: float | None) -> Budget:

@@ -29,7 +29,7 @@ class ModelPredictor:
     """Predicts the pairs of one category at a time.
 
     losses: where given, all predicted pairs are decoded teacher-forced as well (see `mean_losses`). support: what the
-    model is shown of the supports.
+    model is shown of the supports. kept: gives what `Backbone.features` once gave for instances, in place of images.
     """
 
     name = "model"
@@ -43,6 +43,7 @@ class ModelPredictor:
         batch_size: int = 64,
         losses: LossConfig | None = None,
         support: Support = own,
+        kept: Callable[[Sequence[Instance]], Maps] | None = None,
     ) -> None:
         self.model = model.eval()
         self.pack = pack
@@ -51,6 +52,7 @@ class ModelPredictor:
         self.batch_size = batch_size
         self.losses = losses
         self.support = support
+        self.kept = kept
         self.pairs = 0  # predicted so far
         self.seconds = 0.0  # from images to keypoints, of all these pairs
         self._sums = dict.fromkeys(("loss", "tokens", "coordinates", "forced_mpck4"), 0.0)
@@ -102,7 +104,12 @@ class ModelPredictor:
         """For each stride (N, width, h, w)."""
         chunks = []
         for begin in range(0, len(instances), self.batch_size):
-            images, _ = encode_queries(self.pack, instances[begin : begin + self.batch_size], self.data.size)
+            now = instances[begin : begin + self.batch_size]
+            if self.kept is not None:
+                maps = tuple(kept.to(self.device) for kept in self.kept(now))
+                chunks.append(self.model.backbone.embed(maps))
+                continue
+            images, _ = encode_queries(self.pack, now, self.data.size)
             with self._timed():
                 chunks.append(self.model.backbone(images.to(self.device)))
         return tuple(torch.cat(maps) for maps in zip(*chunks, strict=True))

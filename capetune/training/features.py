@@ -7,7 +7,7 @@ heart. The maps are float16 in memory-mapped files, which all processes of a mac
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, count
 from pathlib import Path
@@ -20,27 +20,47 @@ from capetune.datasets.augment import Augmentation, draw
 from capetune.datasets.batch import augmented_to_unit, collate, place_item, stack_images
 from capetune.datasets.crop import warp_crop
 from capetune.datasets.pack import Pack
+from capetune.datasets.queries import encode_queries
 from capetune.datasets.stream import generator
 from capetune.datasets.supports import TrainSet
+from capetune.errors import UserError
 from capetune.models.backbone import Backbone, Maps
-from capetune.pose import Batch
+from capetune.pose import Batch, Instance
 
 CHUNK = 64  # crops a forward pass
+# What kept maps hold fast.
+FIXED = (
+    "model.backbone.",
+    "data.split",
+    "data.size",
+    "data.rotation",
+    "data.scale",
+    "data.flip",
+    "train.backbone_rate",
+)
 NO_IMAGE = np.zeros((0, 0, 3), dtype=np.uint8)
 MAPS, DRAWS, IDS = "maps-{}.npy", "draws.npy", "ids.npy"
+VAL = "val"  # the folder of the validation part's maps
 
 
 @dataclass(frozen=True, eq=False)
 class Features:
-    """The stored maps of the N train instances of a split, `copies` crops each.
+    """The stored maps of the N train instances of a split, `copies` crops each, and of its M val instances as they are.
 
     maps: for each stride float16 (N, copies, C, h, w). draws: float64 (N, copies, 3), each crop's rotation, scale and
-    flip. ids: int64 (N,).
+    flip. ids: int64 (N,). val: for each stride float16 (M, C, h, w). val_rows: id → row.
     """
 
     maps: tuple[np.ndarray, ...]
     draws: np.ndarray
     ids: np.ndarray
+    val: tuple[np.ndarray, ...]
+    val_rows: dict[int, int]
+
+    def validation(self, instances: Sequence[Instance]) -> Maps:
+        """What `Backbone.features` gave for val instances."""
+        rows = [self.val_rows[instance.id] for instance in instances]
+        return tuple(torch.from_numpy(maps[rows]).float() for maps in self.val)
 
     def batches(self, train: TrainSet, config: Config, epoch: int, steps: int) -> Iterator[tuple[Batch, Maps]]:
         """`steps` batches without pixels, images (B, 3, 0, 0), each with what `Backbone.features` gave for them.
@@ -70,9 +90,9 @@ def keep_features(
     copies: int,
     progress: Callable[[int, int], None] = lambda done, instances: None,
 ) -> None:
-    """Compute and write the maps of the train part of `config.data.split`; `folder` appears only when it is whole.
+    """Compute and write the maps of the train and val parts of `config.data.split`; `folder` appears when it is whole.
 
-    progress: called with the instances done and in all. Raises UserError as `TrainSet` and `Backbone` do.
+    progress: called with the train instances done and in all. Raises UserError as `TrainSet` and `Backbone` do.
     """
     train, backbone = TrainSet(pack, config.data.split), Backbone(config.model).eval()
     instances = list(train.instances.values())
@@ -102,7 +122,26 @@ def keep_features(
         file.flush()
     np.save(aside / DRAWS, draws)
     np.save(aside / IDS, np.array([instance.id for instance in instances], dtype=np.int64))
+    _keep_val(aside / VAL, pack, config, backbone)
     aside.rename(folder)
+
+
+def _keep_val(folder: Path, pack: Pack, config: Config, backbone: Backbone) -> None:
+    folder.mkdir()
+    part = pack.part(config.data.split, "val")
+    instances = [instance for group in part.instances.values() for instance in group]
+    files: list[np.memmap] = []
+    for begin in range(0, len(instances), CHUNK):
+        images, _ = encode_queries(pack, instances[begin : begin + CHUNK], config.data.size)
+        with torch.no_grad():
+            seen = [maps.half().numpy() for maps in backbone.features(images)]
+        if not files:
+            files = [_new(folder / MAPS.format(i), (len(instances), *maps.shape[1:])) for i, maps in enumerate(seen)]
+        for file, maps in zip(files, seen, strict=True):
+            file[begin : begin + CHUNK] = maps
+    for file in files:
+        file.flush()
+    np.save(folder / IDS, np.array([instance.id for instance in instances], dtype=np.int64))
 
 
 def _new(path: Path, shape: tuple[int, ...]) -> np.memmap:
@@ -111,6 +150,30 @@ def _new(path: Path, shape: tuple[int, ...]) -> np.memmap:
 
 def open_features(folder: Path) -> Features:
     """What `keep_features` wrote."""
-    files = sorted(folder.glob(MAPS.format("*")))
-    maps = tuple(np.load(file, mmap_mode="r") for file in files)
-    return Features(maps, np.load(folder / DRAWS), np.load(folder / IDS))
+    maps, val = (
+        tuple(np.load(file, mmap_mode="r") for file in sorted(place.glob(MAPS.format("*"))))
+        for place in (folder, folder / VAL)
+    )
+    rows = {int(id): row for row, id in enumerate(np.load(folder / VAL / IDS))}
+    return Features(maps, np.load(folder / DRAWS), np.load(folder / IDS), val, rows)
+
+
+def feature_bytes(pack: Pack, config: Config, copies: int) -> int:
+    """How much room `keep_features` takes."""
+    size = config.data.size
+    with torch.no_grad():
+        seen = Backbone(config.model, pretrained=False).eval().features(torch.zeros((1, 3, size, size)))
+    one = sum(maps.numel() * 2 for maps in seen)
+    train, val = (len(pack.part(config.data.split, part)) for part in ("train", "val"))
+    return one * (train * copies + val)
+
+
+def check_keepable(config: Config, keys: Iterable[str]) -> None:
+    """Raises UserError where maps kept for `config` would be wrong for trainings that vary `keys`."""
+    if config.model.backbone.frozen != "all":
+        raise UserError(
+            "features can be kept of a frozen backbone only: --set model.backbone.frozen=all, or search without them"
+        )
+    for key in keys:
+        if key.startswith(FIXED):
+            raise UserError(f"{key} changes what the backbone sees or gives: kept features would be wrong for it")

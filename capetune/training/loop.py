@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -20,6 +20,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from capetune.config import Config
 from capetune.datasets.pack import Pack
 from capetune.datasets.stream import steps_per_epoch, train_batches
+from capetune.datasets.supports import TrainSet
 from capetune.errors import UserError
 from capetune.evaluation.evaluate import evaluate
 from capetune.evaluation.model import ModelPredictor, SharedPredictor
@@ -29,6 +30,7 @@ from capetune.models.estimator import PoseEstimator
 from capetune.models.losses import total_loss
 from capetune.pose import Batch
 from capetune.training.checkpoint import CheckpointMeta, fill, load_training, read_meta, save_checkpoint
+from capetune.training.features import Features
 from capetune.training.optim import make_optimizer, make_schedule
 
 Metrics = dict[str, float]
@@ -58,12 +60,14 @@ def fit(
     ranks: Ranks | None = None,
     resume: Path | None = None,
     progress: Callable[[int, int, int], None] = lambda epoch, steps, step: None,
+    features: Features | None = None,
 ) -> None:
     """Train for `config.train.epochs` epochs on the split's train part, validating after each on its val part.
 
     report: called after every epoch, on every rank, with its metrics and a function that writes a checkpoint into a
     folder; it may raise to stop. resume: a checkpoint of the same configuration to go on from. progress: called after
-    every step with the epoch (from 1), the steps an epoch and the step (from 1). Metrics: epoch; train_ and val_ loss,
+    every step with the epoch (from 1), the steps an epoch and the step (from 1). features: kept ones, in place of the
+    pack's images; for a single process. Metrics: epoch; train_ and val_ loss,
     tokens, coordinates; and of the val part's pairs: mpck4, mpck5, pck_0.05 … pck_0.25, template_mpck4,
     forced_mpck4 (teacher-forced) and generate_ms, milliseconds a pair from pixels to keypoints.
     """
@@ -83,8 +87,7 @@ def fit(
         done = read_meta(resume).epoch
         fill(kept, resume)
         state = load_training(resume)
-        optimizer.load_state_dict(state["optimizer"])
-        schedule.load_state_dict(state["schedule"])
+        _restore(optimizer, schedule, state)
         if averaged is not None:
             averaged.n_averaged.fill_(schedule.last_epoch)
             model.load_state_dict(state["model"])
@@ -94,8 +97,10 @@ def fit(
         # Dropout and noise differ by rank and epoch, and repeat when a run is resumed.
         torch.manual_seed((config.seed * 1_000_003 + epoch) * 4099 + ranks.rank)
         count = steps * settings.accumulate
-        batches = train_batches(
-            pack, config.data, settings.batch_size, config.seed, epoch, ranks.rank, ranks.world, steps=count
+        batches = (
+            _seen(pack, config, epoch, ranks, count)
+            if features is None
+            else features.batches(TrainSet(pack, config.data.split), config, epoch, count)
         )
         metrics = train_epoch(
             wrapped,
@@ -107,7 +112,7 @@ def fit(
             partial(progress, epoch, steps),
             averaged,
         )
-        metrics |= validate(kept, pack, config, ranks)
+        metrics |= validate(kept, pack, config, ranks, features)
         metrics["epoch"] = epoch
         meta = CheckpointMeta(config, epoch, metrics, data)
         training = {"optimizer": optimizer.state_dict(), "schedule": schedule.state_dict()}
@@ -116,9 +121,28 @@ def fit(
         report(metrics, partial(save_checkpoint, model=kept, meta=meta, training=training))
 
 
+def _restore(
+    optimizer: torch.optim.Optimizer, schedule: torch.optim.lr_scheduler.LambdaLR, state: dict[str, Any]
+) -> None:
+    """Load moments and progress; the configuration's own rates and decay stay, for it may have others."""
+    own = [(group["weight_decay"], group["initial_lr"]) for group in optimizer.param_groups]
+    optimizer.load_state_dict(state["optimizer"])
+    schedule.load_state_dict({**state["schedule"], "base_lrs": schedule.base_lrs})
+    for group, (decay, rate), factor in zip(optimizer.param_groups, own, schedule.lr_lambdas, strict=True):
+        group["weight_decay"], group["initial_lr"] = decay, rate
+        group["lr"] = rate * factor(schedule.last_epoch)
+
+
+def _seen(pack: Pack, config: Config, epoch: int, ranks: Ranks, count: int) -> Iterator[tuple[Batch, Maps]]:
+    """Batches with pixels, and so without maps."""
+    size = config.train.batch_size
+    for batch in train_batches(pack, config.data, size, config.seed, epoch, ranks.rank, ranks.world, steps=count):
+        yield batch, ()
+
+
 def train_epoch(
     model: nn.Module,
-    batches: Iterable[Batch],
+    batches: Iterable[tuple[Batch, Maps]],
     optimizer: torch.optim.Optimizer,
     schedule: torch.optim.lr_scheduler.LRScheduler,
     config: Config,
@@ -128,6 +152,8 @@ def train_epoch(
 ) -> Metrics:
     """One pass over `batches`, `train.accumulate` of them a step; `averaged` follows the model's weights.
 
+    batches: with pixels and no maps, or without pixels and with what `Backbone.features` once gave for them.
+
     Returns train_loss, train_tokens and train_coordinates, means over the steps.
 
     Raises UserError where the loss is no longer finite: nothing after that would mean anything.
@@ -136,8 +162,11 @@ def train_epoch(
     sums: dict[str, torch.Tensor] = {}
     count = 0
     left = iter(batches)
-    while group := [batch.to(device) for batch in itertools.islice(left, config.train.accumulate)]:
-        losses = train_step(model, group, optimizer, schedule, config)
+    while pairs := list(itertools.islice(left, config.train.accumulate)):
+        group = [batch.to(device) for batch, _ in pairs]
+        kept = [tuple(maps.to(device) for maps in given) for _, given in pairs if given]
+        with named_memory_error(config, count + 1):
+            losses = train_step(model, group, optimizer, schedule, config, kept)
         if averaged is not None:
             averaged.update_parameters(model)
         for name, value in losses.items():
@@ -186,15 +215,35 @@ def train_step(
     return sums
 
 
+@contextmanager
+def named_memory_error(config: Config, step: int) -> Iterator[None]:
+    """Raises UserError, naming the batch and the cure, where memory runs out inside."""
+    try:
+        yield
+    except RuntimeError as error:  # torch.OutOfMemoryError is one; the CPU's allocator has no class of its own
+        if not isinstance(error, torch.OutOfMemoryError) and "can't allocate memory" not in str(error):
+            raise
+        batch, size = config.train.batch_size, config.data.size
+        raise UserError(
+            f"out of memory at step {step} with a batch of {batch} images of {size} px; "
+            f"--set train.batch_size={max(1, batch // 2)} --set train.accumulate={2 * config.train.accumulate} "
+            "trains alike with less"
+        ) from error
+
+
 def average(model: PoseEstimator, decay: float) -> AveragedModel | None:
     """A copy whose weights follow the model's, exponentially averaged with `decay` a step; None where that is 0."""
     return AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(decay)) if decay else None
 
 
-def validate(model: PoseEstimator, pack: Pack, config: Config, ranks: Ranks) -> Metrics:
+def validate(
+    model: PoseEstimator, pack: Pack, config: Config, ranks: Ranks, features: Features | None = None
+) -> Metrics:
     """Generated PCK and teacher-forced losses on the val part's pairs. Every rank gets the same metrics."""
     settings = config.validation
-    predictor = ModelPredictor(model, pack, config.data, ranks.device, losses=config.loss)
+    predictor = ModelPredictor(
+        model, pack, config.data, ranks.device, losses=config.loss, kept=features.validation if features else None
+    )
     shared = SharedPredictor(predictor, ranks.rank, ranks.world, ranks.gather)
     part = pack.part(config.data.split, "val")
     report = evaluate(part, shared, settings.shots, settings.episodes, settings.queries)

@@ -34,7 +34,7 @@ def make_optimizer(model: PoseEstimator, config: TrainConfig) -> torch.optim.Ada
 
 def make_schedule(
     optimizer: torch.optim.Optimizer, config: TrainConfig, steps: int
-) -> torch.optim.lr_scheduler.LRScheduler:
+) -> torch.optim.lr_scheduler.LambdaLR:
     """The share of the learning rate at each of `steps` steps: linear warm-up, then constant or a cosine to zero."""
 
     def share(step: int) -> float:

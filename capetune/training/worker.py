@@ -25,9 +25,9 @@ def train_worker(settings: dict[str, Any]) -> None:
     """The `train_loop_per_worker` of a TorchTrainer.
 
     settings: config (a dict), pack and folder (of the data and of the run), threads (for torch on a CPU), start (a
-    checkpoint's folder to go on from, or None), events (a ray queue; rank 0 puts {"epoch", "step", "steps"} about twice a
-    second and {"metrics"} after each epoch, any rank {"error"} where it finds the input bad: one line). Rank 0 keeps the
-    history: an epoch is there before it counts as done, so that no epoch's metrics are lost however the run ends.
+    checkpoint's folder to go on from, or None), events (a ray queue; rank 0 puts {"epoch", "step", "steps"} about twice
+    a second and {"metrics"} after each epoch, any rank {"error"} where it finds the input bad: one line). Rank 0 keeps
+    the history: an epoch is there before it counts as done, so that no epoch's metrics are lost however the run ends.
     """
     try:
         _train(settings)

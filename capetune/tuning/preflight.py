@@ -55,9 +55,9 @@ def plan(cluster: Cluster, workers: int, trials: int) -> Plan:
 
 
 def preflight(
-    config: Config, space: Space, pack: Pack, folder: Path, cluster: Cluster, plan: Plan, kept: int
+    config: Config, space: Space, pack: Pack, folder: Path, cluster: Cluster, plan: Plan, kept: int, features: int = 0
 ) -> Iterator[str]:
-    """One line a check, as each is made. folder: of the run, which exists.
+    """One line a check, as each is made. folder: of the run, which exists. features: bytes that kept ones will take.
 
     Raises UserError at the first that fails: too few shards for the readers, no room for the checkpoints, or a folder
     that a machine of the cluster can't write to or sees as another one.
@@ -66,14 +66,16 @@ def preflight(
     check_readers(pack, plan.workers, config.data.workers)
     readers = plan.workers * max(1, config.data.workers)
     yield f"data: {len(pack.shard_paths)} shards for {readers} reader{'s' * (readers > 1)} a trial"
-    need = checkpoint_bytes(config, space) * (plan.at_once * (SPARE + 1) + kept)
+    need = checkpoint_bytes(config, space) * (plan.at_once * (SPARE + 1) + kept) + features
     free = shutil.disk_usage(folder).free
+    both = "checkpoints" + " and features" * bool(features)
     if need > free:
         raise UserError(
-            f"checkpoints may take {need / GIB:.1f} GiB, and {folder} has {free / GIB:.1f} GiB free: free some, "
-            "give another --runs, or keep fewer with --keep"
+            f"{both} may take {need / GIB:.1f} GiB, and {folder} has {free / GIB:.1f} GiB free: free some, give "
+            "another --runs, or keep fewer with --keep"
         )
-    yield f"disk: checkpoints of {kept} best and of running trials up to {need / GIB:.2f} GiB, {free / GIB:.0f} free"
+    what = f"checkpoints of {kept} best and of running trials{', kept features' * bool(features)}"
+    yield f"disk: {what} up to {need / GIB:.2f} GiB, {free / GIB:.0f} free"
     nodes = check_writable(folder)
     yield f"storage: {folder} can be written from {nodes} machine{'s' * (nodes > 1)}"
 

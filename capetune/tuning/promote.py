@@ -88,6 +88,7 @@ def run_promotion(
         "threads": plan.threads,
         "device": plan.device,
         "portable": False,
+        "features": None,
         "shots": promotion.shots,
         "episodes": promotion.episodes,
         "queries": promotion.queries,

@@ -61,7 +61,8 @@ class Search:
     """What a search is.
 
     config: its base, which is trial 0. budget: of it all; hours are of this sitting. kept: how many trials keep their
-    best checkpoint. storage: URL of a database in place of the journal.
+    best checkpoint. storage: URL of a database in place of the journal. features: the folder of kept ones, which trials
+    train on in place of images.
     """
 
     config: Config
@@ -71,6 +72,7 @@ class Search:
     budget: Budget
     kept: int = 3
     storage: str | None = None
+    features: Path | None = None
 
     @property
     def goal(self) -> Goal:
@@ -163,6 +165,7 @@ def _run(
         "workers": plan.workers,
         "threads": plan.threads,
         "device": plan.device,
+        "features": None if search.features is None else str(search.features.resolve()),
         "portable": carries_checkpoints(search.space),
     }
     scheduler = make_scheduler(search.space, search.config, search.config.seed)

@@ -23,6 +23,7 @@ from capetune.config import Config
 from capetune.datasets.pack import open_pack
 from capetune.training.checkpoint import CheckpointMeta, find_checkpoints
 from capetune.training.cluster import Cluster
+from capetune.training.features import open_features
 from capetune.training.launch import TrainingFailed, launch_training
 from capetune.training.loop import Metrics, Ranks, Save, fit
 from capetune.training.runs import CONFIG, ERROR, TRIALS, add_to_history, held, read_history, write_aside
@@ -111,7 +112,7 @@ def keep_checkpoints(folder: Path, goal: Goal, also_latest: bool) -> Path | None
 def run_trial(trial: dict[str, Any], settings: dict[str, Any]) -> None:
     """The trainable. trial: number and overrides. settings: config (a dict, the search's base), pack (its folder),
     run (the search's folder), goal (metrics and modes), workers, threads (of each), device, portable (whether the
-    scheduler carries checkpoints from trial to trial).
+    scheduler carries checkpoints from trial to trial), features (the folder of kept ones, or None).
 
     An error ends it with a file ERROR in its folder; only the loss of its process is Tune's to notice and to retry.
     """
@@ -138,6 +139,7 @@ def fill_folder(folder: Path, trial: dict[str, Any], settings: dict[str, Any]) -
 def _train(config: Config, folder: Path, settings: dict[str, Any]) -> None:
     torch.set_num_threads(settings["threads"])
     pack, goal = open_pack(Path(settings["pack"])), Goal(*settings["goal"])
+    features = open_features(Path(settings["features"])) if settings["features"] else None
     begun = time.monotonic()
 
     def report(metrics: Metrics, save: Save) -> None:
@@ -152,7 +154,8 @@ def _train(config: Config, folder: Path, settings: dict[str, Any]) -> None:
         begun = time.monotonic()
 
     with tempfile.TemporaryDirectory() as aside:
-        fit(config, pack, report, Ranks(device=settings["device"]), _start(folder, Path(aside)))
+        start = _start(folder, Path(aside))
+        fit(config, pack, report, Ranks(device=settings["device"]), start, features=features)
 
 
 def _launch(config: Config, folder: Path, settings: dict[str, Any]) -> None:

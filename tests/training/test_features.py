@@ -10,9 +10,13 @@ from capetune.config import Config
 from capetune.datasets.augment import Augmentation
 from capetune.datasets.batch import collate, make_item
 from capetune.datasets.pack import Pack, open_pack
+from capetune.datasets.queries import encode_queries
 from capetune.datasets.supports import TrainSet
+from capetune.errors import UserError
 from capetune.models.backbone import Backbone
-from capetune.training.features import Features, keep_features, open_features
+from capetune.models.estimator import PoseEstimator
+from capetune.training.features import Features, check_keepable, feature_bytes, keep_features, open_features
+from capetune.training.loop import Metrics, Ranks, Save, fit, validate
 
 KEYS = {
     "model.width": 32,
@@ -88,3 +92,51 @@ def test_epochs_differ_and_repeat(kept: Features, config: Config, pack: Pack) ->
     first, again, second = (next(kept.batches(train, config, epoch, 1))[0] for epoch in (1, 1, 2))
     assert torch.equal(first.template, again.template)
     assert first.ids.tolist() != second.ids.tolist()
+
+
+def test_the_val_part_is_kept_as_it_is(kept: Features, config: Config, pack: Pack) -> None:
+    backbone, part = Backbone(config.model).eval(), pack.part(1, "val")
+    instances = [group[3] for group in part.instances.values()]
+    images, _ = encode_queries(pack, instances, 64)
+    with torch.no_grad():
+        for got, wanted in zip(kept.validation(instances), backbone.features(images), strict=True):
+            torch.testing.assert_close(got, wanted, atol=2e-3, rtol=2e-3)
+    assert sorted(kept.val_rows) == sorted(i.id for group in part.instances.values() for i in group)
+
+
+def test_a_training_on_kept_features_validates_as_one_on_images(kept: Features, config: Config, pack: Pack) -> None:
+    small = {"train.epochs": 1, "train.steps": 2, "validation.episodes": 1, "validation.queries": 3}
+    small |= {"model.decoder.layers": 1, "model.support.layers": 1}
+    found: list[Metrics] = []
+    short = config.with_overrides(small)
+
+    def report(metrics: Metrics, save: Save) -> None:
+        found.append(metrics)
+
+    fit(short, pack, report, features=kept)
+    torch.manual_seed(0)
+    model = PoseEstimator(short.model)
+    there, here = (validate(model, pack, short, Ranks(), features) for features in (kept, None))
+    for name in here:
+        if name != "generate_ms":
+            assert there[name] == pytest.approx(here[name], abs=0.02), name
+    assert set(found[0]) >= set(here)
+
+
+def test_how_much_room_they_take_is_known_before(kept: Features, config: Config, pack: Pack) -> None:
+    stored = [*kept.maps, *kept.val]
+    assert feature_bytes(pack, config, 3) == sum(maps.nbytes for maps in stored)
+
+
+@pytest.mark.parametrize(
+    "key", ["model.backbone.stride", "data.size", "data.rotation", "data.scale", "data.flip", "data.split"]
+)
+def test_a_space_that_would_make_them_wrong_is_refused(config: Config, key: str) -> None:
+    with pytest.raises(UserError, match=f"{key} changes what the backbone sees or gives"):
+        check_keepable(config, ["loss.tokens", key])
+
+
+def test_a_backbone_that_learns_is_refused(config: Config) -> None:
+    with pytest.raises(UserError, match=r"of a frozen backbone only: --set model\.backbone\.frozen=all"):
+        check_keepable(config.with_overrides({"model.backbone.frozen": 2}), [])
+    check_keepable(config, ["loss.tokens", "model.width", "data.shots", "seed"])
