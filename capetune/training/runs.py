@@ -93,10 +93,10 @@ def is_held(folder: Path) -> bool:
         return True
 
 
-def write_aside(file: Path, text: str) -> None:
-    """Write a text file so that it is either the old one or the new one, never half of it."""
+def write_aside(file: Path, content: str | bytes) -> None:
+    """Write a file so that it is either the old one or the new one, never half of it."""
     aside = file.with_name(f".{file.name}.{os.getpid()}")
-    aside.write_text(text)
+    aside.write_bytes(content.encode() if isinstance(content, str) else content)
     os.replace(aside, file)
 
 
