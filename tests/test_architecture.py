@@ -22,7 +22,9 @@ ORDER = [
 ]
 HOMES = {
     "ray": ("training/cluster", "training/worker", "training/launch", "tuning/", "cli/"),
-    "optuna": ("tuning/",),
+    "optuna": ("tuning/", "reports/"),
+    "plotly": ("reports/",),
+    "jinja2": ("reports/",),
     "webdataset": ("datasets/",),
     "typer": ("cli/",),
 }
@@ -36,6 +38,8 @@ SLOW = {
     "timm",
     "cv2",
     "matplotlib",
+    "plotly",
+    "jinja2",
     "pydantic",
 }
 
