@@ -1,0 +1,154 @@
+"""The report of a search: one HTML page that needs no network, and its figures as PNG."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections import Counter
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import plotly.io
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from plotly.offline import get_plotlyjs
+
+from capetune.errors import UserError
+from capetune.reports.live import clock, share, short, title
+from capetune.reports.marks import STATES
+from capetune.reports.panels import Panel, panels
+from capetune.reports.pictures import paint
+from capetune.reports.plots import draw
+from capetune.reports.story import Row, Story, read_story
+from capetune.training.runs import Run, write_aside
+
+PAGE, FIGURES = "report.html", "figures"
+PACKAGES = ("capetune", "torch", "ray", "optuna")
+# A page that asks the network for anything breaks its own rules, and the browser's console says so.
+RULES = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:"
+
+CONFIG = {
+    "displaylogo": False,
+    "responsive": True,
+    "showSendToCloud": False,  # else each figure has a button that uploads it
+    "modeBarButtonsToRemove": ["select2d", "lasso2d"],
+}
+
+
+@dataclass(frozen=True)
+class Report:
+    """What was written. figures: drawn ones. missing: title → why, of those that couldn't be drawn."""
+
+    page: Path
+    figures: list[Path]
+    missing: dict[str, str]
+    story: Story
+
+
+def write_report(run: Run, out: Path | None = None) -> Report:
+    """Write the page into the run's folder or to `out`, and the PNGs into the run's folder, each aside and renamed.
+
+    Raises UserError where no trial has ended, or where these can't be written.
+    """
+    page = out or run.folder / PAGE
+    if page.is_dir():
+        raise UserError(f"{page} is a folder; give --out a file, such as {page / PAGE}")
+    story = read_story(run)
+    drawn: list[tuple[Panel, str]] = []
+    files: list[Path] = []
+    try:
+        page.parent.mkdir(parents=True, exist_ok=True)
+        (run.folder / FIGURES).mkdir(exist_ok=True)
+        for panel in panels(story):
+            file = run.folder / FIGURES / f"{panel.name}.png"
+            panel, plot, picture = _drawn(panel, story)
+            drawn.append((panel, plot))
+            if picture is None:
+                file.unlink(missing_ok=True)  # of an earlier report
+            else:
+                write_aside(file, picture)
+                files.append(file)
+        write_aside(page, render(story, drawn))
+    except OSError as error:
+        raise UserError(f"can't write the report: {error}; --out FILE puts the page elsewhere") from None
+    return Report(page, files, {panel.title: panel.why for panel, _ in drawn if panel.why}, story)
+
+
+def _drawn(panel: Panel, story: Story) -> tuple[Panel, str, bytes | None]:
+    """The panel, its plot as HTML and its PNG; where it can't be drawn, the panel says why."""
+    if panel.why:
+        return panel, "", None
+    try:
+        plot = plotly.io.to_html(
+            draw(panel, story),
+            config=CONFIG,
+            include_plotlyjs=False,
+            full_html=False,
+            div_id=f"plot-{panel.name}",
+        )
+        return panel, plot, paint(panel, story)
+    except Exception as error:  # a figure that Optuna can't make of odd data shall not cost the whole report
+        return replace(panel, why=f"it can't be drawn: {type(error).__name__}: {error}"), "", None
+
+
+def render(story: Story, drawn: list[tuple[Panel, str]]) -> str:
+    """The page. drawn: each panel with its plot as HTML."""
+    loader = FileSystemLoader(Path(__file__).parent)
+    environment = Environment(
+        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters |= {"clock": clock, "share": share, "short": short, "metric": title, "bytes": in_words}
+    best, facts = story.best, story.run.facts
+    counts = Counter(row.state for row in story.rows)
+    metrics = list(dict.fromkeys([*story.goal.metrics, "mpck4"]))
+    missing = {part: names for part, names in facts.get("missing_categories", {}).items() if names}
+    return environment.get_template("page.html").render(
+        rules=RULES,
+        plotly=get_plotlyjs(),
+        story=story,
+        facts=facts,
+        run=story.run,
+        best=best,
+        goes_on=story.open or len(story.rows) < facts.get("trials", 0),
+        ahead=None if best is None or story.template is None else best.metrics["mpck4"] - story.template,
+        front=_front(story),
+        counts={state: counts[state] for state in STATES if counts[state]},
+        default=next((row for row in story.rows if row.number == 0 and row is not best), None),
+        missing=missing,
+        panels=drawn,
+        metrics=metrics,
+        columns=list(dict.fromkeys([*metrics, "template_mpck4", "pck_0.2"])),
+        failures=[row for row in story.rows if row.state == "failed"],
+        twins=[row for row in story.rows if row.twin is not None],
+        kept=sum(row.size for row in story.rows),
+        seconds=sum(row.seconds for row in story.rows),
+        made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        environment=facts.get("environment") or this_environment(),
+        recorded="environment" in facts,
+    )
+
+
+def _front(story: Story) -> list[Row]:
+    """Of two metrics, the trials that no other beats in both; none of one metric."""
+    if len(story.goal.metrics) < 2 or story.study is None:
+        return []
+    numbers = {trial.number for trial in story.study.best_trials}
+    return [row for row in story.rows if row.number in numbers]
+
+
+def this_environment() -> dict[str, Any]:
+    """Of the process that makes the report."""
+    packages = {name: version(name) for name in PACKAGES}
+    machine = f"{platform.system()} {platform.release()}, {platform.machine()}, {os.cpu_count()} CPUs"
+    return {"python": platform.python_version(), **packages, "machine": machine}
+
+
+def in_words(size: float) -> str:
+    """Bytes for a table."""
+    for unit in ("B", "kB", "MB"):
+        if size < 1000:
+            return f"{size:.0f} {unit}" if unit == "B" or size >= 100 else f"{size:.1f} {unit}"
+        size /= 1000
+    return f"{size:.1f} GB"

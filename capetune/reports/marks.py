@@ -1,0 +1,23 @@
+"""What the report's figures have in common, in a browser and as PNG."""
+
+from __future__ import annotations
+
+from capetune.reports.story import Row, Story
+
+INK, ACCENT, GREEN, GREY, RED = "#2b2f38", "#2563c9", "#15803d", "#8a909c", "#c02a2a"
+STATES = {"completed": ACCENT, "pruned": GREY, "stopped": GREY, "failed": RED, "running": ACCENT, "unfinished": GREY}
+BROKEN = ("stopped", "unfinished", "running")  # states whose curves are to go on
+
+
+def curves(story: Story, metric: str) -> list[tuple[Row, list[int], list[float]]]:
+    """(trial, epochs, scores) of every trial that finished an epoch, the best one last, to lie on top."""
+    found = []
+    for row in reversed(story.rows):
+        epochs = [epoch for epoch in row.history if metric in epoch]
+        if epochs:
+            found.append((row, [int(epoch["epoch"]) for epoch in epochs], [epoch[metric] for epoch in epochs]))
+    return sorted(found, key=lambda curve: curve[0] is story.best)
+
+
+def pruned(story: Story, metric: str) -> list[Row]:
+    return [row for row in story.rows if row.state == "pruned" and metric in row.metrics]

@@ -1,0 +1,153 @@
+"""The report's figures for a browser: Optuna's own, dressed alike, and the learning curves."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import plotly.graph_objects as go
+from optuna import visualization as optuna_plots
+from plotly.colors import label_rgb, sequential, unlabel_rgb
+
+from capetune.reports.live import title
+from capetune.reports.marks import ACCENT, BROKEN, GREEN, GREY, INK, STATES, curves, pruned
+from capetune.reports.panels import Panel
+from capetune.reports.story import Story
+
+HEIGHT = 400  # pixels
+GRID = "#e3e6ec"
+TICKS = [digit * 10.0**power for power in range(-9, 10) for digit in (1, 2, 5)]
+WORDS = [f"{tick:g}" for tick in TICKS]
+FAINT = (
+    0.68,
+    0.78,
+    0.9,
+)  # of the palest blue, which Optuna takes for its poorest trials, is left to stand out on white
+
+
+def draw(panel: Panel, story: Story) -> go.Figure:
+    """panel: one that can be drawn. Raises what Optuna does where it finds that it can't."""
+    study: Any = panel.study
+    match panel.kind:
+        case "curves":
+            figure = _curves(panel, story)
+        case "history":
+            figure = _history(panel, story)
+        case "importances":
+            figure = optuna_plots.plot_param_importances(study, target_name=title(panel.metric))
+            figure.update_traces(marker_color=ACCENT)
+            figure.update_layout(xaxis_title="importance", yaxis_title=None)
+        case "parallel":
+            figure = optuna_plots.plot_parallel_coordinate(study, target_name=title(panel.metric))
+            figure.for_each_trace(lambda line: line.update(line_color=_deeper(line.line.color)), {"mode": "lines"})
+            figure.update_traces(line_width=2, opacity=0.85, selector={"mode": "lines"})
+            figure.update_traces(marker_colorscale=_blues(), selector={"mode": "markers"})
+            figure.update_annotations(font={"size": 11, "color": INK})
+        case "slices":
+            params = list(panel.parameters)
+            figure = optuna_plots.plot_slice(study, params=params, target_name=title(panel.metric))
+            figure.update_traces(marker={"size": 9, "colorscale": _blues()})
+            figure.for_each_xaxis(lambda axis: axis.update(tickvals=TICKS, ticktext=WORDS), {"type": "log"})
+        case "front":
+            names = [title(metric) for metric in story.goal.metrics]
+            figure = optuna_plots.plot_pareto_front(study, target_names=names)
+            figure.update_traces(marker={"size": 9, "color": GREY, "showscale": False}, showlegend=True, name="trial")
+            figure.update_traces(marker_color=GREEN, name="on the front", selector=-1)
+    return _dress(figure, panel)
+
+
+def _dress(figure: go.Figure, panel: Panel) -> go.Figure:
+    """One size and one look for all, on whatever the page's ground is."""
+    figure.update_layout(
+        template="plotly_white",
+        title=None,
+        width=None,
+        height=HEIGHT,
+        margin={"l": 70, "r": 30, "t": 30, "b": 60},
+        font={"family": "system-ui, sans-serif", "size": 13, "color": INK},
+        paper_bgcolor="rgba(0,0,0,0)",
+        plot_bgcolor="rgba(0,0,0,0)",
+        hoverlabel={"font": {"family": "system-ui, sans-serif"}},
+        modebar={"bgcolor": "rgba(0,0,0,0)", "color": "#b4b9c4", "activecolor": INK},
+    )
+    figure.update_xaxes(gridcolor=GRID, zeroline=False, automargin=True)
+    figure.update_yaxes(gridcolor=GRID, zeroline=False, automargin=True)
+    if panel.kind in ("curves", "history", "front"):
+        figure.update_layout(legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0})
+        figure.update_layout(margin={"t": 50})
+    return figure
+
+
+def _curves(panel: Panel, story: Story) -> go.Figure:
+    figure = go.Figure()
+    shown: set[str] = set()
+    for row, epochs, scores in curves(story, panel.metric):
+        best = story.best is row
+        name = f"best: trial {row.number}" if best else row.state
+        figure.add_scatter(
+            x=epochs,
+            y=scores,
+            name=name,
+            legendgroup=name,
+            legendrank=1 if best else 1000,
+            showlegend=name not in shown,
+            mode="lines+markers",
+            line={"color": GREEN if best else STATES[row.state], "width": 3 if best else 1.5}
+            | ({"dash": "dot"} if row.state in BROKEN else {}),
+            marker={"size": 7 if best else 5},
+            opacity=1 if best else 0.65,
+            zorder=1 if best else 0,
+            hovertemplate=f"trial {row.number}, epoch %{{x}}: %{{y:.4f}}<extra>{row.state}</extra>",
+        )
+        shown.add(name)
+    small = {"color": GREY, "size": 11}
+    for epoch in story.rungs:
+        figure.add_vline(epoch, line={"color": GREY, "dash": "dash", "width": 1})
+        figure.add_annotation(
+            x=epoch, y=0, yref="paper", xanchor="left", yanchor="bottom", text="rung", showarrow=False, font=small
+        )
+    _template(figure, panel, story)
+    figure.update_layout(xaxis_title="epoch", yaxis_title=f"validation {title(panel.metric)}")
+    figure.update_xaxes(dtick=1 if max(row.epochs for row in story.rows) <= 20 else None)
+    return figure
+
+
+def _history(panel: Panel, story: Story) -> go.Figure:
+    study: Any = panel.study
+    figure = optuna_plots.plot_optimization_history(study, target_name=title(panel.metric))
+    figure.update_traces(marker={"size": 9, "color": ACCENT}, selector={"mode": "markers"})
+    figure.update_traces(name="best so far", line={"color": GREEN, "shape": "hv"}, selector={"mode": "lines"})
+    figure.data[0].name = "trained to the end"
+    rows = pruned(story, panel.metric)
+    if rows:
+        figure.add_scatter(
+            x=[row.number for row in rows],
+            y=[row.metrics[panel.metric] for row in rows],
+            customdata=[row.epochs for row in rows],
+            mode="markers",
+            name="pruned",
+            marker={"symbol": "circle-open", "size": 9, "color": GREY, "line": {"width": 1.5}},
+            hovertemplate="trial %{x}, pruned after epoch %{customdata}: %{y:.4f}<extra></extra>",
+        )
+    _template(figure, panel, story)
+    figure.update_layout(xaxis_title="trial", yaxis_title=title(panel.metric))
+    figure.update_xaxes(dtick=1 if len(story.rows) <= 20 else None)
+    return figure
+
+
+def _template(figure: go.Figure, panel: Panel, story: Story) -> None:
+    """The template's mPCK4 beside the trials'."""
+    if panel.metric == "mpck4" and story.template is not None:
+        figure.add_hline(
+            story.template,
+            line={"color": INK, "dash": "dot", "width": 1},
+            annotation={"text": f"template {story.template:.3f}", "font": {"size": 11, "color": INK}},
+            annotation_position="bottom right",
+        )
+
+
+def _deeper(colour: str) -> str:
+    return label_rgb([round(part * left) for part, left in zip(unlabel_rgb(colour), FAINT, strict=True)])
+
+
+def _blues() -> list[str]:
+    return [_deeper(colour) for colour in sequential.Blues]

@@ -1,0 +1,210 @@
+"""What the folder of a search tells, gathered for its report."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import optuna
+
+from capetune.config import Config, load_config
+from capetune.errors import UserError
+from capetune.reports.live import tails
+from capetune.training.runs import TRIALS, Run, held, read_history, read_results
+from capetune.tuning.goal import Goal
+from capetune.tuning.schedulers import rungs
+from capetune.tuning.space import Space
+from capetune.tuning.space_file import load_space
+from capetune.tuning.study import JOURNAL, open_storage
+from capetune.tuning.trial import TrialResult, saved_overrides, saved_results, trial_folder
+
+TRACEBACK_MOST = 20_000  # characters of a traceback's end
+
+
+@dataclass(frozen=True)
+class Row:
+    """A trial. state: its result's status; of one without a result running or, where the search was cut off,
+    unfinished. metrics: its best epoch's. history: every finished epoch's. size: bytes of its checkpoints."""
+
+    number: int
+    state: str
+    overrides: dict[str, Any]
+    metrics: dict[str, float]
+    history: list[dict[str, float]]
+    seconds: float
+    size: int
+    config_hash: str | None = None
+    checkpoint: str | None = None
+    twin: int | None = None
+    error: str | None = None
+    traceback: str | None = None
+
+    @property
+    def epochs(self) -> int:
+        """Finished ones."""
+        return int(self.history[-1]["epoch"]) if self.history else 0
+
+
+@dataclass(frozen=True)
+class Story:
+    """A search. state: its run's, but `cut off` where that says running and no process works on it.
+
+    rows: ended trials from the best down, then the others. keys: every varied key, in the space's order. study: None
+    where it can't be read, which `no_study` explains. rungs: the epochs after which the scheduler compares. notes: what
+    couldn't be read, each a sentence.
+    """
+
+    run: Run
+    state: str
+    goal: Goal
+    rows: list[Row]
+    keys: list[str]
+    space: Space | None
+    config: Config | None
+    study: optuna.Study | None
+    no_study: str
+    rungs: list[int] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """Each key as short as it stays one of its own."""
+        return dict(zip(self.keys, tails(self.keys), strict=True))
+
+    @property
+    def open(self) -> int:
+        """How many trials run, or were cut off before they ended."""
+        return sum(row.state in ("running", "unfinished") for row in self.rows)
+
+    @property
+    def best(self) -> Row | None:
+        """The best trial that ended, None where none has a score."""
+        return self.rows[0] if self.goal.metric in self.rows[0].metrics else None
+
+    @property
+    def template(self) -> float | None:
+        """The template's mPCK4: the same for all trials, since they are scored on the same pairs."""
+        return next((row.metrics["template_mpck4"] for row in self.rows if "template_mpck4" in row.metrics), None)
+
+
+def read_story(run: Run) -> Story:
+    """Raises UserError where no trial of the search has ended."""
+    goal = Goal(tuple(run.facts.get("goal", ["mpck4"])), tuple(run.facts.get("mode", ["max"])))
+    state = run.state if run.state != "running" or _at_work(run.folder) else "cut off"
+    ended = [_ended(run.folder, result, goal) for result in saved_results(run.folder)]
+    still = list(_others(run, {row.number for row in ended}, goal, state == "running"))
+    ended += [row for row in still if row.state == "stopped"]
+    if not ended:
+        cure = "wait for the first" if state == "running" else f"go on with it: capetune search --resume {run.name}"
+        raise UserError(f"no trial of {run.name} has ended yet, so there is nothing to report; {cure}")
+
+    def place(row: Row) -> tuple[bool, float, int]:
+        score = row.metrics.get(goal.metric)
+        return score is None, -goal.rank(score or 0.0), row.number
+
+    rows = sorted(ended, key=place) + [row for row in still if row.state != "stopped"]
+    config, space, notes = _settings(run.folder)
+    keys = list(space.parameters) if space else []
+    keys += [key for row in rows for key in row.overrides if key not in keys]
+    study, why = _study(run)
+    compared = rungs(space, config) if space and config else []
+    return Story(run, state, goal, rows, list(dict.fromkeys(keys)), space, config, study, why, compared, notes)
+
+
+def _at_work(folder: Path) -> bool:
+    try:
+        with held(folder):
+            return False
+    except (UserError, OSError):
+        return True
+
+
+def _ended(run: Path, result: TrialResult, goal: Goal) -> Row:
+    folder = trial_folder(run, result.number)
+    text = None
+    if result.traceback and (file := run / result.traceback).is_file():
+        text = file.read_text(errors="replace")[-TRACEBACK_MOST:]
+    history = read_history(folder) or [{"epoch": epoch, goal.metric: score} for epoch, score in result.history]
+    return Row(
+        number=result.number,
+        state=result.status,
+        overrides=result.overrides,
+        metrics=result.metrics,
+        history=history,
+        seconds=result.seconds,
+        size=_size(folder),
+        config_hash=result.config_hash,
+        checkpoint=result.checkpoint,
+        twin=result.twin,
+        error=result.error,
+        traceback=text,
+    )
+
+
+def _others(run: Run, ended: set[int], goal: Goal, at_work: bool) -> Iterator[Row]:
+    """Trials that began and have no result of their own: those that run, were cut off or were stopped by a budget."""
+    said = {row["number"]: row for row in read_results(run.folder).get("trials", [])}
+    folders = sorted((run.folder / TRIALS).glob("trial-*"), key=lambda folder: (len(folder.name), folder.name))
+    for folder in folders:
+        number, values = int(folder.name.removeprefix("trial-")), saved_overrides(folder)
+        if number in ended or values is None:
+            continue
+        result, history = said.get(number, {}), read_history(folder)
+        stopped = result.get("status") == "stopped" and not at_work
+        yield Row(
+            number=number,
+            state="stopped" if stopped else "running" if at_work else "unfinished",
+            overrides=values,
+            metrics=dict(goal.best(history)),
+            history=history,
+            seconds=sum(row.get("seconds", 0.0) for row in history),
+            size=_size(folder),
+            config_hash=result.get("config_hash"),
+            checkpoint=result.get("checkpoint"),
+            twin=result.get("twin"),
+        )
+
+
+def _settings(folder: Path) -> tuple[Config | None, Space | None, list[str]]:
+    """What the search was begun with; where that can't be read, a sentence that says so."""
+    try:
+        config = load_config("tiny", folder / "config.yaml")
+    except UserError as error:
+        return None, None, [f"The search's configuration can't be read, nor its rungs: {error}."]
+    try:
+        return config, load_space(folder / "space.yaml", config), []
+    except UserError as error:
+        return config, None, [f"The search's space can't be read, nor its rungs: {error}."]
+
+
+def _study(run: Run) -> tuple[optuna.Study | None, str]:
+    """Optuna's study of the run, which is only read; else why there is none."""
+    url = run.facts.get("storage")
+    if url is None and not (run.folder / JOURNAL).is_file():
+        return None, f"Optuna's journal is not there: {JOURNAL}"
+    try:
+        storage = open_storage(run.folder, url)
+        names = [summary.study_name for summary in optuna.get_all_study_summaries(storage)]
+        name = names[0] if url is None and len(names) == 1 else run.name  # the folder may have been renamed
+        return optuna.load_study(study_name=name, storage=storage), ""
+    except KeyError:
+        return None, f"Optuna's storage holds no study {run.name}"
+    except Exception as error:  # of the journal's reader, of SQLAlchemy, of a database's driver
+        text = str(error).replace(url, "of this search") if url else str(error)  # a URL may hold a password
+        return None, f"Optuna's study can't be read: {' '.join(text.split())[:300] or type(error).__name__}"
+
+
+def _size(folder: Path) -> int:
+    """Bytes of the checkpoints in a trial's folder, of which a search at work may remove some just now."""
+    total = 0
+    for epoch in folder.glob("epoch-*"):
+        for place, _, files in os.walk(epoch):
+            for name in files:
+                try:
+                    total += (Path(place) / name).stat().st_size
+                except FileNotFoundError:
+                    continue
+    return total

@@ -1,0 +1,133 @@
+"""A search's folder as `capetune search` leaves it, made by hand: Optuna's own study, no Ray, no training."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+
+from capetune.config import Config, load_preset
+from capetune.reports.search import write_results
+from capetune.training.runs import Run, write_aside
+from capetune.tuning.goal import Goal
+from capetune.tuning.space import Space
+from capetune.tuning.space_file import load_space
+from capetune.tuning.study import open_storage
+from capetune.tuning.trial import TrialResult, save_result, trial_folder
+from capetune.tuning.watcher import tell
+
+SPACE = """loss.tokens: {log: [0.05, 2.0]}
+model.decoder.layers: {int: [2, 6]}
+"""
+CONDITIONAL = """model.sequence: {choice: [xy, point]}
+model.vocabulary: {choice: [64, 128, 256], when: {model.sequence: xy}}
+loss.tokens: {log: [0.05, 2.0]}
+loss.coordinates: {log: [1.0, 20.0]}
+model.decoder.layers: {int: [1, 6]}
+"""
+TRADE = """metric: [mpck4, generate_ms]
+sampler: nsga2
+scheduler: none
+loss.tokens: {log: [0.05, 2.0]}
+model.decoder.layers: {int: [2, 6]}
+"""
+ERROR = 'Traceback (most recent call last):\n  File "x.py", line 1\nValueError: no <b>such</b> thing & more\n'
+MakeSearch = Callable[..., Run]
+
+
+@pytest.fixture
+def make_search(tmp_path: Path) -> MakeSearch:
+    """make_search(name, ends, space=SPACE, state="completed", peak=peak): the run. ends: how each trial ended, "open"
+    where it hasn't, "stopped" where a budget cut it off. peak: overrides → the mPCK4 that training tends to."""
+
+    def make(
+        name: str,
+        ends: list[str],
+        space: str = SPACE,
+        state: Any = "completed",
+        peak: Callable[[dict[str, Any]], float] = peak,
+        **facts: Any,
+    ) -> Run:
+        run = Run(tmp_path / "runs" / name, "search", state)
+        config = load_preset("demo").with_overrides({"train.epochs": 6})
+        run.folder.mkdir(parents=True)
+        write_aside(run.folder / "config.yaml", config.to_yaml())
+        write_aside(run.folder / "space.yaml", space)
+        read = load_space(run.folder / "space.yaml", config)
+        goal = Goal.of(read.header)
+        known = {"protocol": "official pairs of the val part, 3 episodes", "shots": 1, "data": "synthetic", "split": 2}
+        known |= {"missing_categories": {"train": [], "val": ["tern <body>"]}, "pack": "packs/some"}
+        known |= {"goal": list(goal.metrics), "mode": list(goal.modes), **facts}
+        storage = open_storage(run.folder, None)
+        sampler = optuna.samplers.RandomSampler(seed=0)
+        study = optuna.create_study(study_name=name, storage=storage, sampler=sampler, directions=goal.directions)
+        study.enqueue_trial(read.default(config))
+        results = [_trial(run.folder, study, read, config, goal, peak, end) for end in ends]
+        ended = [result for result in results if result is not None]
+        ended.sort(key=lambda result: (result.score is None, -goal.rank(result.score or 0.0)))
+        write_results(run.folder, config, known, ended)
+        run.save(state, trials=len(ends), config_hash=config.hash(), **known)
+        return run
+
+    return make
+
+
+def peak(values: dict[str, Any]) -> float:
+    return 0.6 - 0.04 * abs(values.get("model.decoder.layers", 3) - 5) - 0.05 * abs(values["loss.tokens"] - 0.3)
+
+
+def _trial(
+    run: Path,
+    study: optuna.Study,
+    space: Space,
+    config: Config,
+    goal: Goal,
+    peak: Callable[[dict[str, Any]], float],
+    end: str,
+) -> TrialResult | None:
+    trial = study.ask()
+    values = space.suggest(trial)
+    folder = trial_folder(run, trial.number)
+    folder.mkdir(parents=True)
+    write_aside(folder / "trial.json", json.dumps({"number": trial.number, "overrides": values}))
+    epochs = {"completed": 6, "failed": 0}.get(end, 1 + 2 * (trial.number % 2))
+    history = [_epoch(epoch, peak(values), values) for epoch in range(1, epochs + 1)]
+    write_aside(folder / "history.jsonl", "".join(json.dumps(row) + "\n" for row in history))
+    if end == "open":
+        return None
+    best, why, checkpoint = dict(goal.best(history)), {}, None
+    if end == "failed":
+        write_aside(folder / "error.txt", ERROR)
+        file = f"trials/{folder.name}/error.txt"
+        why = {"error": "ValueError: no <b>such</b> thing & more", "traceback": file}
+    elif end == "completed":
+        checkpoint = folder / f"epoch-{epochs:04d}"
+        checkpoint.mkdir()
+        (checkpoint / "model.safetensors").write_bytes(b"0" * 1_250_000)
+    result = TrialResult(
+        number=trial.number,
+        overrides=values,
+        status=end,  # type: ignore[arg-type]
+        score=best.get(goal.metric),
+        metrics=best,
+        history=[(int(row["epoch"]), row[goal.metric]) for row in history],
+        seconds=sum(row["seconds"] for row in history),
+        config_hash=config.with_overrides(values).hash(),
+        checkpoint=str(checkpoint.relative_to(run)) if checkpoint else None,
+        twin=0 if trial.number == 1 else None,
+        **why,  # type: ignore[arg-type]
+    )
+    if end != "stopped":
+        save_result(run, result)
+        tell(study, result, goal)
+    return result
+
+
+def _epoch(epoch: int, peak: float, values: dict[str, Any]) -> dict[str, float]:
+    score = peak * (1 - 0.6**epoch)
+    metrics = {"epoch": epoch, "mpck4": score, "template_mpck4": 0.339, "pck_0.2": min(1.0, score + 0.2)}
+    return {**metrics, "generate_ms": 4.0 + 2 * values.get("model.decoder.layers", 3), "seconds": 30.0 + epoch}
