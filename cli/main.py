@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 
 import typer
 
-from capetune.cli import config, dashboard, data, demo, eval, promote, runs, search, space, train
+from capetune.cli import config, dashboard, data, demo, eval, promote, report, runs, search, space, train
 from capetune.errors import UserError
 
 app = typer.Typer(
@@ -30,6 +30,7 @@ app.command("config", short_help="Print the resolved configuration as YAML.")(co
 app.command("search", short_help="Search hyperparameters, keep the best.")(search.command)
 app.command("train", short_help="Train one configuration, or a search's best.")(train.command)
 app.command("eval", short_help="Score a model or a baseline on the official pairs.")(eval.command)
+app.command("report", short_help="A search as an HTML page, its figures as PNG.")(report.command)
 app.command("promote", short_help="Train a search's best on every split and seed, score officially.")(promote.command)
 app.command("dashboard", short_help="Open a search in optuna-dashboard.")(dashboard.command)
 app.command("demo", short_help="The whole way on built-in synthetic data, ten minutes.")(demo.command)

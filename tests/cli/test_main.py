@@ -11,8 +11,20 @@ import pytest
 from capetune.cli import main
 from capetune.errors import UserError
 
-SLOW = {"torch", "torchvision", "ray", "numpy", "pydantic", "optuna", "webdataset", "cv2", "matplotlib", "rich"}
-COMMANDS = [[], ["search"], ["train"], ["eval"], ["demo"], ["config"], ["data"], ["data", "pack"]]
+SLOW = {
+    "torch",
+    "torchvision",
+    "ray",
+    "numpy",
+    "pydantic",
+    "optuna",
+    "webdataset",
+    "cv2",
+    "matplotlib",
+    "plotly",
+    "rich",
+}
+COMMANDS = [[], ["search"], ["train"], ["eval"], ["demo"], ["report"], ["config"], ["data"], ["data", "pack"]]
 
 
 @pytest.fixture
@@ -69,7 +81,7 @@ def test_the_help_of_a_command_imports_nothing_slow_but_what_typer_does():
 def test_every_command_has_an_example_in_its_help():
     from typer.testing import CliRunner
 
-    for words in (["search"], ["train"], ["eval"], ["demo"], ["config"]):
+    for words in (["search"], ["train"], ["eval"], ["demo"], ["report"], ["config"]):
         help_text = CliRunner().invoke(main.app, [*words, "--help"]).stdout
         assert f"capetune {words[0]}" in help_text.split("Example", 1)[1]
 
