@@ -1,0 +1,78 @@
+"""The page in a browser without a network: nothing goes wrong, the figures are there, a click sorts."""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from capetune.reports.html import write_report
+
+NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+# What the page does is written into its body for --dump-dom: what the console heard, what was asked of the network,
+# how many traces each plot has, and the trials' numbers before and after clicks on the heads of `trial` and `mPCK4`.
+PROBE = """<script>
+const said = [], orders = [];
+for (const kind of ["error", "warn"]) console[kind] = (...words) => said.push(words.join(" "));
+addEventListener("error", (event) => said.push(event.message || "not loaded: " + event.target.src), true);
+addEventListener("unhandledrejection", (event) => said.push(String(event.reason)));
+addEventListener("securitypolicyviolation", (event) => said.push("against the rules: " + event.blockedURI));
+addEventListener("load", () => setTimeout(() => {
+  const heads = [...document.querySelectorAll("table.sortable button")];
+  const order = () => [...document.querySelectorAll("table.sortable tbody tr")].map((row) => row.cells[0].innerText);
+  orders.push(order());
+  for (const name of ["trial", "mPCK4", "mPCK4"]) {
+    heads.find((head) => head.textContent === name).click();
+    orders.push(order());
+  }
+  const drawn = [...document.querySelectorAll(".js-plotly-plot")].map(
+    (plot) => [plot.id, plot.querySelectorAll(".main-svg .trace").length]);
+  const asked = performance.getEntriesByType("resource").map((entry) => entry.name);
+  document.body.dataset.probe = JSON.stringify({said, asked, drawn: Object.fromEntries(drawn), orders});
+}, 500));
+</script>"""
+ASKING = '<img src="http://127.0.0.1:9/there.png"><script>console.error("oh")</script>'
+
+
+def look(page: Path, extra: str = "") -> dict[str, Any]:
+    """What the probe found in a page; skips where there is no Chromium."""
+    browser = next(filter(None, map(shutil.which, NAMES)), None)
+    if browser is None:
+        pytest.skip("needs Chromium (apt-get install chromium)")
+    copy = page.with_name("probed.html")
+    copy.write_text(page.read_text().replace("<head>", f"<head>{PROBE}", 1).replace("</body>", f"{extra}</body>"))
+    words = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
+    words += [f"--user-data-dir={page.parent / 'browser'}", "--host-resolver-rules=MAP * ~NOTFOUND"]
+    words += ["--virtual-time-budget=10000", "--dump-dom", copy.as_uri()]
+    done = subprocess.run([browser, *words], capture_output=True, text=True, timeout=200)
+    found = re.search(r'data-probe="([^"]*)"', done.stdout)
+    assert found, done.stderr
+    return json.loads(html.unescape(found[1]))
+
+
+def test_a_browser_draws_the_page_without_a_network_and_sorts_it(make_search):
+    run = make_search("plain", ["completed"] * 5 + ["pruned", "failed", "pruned"])
+    report = write_report(run)
+    seen = look(report.page)
+    assert seen["said"] == []
+    assert seen["asked"] == []
+    assert list(seen["drawn"]) == [f"plot-{file.stem}" for file in report.figures]
+    assert all(seen["drawn"].values())
+    by_score = [str(row.number) for row in report.story.rows]
+    first, by_number, rising, falling = seen["orders"]
+    assert first == by_score
+    assert by_number == [str(number) for number in range(8)]
+    assert rising == [*reversed(by_score[:-1]), by_score[-1]]  # the failed one has no score: last either way
+    assert falling == by_score
+
+
+def test_what_a_page_asks_of_the_network_and_the_console_is_seen(make_search):
+    seen = look(write_report(make_search("one", ["completed"])).page, ASKING)
+    assert "oh" in seen["said"]
+    assert "against the rules: http://127.0.0.1:9/there.png" in seen["said"]
