@@ -13,7 +13,7 @@ import optuna
 from capetune.config import Config, load_config
 from capetune.errors import UserError
 from capetune.reports.live import tails
-from capetune.training.runs import TRIALS, Run, held, read_history, read_results
+from capetune.training.runs import TRIALS, Run, is_held, read_history, read_results
 from capetune.tuning.goal import Goal
 from capetune.tuning.schedulers import rungs
 from capetune.tuning.space import Space
@@ -93,7 +93,7 @@ class Story:
 def read_story(run: Run) -> Story:
     """Raises UserError where no trial of the search has ended."""
     goal = Goal(tuple(run.facts.get("goal", ["mpck4"])), tuple(run.facts.get("mode", ["max"])))
-    state = run.state if run.state != "running" or _at_work(run.folder) else "cut off"
+    state = run.state if run.state != "running" or is_held(run.folder) else "cut off"
     ended = [_ended(run.folder, result, goal) for result in saved_results(run.folder)]
     still = list(_others(run, {row.number for row in ended}, goal, state == "running"))
     ended += [row for row in still if row.state == "stopped"]
@@ -112,14 +112,6 @@ def read_story(run: Run) -> Story:
     study, why = _study(run)
     compared = rungs(space, config) if space and config else []
     return Story(run, state, goal, rows, list(dict.fromkeys(keys)), space, config, study, why, compared, notes)
-
-
-def _at_work(folder: Path) -> bool:
-    try:
-        with held(folder):
-            return False
-    except (UserError, OSError):
-        return True
 
 
 def _ended(run: Path, result: TrialResult, goal: Goal) -> Row:
