@@ -138,7 +138,7 @@ def search(
     from capetune.reports.live import SearchView
     from capetune.reports.search import results_lines, results_table, write_results
     from capetune.training.loop import describe_data
-    from capetune.training.runs import Run, held, read_run
+    from capetune.training.runs import Run, environment, held, read_run
     from capetune.tuning.preflight import plan, preflight
     from capetune.tuning.study import Search, check_scorable, run_search
 
@@ -178,6 +178,7 @@ def search(
                 "storage": begun.storage,
                 "cache_features": cache,
             }
+            record["environment"] = environment()
             record |= {"space": run.facts.get("space", str(space.source))}
             # Kept at every trial's end, so that an interrupted search has a best configuration too.
             written = partial(write_results, folder, config, facts)

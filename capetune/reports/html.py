@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import platform
 from collections import Counter
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import plotly.io
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -25,7 +21,6 @@ from capetune.reports.story import Row, Story, read_story
 from capetune.training.runs import Run, write_aside
 
 PAGE, FIGURES = "report.html", "figures"
-PACKAGES = ("capetune", "torch", "ray", "optuna")
 # A page that asks the network for anything breaks its own rules, and the browser's console says so.
 RULES = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:"
 
@@ -96,15 +91,13 @@ def _drawn(panel: Panel, story: Story) -> tuple[Panel, str, bytes | None]:
 def render(story: Story, drawn: list[tuple[Panel, str]]) -> str:
     """The page. drawn: each panel with its plot as HTML."""
     loader = FileSystemLoader(Path(__file__).parent)
-    environment = Environment(
-        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters |= {"clock": clock, "share": share, "short": short, "metric": title, "bytes": in_words}
+    pages = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    pages.filters |= {"clock": clock, "share": share, "short": short, "metric": title, "bytes": in_words}
     best, facts = story.best, story.run.facts
     counts = Counter(row.state for row in story.rows)
     metrics = list(dict.fromkeys([*story.goal.metrics, "mpck4"]))
     missing = {part: names for part, names in facts.get("missing_categories", {}).items() if names}
-    return environment.get_template("page.html").render(
+    return pages.get_template("page.html").render(
         rules=RULES,
         plotly=get_plotlyjs(),
         story=story,
@@ -125,7 +118,7 @@ def render(story: Story, drawn: list[tuple[Panel, str]]) -> str:
         kept=sum(row.size for row in story.rows),
         seconds=sum(row.seconds for row in story.rows),
         made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
-        environment=facts.get("environment") or this_environment(),
+        environment=facts.get("environment") or environment(),
         recorded="environment" in facts,
     )
 
@@ -136,13 +129,6 @@ def _front(story: Story) -> list[Row]:
         return []
     numbers = {trial.number for trial in story.study.best_trials}
     return [row for row in story.rows if row.number in numbers]
-
-
-def this_environment() -> dict[str, Any]:
-    """Of the process that makes the report."""
-    packages = {name: version(name) for name in PACKAGES}
-    machine = f"{platform.system()} {platform.release()}, {platform.machine()}, {os.cpu_count()} CPUs"
-    return {"python": platform.python_version(), **packages, "machine": machine}
 
 
 def in_words(size: float) -> str:

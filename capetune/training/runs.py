@@ -5,12 +5,14 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import platform
 import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,6 +21,7 @@ from capetune.training.checkpoint import CheckpointMeta, best_checkpoint, read_m
 
 RECORD, CONFIG, HISTORY, RESULTS = "run.json", "config.yaml", "history.jsonl", "results.json"
 ERROR, LOCK = "error.txt", ".lock"
+PACKAGES = ("capetune", "torch", "ray", "optuna")
 TRIALS = "trials"  # the folder of a search's trials, and of Ray Tune's own files
 State = Literal["running", "completed", "interrupted", "failed"]
 
@@ -111,6 +114,13 @@ def read_history(folder: Path) -> list[dict[str, float]]:
     """The metrics of every finished epoch, in order; none where there is no history."""
     file = folder / HISTORY
     return [json.loads(line) for line in file.read_text().splitlines()] if file.is_file() else []
+
+
+def environment() -> dict[str, Any]:
+    """What this process runs on: versions and machine."""
+    packages = {name: version(name) for name in PACKAGES}
+    machine = f"{platform.system()} {platform.release()}, {platform.machine()}, {os.cpu_count()} CPUs"
+    return {"python": platform.python_version(), **packages, "machine": machine}
 
 
 def error_line(text: str) -> str:

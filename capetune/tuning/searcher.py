@@ -34,7 +34,6 @@ class StudySearcher(Searcher):
         self.space = space
         self.unfinished = list(unfinished)
         self.fresh = fresh
-        self.trials: dict[str, optuna.Trial] = {}
 
     def suggest(self, trial_id: str) -> Any:
         if self.unfinished:
@@ -44,17 +43,9 @@ class StudySearcher(Searcher):
             trial = self.study.ask()
         else:
             return Searcher.FINISHED
-        self.trials[trial_id] = trial
         drawn = self.space.suggest(trial)
         overrides = saved_overrides(trial_folder(self.folder, trial.number)) or drawn
         return {"number": trial.number, "overrides": overrides}
-
-    def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
-        metrics, trial = self.space.header.metric, self.trials[trial_id]
-        epoch = int(result["epoch"])
-        known = self.study.trials[trial.number].intermediate_values
-        if len(metrics) == 1 and epoch not in known:  # of two, Optuna takes no intermediate values
-            trial.report(result[metrics[0]], epoch)
 
     def on_trial_complete(self, trial_id: str, result: dict | None = None, error: bool = False) -> None:
         pass

@@ -6,7 +6,7 @@ import json
 import re
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -89,6 +89,7 @@ class Watcher(tune.Callback):
         self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
     ) -> None:
         self.limit(trial.trial_id, result)
+        tell_epochs(self.study, trial.config["number"], [(int(result["epoch"]), result[self.settings.goal.metric])])
         self._say(trial.config["number"], dict(trial.config["overrides"]), "running")
 
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
@@ -209,8 +210,19 @@ class Watcher(tune.Callback):
         return None if first == number else first
 
 
+def tell_epochs(study: optuna.Study, number: int, epochs: Sequence[tuple[int, float]]) -> None:
+    """Let the study of one metric know a running trial's scores, by which samplers judge those that are pruned."""
+    trial = study.trials[number]
+    new = [pair for pair in epochs if pair[0] not in trial.intermediate_values]
+    if new and not trial.state.is_finished() and len(study.directions) == 1:  # Optuna takes none of two metrics
+        running = optuna.trial.Trial(study, trial._trial_id)
+        for epoch, score in new:
+            running.report(score, epoch)
+
+
 def tell(study: optuna.Study, result: TrialResult, goal: Goal) -> None:
     """Let the study know how a trial ended; one that it knows of stays as it is."""
+    tell_epochs(study, result.number, result.history)
     if result.status == "failed":
         study.tell(result.number, state=TrialState.FAIL, skip_if_finished=True)
     elif result.status == "pruned" and len(goal.metrics) == 1:

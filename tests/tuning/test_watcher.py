@@ -46,6 +46,11 @@ def test_the_study_knows_each_of_them_as_what_it_is(bench):
     bench.end(broken)
     assert [trial.state.name for trial in bench.study.trials] == ["COMPLETE", "PRUNED", "FAIL"]
     assert bench.study.best_value == 0.6000000000000001
+    assert [trial.value for trial in bench.study.trials] == [0.6000000000000001, 0.1, None]
+    assert [trial.intermediate_values for trial in bench.study.trials[:2]] == [
+        {1: 0.2, 2: 0.4, 3: 0.6000000000000001},
+        {1: 0.1},
+    ]
 
 
 def test_what_is_kept_of_a_trial_is_read_back_the_same(bench):
