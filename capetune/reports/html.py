@@ -18,7 +18,7 @@ from capetune.reports.panels import Panel, panels
 from capetune.reports.pictures import paint
 from capetune.reports.plots import draw
 from capetune.reports.story import Row, Story, read_story
-from capetune.training.runs import Run, write_aside
+from capetune.training.runs import Run, environment, write_aside
 
 PAGE, FIGURES = "report.html", "figures"
 # A page that asks the network for anything breaks its own rules, and the browser's console says so.
