@@ -86,12 +86,11 @@ def run_search(search: Search, plan: Plan, listener: Listener, keep: Keep = lamb
     others continue from their latest epoch, the sampler and ASHA's rungs know all of them. listener: called with
     {"trial", "state", "overrides", "epoch", "score", "template", "twin", "error", "earlier"} of every trial that ended
     before, and whenever one starts, reports or ends; the latter are in events.jsonl too. keep: called with the trials
-    that have ended, best first, whenever one does.
+    that have ended, best first, whenever one does. The caller holds the folder (`training.runs.held`).
     """
     check_scorable(search.pack, search.config.data.split)
     search.folder.mkdir(parents=True, exist_ok=True)
-    for file in (search.folder / JOURNAL, search.folder / EVENTS):
-        drop_torn_line(file)
+    mend(search.folder)
     earlier = list(saved_results(search.folder))
     study = _study(search)
     for result in earlier:
@@ -117,10 +116,14 @@ def run_search(search: Search, plan: Plan, listener: Listener, keep: Keep = lamb
     return watcher.results()
 
 
-def drop_torn_line(file: Path) -> None:
-    """Cut off what follows the last whole line, as a process that was killed leaves it: Optuna would append to it."""
-    if file.is_file() and not (content := file.read_bytes()).endswith(b"\n"):
-        os.truncate(file, content.rfind(b"\n") + 1)
+def mend(folder: Path) -> None:
+    """Remove what a killed process leaves: the journal's lock, for which Optuna would wait for ever, and half lines,
+    to which it would append. Only for who holds the run's folder."""
+    for lock in folder.glob(f"{JOURNAL}.lock*"):
+        lock.unlink()
+    for file in (folder / JOURNAL, folder / EVENTS):
+        if file.is_file() and not (content := file.read_bytes()).endswith(b"\n"):
+            os.truncate(file, content.rfind(b"\n") + 1)
 
 
 def _ended_unsaid(search: Search, number: int) -> bool:

@@ -8,6 +8,7 @@ import time
 import urllib.error
 import urllib.request
 
+import optuna
 import psutil
 import pytest
 import yaml
@@ -16,7 +17,7 @@ from typer.testing import CliRunner
 from capetune.cli.main import app
 from capetune.config import load_config
 from capetune.training.checkpoint import read_meta
-from capetune.training.runs import find_search, latest_checkpoint, read_run
+from capetune.training.runs import find_search, latest_checkpoint, read_history, read_run
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -51,7 +52,7 @@ def test_a_trial_that_diverges_is_failed_and_keeps_its_traceback(results, place,
         assert trial["score"] is None
         assert trial["checkpoint"] is None
         assert trial["error"].startswith("the loss became nan at learning rate")
-        assert "in train_epoch" in (place / trial["traceback"]).read_text()
+        assert "in train_epoch" in (place / "runs/wild" / trial["traceback"]).read_text()
     assert f"{len(failed)} failed" in "\n".join(searched.out)
     assert results["trials"][0]["status"] != "failed"
     assert len(results["trials"]) == 3
@@ -88,7 +89,7 @@ def test_the_best_configuration_is_the_best_trial_s_and_can_be_trained(results, 
 def test_the_best_checkpoint_is_there_and_says_its_configuration(results, place):
     best = results["trials"][0]
     path, meta = latest_checkpoint(place / "runs")
-    assert path == place / best["checkpoint"]
+    assert path == place / "runs/wild" / best["checkpoint"]
     assert meta.config.hash() == best["config_hash"]
     assert meta.score == best["score"]
     assert read_meta(path).data["split"] == 1
@@ -134,6 +135,108 @@ def test_a_running_search_is_guarded_and_ctrl_c_ends_all_of_it(start, place, tin
     run = read_run(place / "runs/long")
     assert run is not None
     assert run.state == "interrupted"
+
+
+def test_a_finished_search_is_extended_and_the_sampler_goes_on(searched, start, place):
+    before = _results(place / "runs/wild")
+    program = start("search", "--resume", "wild", "--trials", 5)
+    assert program.end() == 0, program.err
+    after = _results(place / "runs/wild")
+    assert sorted(after) == list(range(5))
+    assert {number: after[number] for number in before} == before
+    points = {tuple(trial["overrides"].values()) for trial in after.values()}
+    assert len(points) == 5
+    study = _study(place / "runs/wild")
+    assert [trial.number for trial in study.trials] == list(range(5))
+    assert study.best_value == max(trial["score"] for trial in after.values() if trial["score"] is not None)
+    program = start("search", "--resume", "wild")
+    assert program.end() == 0
+    assert program.out[-1] == "wild is complete: 5 trials; --trials with more extends it"
+
+
+def test_a_search_that_is_killed_anywhere_goes_on_without_losing_or_repeating_a_trial(start, place, tiny_pack):
+    """SIGKILL of the driver alone, of a worker, and of everything at once; then to the end."""
+    long = {"train.epochs": 4, "train.steps": 3}
+    program = start("search", "--space", "losses", "--data", tiny_pack, "--trials", 4, "--name", "hard", set_=long)
+    program.wait_for("epoch 2/4")
+    program.signal(signal.SIGKILL)
+    program.process.wait(60)  # some of Ray's agents live on for a while: that must do no harm
+
+    program = start("search", "--resume", "hard")
+    program.wait_for("epoch 3/4")
+    trials = [process for process in program.children() if "ray::ImplicitFunc" in " ".join(process.cmdline())]
+    victim = trials[0]
+    victim.kill()
+    program.wait_for("completed, epoch 4/4")
+    program.signal(signal.SIGKILL, group=True)
+    assert program.end() == -signal.SIGKILL
+
+    program = start("search", "--resume", "hard")
+    assert program.end() == 0, program.err
+    folder = place / "runs/hard"
+    results = _results(folder)
+    assert sorted(results) == [0, 1, 2, 3]
+    assert {trial["status"] for trial in results.values()} <= {"completed", "pruned"}
+    assert [trial.state.is_finished() for trial in _study(folder).trials] == [True] * 4
+    events = [json.loads(line) for line in (folder / "events.jsonl").read_text().splitlines()]
+    ends = [event["trial"] for event in events if event["state"] != "running"]
+    assert sorted(ends) == [0, 1, 2, 3]
+    for number, trial in results.items():
+        history = read_history(folder / f"trials/trial-{number:03d}")
+        assert [row["epoch"] for row in history] == list(range(1, trial["epochs"] + 1))
+    kept = {str(file.parent.relative_to(folder)) for file in folder.glob("trials/*/*/meta.json")}
+    assert kept == {trial["checkpoint"] for trial in results.values()} - {None}
+    assert len(kept) == 3
+
+
+def test_trials_of_two_workers_give_every_cpu_back(start, place, tiny_pack):
+    program = start(
+        "search", "--space", "losses", "--data", tiny_pack, "--trials", 2, "--name", "pair", "--workers-per-trial", 2
+    )
+    assert program.end() == 0, program.err
+    assert "2 workers a trial" in next(line for line in program.out if line.startswith("✓ cluster"))
+    results = _results(place / "runs/pair")
+    assert {number: trial["status"] for number, trial in results.items()} == {0: "completed", 1: "completed"}
+
+
+def test_trials_train_on_kept_features_which_go_when_it_is_done(start, place, tiny_pack):
+    keys = {"model.backbone.weights": "imagenet"}
+    program = start(
+        *("search", "--space", "losses", "--data", tiny_pack, "--trials", 2, "--name", "kept-features"),
+        *("--cache-features", 2),
+        set_=keys,
+    )
+    assert program.end() == 0, program.err
+    folder = place / "runs/kept-features"
+    assert [trial["status"] for trial in _results(folder).values()] == ["completed", "completed"]
+    assert not list(folder.glob("features*"))
+
+
+def test_the_best_is_promoted_on_splits_and_seeds_and_goes_on_where_it_was(searched, start, place):
+    asked = ("--splits", "1,2", "--seeds", 2, "--shots", 1, "--episodes", 1, "--queries", 3)
+    program = start("promote", "wild", *asked)
+    program.wait_for("split1-seed42: ended")
+    program.signal(signal.SIGKILL, group=True)
+    program.end()
+    program = start("promote", "wild", *asked)
+    assert program.end() == 0, program.err
+    assert program.out[0] in ("4 jobs, 1 of them done already", "4 jobs, 2 of them done already")
+    tree = json.loads((place / "runs/wild-promoted/promotion.json").read_text())
+    (row,) = tree["rows"]
+    assert (row["done"], row["jobs"], sorted(row["splits"])) == (4, 4, ["1", "2"])
+    assert row["interval"] > 0
+    assert 0 <= row["mpck4"] <= 1
+    assert row["template"] > 0
+
+
+def _results(folder):
+    return {trial["number"]: trial for trial in json.loads((folder / "results.json").read_text())["trials"]}
+
+
+def _study(folder):
+    """As anybody with Optuna would open it."""
+    storage = optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(folder / "optuna.journal")))
+    return optuna.load_study(study_name=folder.name, storage=storage)
 
 
 def _status(dashboard: str, token: str | None) -> int:
