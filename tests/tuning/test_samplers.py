@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+import importlib.util
+
+import optuna
+import pytest
+
+from capetune.errors import UserError
+from capetune.tuning import samplers
+from capetune.tuning.samplers import make_sampler
+
+TEXT = """
+loss.tokens: {log: [0.05, 2]}
+loss.coordinates: {uniform: [1, 10]}
+model.sequence: {choice: [xy, point]}
+model.vocabulary: {choice: [64, 128], when: {model.sequence: xy}}
+"""
+
+
+@pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
+@pytest.mark.parametrize("name", ["tpe", "random", "gp", "cmaes", "nsga2"])
+def test_every_sampler_takes_conditional_spaces_and_repeats_by_its_seed(name, read):
+    if name == "cmaes":
+        pytest.importorskip("cmaes", reason="an extra: capetune[samplers]")
+    space = read(TEXT)
+
+    def drawn():
+        study = optuna.create_study(sampler=make_sampler(name, 3), direction="maximize")
+        found = []
+        for _ in range(12):
+            trial = study.ask()
+            values = space.suggest(trial)
+            study.tell(trial, -values["loss.coordinates"])
+            found.append(values)
+        return found
+
+    first = drawn()
+    assert first == drawn()
+    assert {"model.vocabulary" in values for values in first} == {True, False}
+    assert all(("model.vocabulary" in values) == (values["model.sequence"] == "xy") for values in first)
+
+
+def test_two_metrics_are_searched_together(read):
+    space = read("metric: [mpck4, generate_ms]\nsampler: nsga2\nscheduler: none\nloss.tokens: {log: [0.05, 2]}\n")
+    assert space.header.mode == ("max", "min")
+    study = optuna.create_study(sampler=make_sampler("nsga2", 3), directions=["maximize", "minimize"])
+    for _ in range(5):
+        trial = study.ask()
+        value = space.suggest(trial)["loss.tokens"]
+        study.tell(trial, [value, value])
+    assert len(study.best_trials) == 5
+
+
+def test_what_a_sampler_needs_is_said(monkeypatch):
+    monkeypatch.setattr(samplers, "find_spec", lambda name: None if name == "cmaes" else importlib.util.find_spec(name))
+    with pytest.raises(UserError, match=r"the sampler cmaes needs cmaes: pip install 'capetune\[samplers\]'"):
+        make_sampler("cmaes", 0)
