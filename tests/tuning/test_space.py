@@ -114,3 +114,116 @@ def test_lists_are_choices_like_any_other(read, config):
 @pytest.mark.parametrize("name", built_in_spaces())
 def test_every_built_in_space_holds_the_demos_configuration(config, name):
     load_space(name, config).default(config)
+
+
+HEADED = "loss.tokens: {log: [0.05, 2]}\n"
+
+
+def test_a_header_says_how_to_search(read):
+    header = read(
+        "metric: pck_0.1\nsampler: random\nscheduler: {name: asha, grace: 2}\nbudget: {trials: 7, hours: 1.5}\n"
+        + HEADED
+    ).header
+    assert (header.metric, header.mode, header.sampler) == (("pck_0.1",), ("max",), "random")
+    assert (header.scheduler.name, header.scheduler.grace, header.scheduler.factor) == ("asha", 2, 3)
+    assert (header.budget.trials, header.budget.epochs, header.budget.hours) == (7, None, 1.5)
+
+
+def test_without_a_header_it_is_tpe_and_asha_for_mpck4(read):
+    header = read(HEADED).header
+    assert (header.metric, header.mode, header.sampler, header.scheduler.name) == (("mpck4",), ("max",), "tpe", "asha")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("metric: mpck\n", "line 1: metric: no epoch reports 'mpck'; did you mean mpck"),
+        ("mode: up\n", "line 1: mode.0: Input should be 'max' or 'min', not 'up'"),
+        ("metric: [mpck4, mpck5, val_loss]\n", "line 1: metric: 3 metrics and 3 modes; give one of each, or two"),
+        ("metric: [mpck4, generate_ms]\n", "two metrics want `sampler: nsga2` and `scheduler: none`"),
+        ("sampler: tpee\n", "line 1: sampler: Input should be 'tpe', 'random', 'gp', 'cmaes' or 'nsga2', not 'tpee'"),
+        (
+            "\nscheduler: {name: asha, graze: 1}\n",
+            "line 2: scheduler.graze: Extra inputs are not permitted, not 1; it has",
+        ),
+        ("scheduler: pbt\n", "so no sampler can learn from them: `sampler: random`"),
+        ("budget: {trials: 0}\n", "line 1: budget.trials: Input should be greater than or equal to 1, not 0"),
+        ("budget: 40\n", "line 1: budget:"),
+        ("points: [{loss.tokens: 3}]\n", "the 1. point has loss.tokens = 3, which lies outside log [0.05, 2]"),
+        ("points: [{loss.token: 1}]\n", "the 1. point has loss.token, which has no range here; loss.tokens?"),
+    ],
+)
+def test_a_wrong_header_is_refused_with_its_line_and_reason(read, text, said):
+    with pytest.raises(UserError) as error:
+        read(text + HEADED)
+    assert said in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_header_alone_is_no_space(read):
+    with pytest.raises(UserError, match="has no range; a search space maps keys to ranges"):
+        read("metric: mpck4\n")
+
+
+CONDITIONAL = (
+    "model.sequence: {choice: [xy, point]}\nmodel.vocabulary: {choice: [64, 128], when: {model.sequence: xy}}\n"
+)
+
+
+def test_a_condition_decides_whether_a_key_is_varied(read, config):
+    space = read(CONDITIONAL)
+    assert space.default(config) == {"model.sequence": "point"}
+    assert space.default(config.with_overrides({"model.sequence": "xy"})) == {
+        "model.sequence": "xy",
+        "model.vocabulary": 64,
+    }
+    assert space.points(config) == [{"model.sequence": "point"}]
+
+
+@pytest.mark.parametrize(
+    ("condition", "said"),
+    [
+        ("{model.refine: true}", "line 2: model.vocabulary: when: model.refine is not a range above this line"),
+        ("{model.sequence: yx}", "when: model.sequence is never 'yx': it is choice ['xy', 'point']"),
+        ("xy", "when wants a mapping such as {model.sequence: xy}, not 'xy'"),
+    ],
+)
+def test_a_wrong_condition_is_refused(read, condition, said):
+    with pytest.raises(UserError) as error:
+        read(CONDITIONAL.replace("{model.sequence: xy}", condition))
+    assert said in str(error.value)
+
+
+def test_true_is_not_one(read):
+    with pytest.raises(UserError, match=r"model\.refine is never 1"):
+        read("model.refine: {choice: [true, false]}\nloss.tokens: {log: [0.05, 2], when: {model.refine: 1}}\n")
+
+
+def test_a_study_may_go_on_with_wider_or_narrower_ranges(read):
+    older = read("loss.tokens: {log: [0.1, 1]}\nmodel.decoder.layers: {int: [2, 6]}\n")
+    read("loss.tokens: {log: [0.01, 5]}\nmodel.decoder.layers: {int: [3, 4]}\n").check_extends(older)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (
+            "loss.tokens: {uniform: [0.1, 1]}\n",
+            "line 1: loss.tokens was log [0.1, 1], is uniform [0.1, 1]: only the ends",
+        ),
+        ("loss.tokens: {choice: [0.1, 0.2]}\n", "only the ends of a range may change; begin a new search with --name"),
+        ("loss.tokens: {log: [0.1, 1]}\nmodel.dropout: {uniform: [0, 1]}\n", "model.dropout came or went"),
+        ("metric: val_loss\nloss.tokens: {log: [0.1, 1]}\n", "a search goes on with its metric, mpck4"),
+    ],
+)
+def test_a_study_does_not_go_on_with_another_kind_of_space(read, text, said):
+    older = read("loss.tokens: {log: [0.1, 1]}\n")
+    with pytest.raises(UserError) as error:
+        read(text.replace("[0, 1]", "[0, 0.9]")).check_extends(older)
+    assert said in str(error.value)
+
+
+def test_choices_can_not_be_added(read):
+    older = read("model.vocabulary: {choice: [64, 128]}\n")
+    with pytest.raises(UserError, match="a study keeps its choices"):
+        read("model.vocabulary: {choice: [64, 128, 256]}\n").check_extends(older)

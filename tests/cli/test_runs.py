@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from capetune.cli.main import app
+from capetune.config import load_preset
+from capetune.errors import UserError
+from capetune.training.checkpoint import CheckpointMeta, save_checkpoint
+from capetune.training.runs import Run, add_to_history, held
+
+
+class Weights:
+    """Stands for a model where only the files count."""
+
+    def state_dict(self):
+        return {"weight": torch.zeros(2)}
+
+
+def runs(*arguments):
+    return CliRunner().invoke(app, ["runs", *map(str, arguments)], catch_exceptions=False)
+
+
+def train(root, name, score, **settings):
+    config = load_preset("demo").with_overrides(settings)
+    folder = root / name
+    row = {"epoch": 1, "mpck4": score, "template_mpck4": 0.3, "forced_mpck4": score, "train_loss": 1.0, "val_loss": 1.0}
+    save_checkpoint(folder / "epoch-0001", Weights(), CheckpointMeta(config, 1, row, {}), {})
+    add_to_history(folder, row | {"seconds": 3.0})
+    facts = {"data": "real", "split": 3, "pack": "p", "missing_categories": {"test": ["fly", "horse"]}}
+    Run(folder, "train", "completed").save("completed", config_hash=config.hash(), **facts)
+
+
+@pytest.fixture
+def root(tmp_path):
+    train(tmp_path, "one", 0.5)
+    train(tmp_path, "two", 0.6, **{"loss.tokens": 0.7})
+    return tmp_path
+
+
+def test_runs_are_listed_with_state_score_hash_data_and_what_is_missing(root):
+    rows = json.loads(runs("--runs", root, "--json").stdout)
+    assert {row["name"]: row["mpck4"] for row in rows} == {"one": 0.5, "two": 0.6}
+    lines = runs("--runs", root).stdout.splitlines()
+    assert lines[0].split()[:5] == ["run", "kind", "state", "val", "mPCK4"]
+    one = next(line for line in lines if line.startswith("one")).split()
+    assert one[:5] == ["one", "train", "completed", "0.500", "0.300"]
+    assert one[5] == load_preset("demo").hash()
+    assert one[6:10] == ["real,", "split", "3", "2"]
+
+
+def test_no_runs_are_said(tmp_path):
+    assert runs("--runs", tmp_path / "none").stdout.startswith("no runs in ")
+
+
+def test_a_run_that_was_killed_does_not_run(root):
+    Run(root / "cut", "train", "running").save("running")
+    state = {row["name"]: row["state"] for row in json.loads(runs("--runs", root, "--json").stdout)}
+    assert state["cut"] == "killed"
+    with held(root / "cut"):
+        state = {row["name"]: row["state"] for row in json.loads(runs("--runs", root, "--json").stdout)}
+    assert state["cut"] == "running"
+
+
+def test_one_run_is_shown_with_its_epochs(root):
+    out = runs("show", "one", "--runs", root).stdout
+    assert 'missing_categories: {"test": ["fly", "horse"]}' in out
+    assert out.splitlines()[-1].split() == ["1", "0.500", "0.300", "0.500", "1.000", "1.000", "3"]
+    assert json.loads(runs("show", "one", "--runs", root, "--json").stdout)["history"][0]["mpck4"] == 0.5
+
+
+def test_two_runs_differ_in_what_differs(root):
+    assert json.loads(runs("diff", "one", "two", "--runs", root, "--json").stdout) == {
+        "mpck4": [0.5, 0.6],
+        "loss.tokens": [0.2, 0.7],
+    }
+    assert "loss.tokens  0.2  0.7" in runs("diff", "one", "two", "--runs", root).stdout
+    train(root, "again", 0.5)
+    assert "have the same configuration" in runs("diff", "one", "again", "--runs", root).stdout
+
+
+def test_scores_of_another_protocol_are_not_compared(root):
+    train(root, "long", 0.4, **{"validation.episodes": 50})
+    assert "they can't be compared" in runs("diff", "one", "long", "--runs", root).stdout
+    assert "they can't be compared" not in runs("diff", "one", "two", "--runs", root).stdout
+
+
+def test_a_run_that_is_not_there_is_said_with_those_that_are(root):
+    with pytest.raises(UserError, match=r"there is no run 'three' in .* \(there: "):
+        runs("show", "three", "--runs", root)

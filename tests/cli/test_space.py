@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from capetune.cli.main import app
+from capetune.errors import UserError
+
+TEXT = """metric: val_loss
+budget: {trials: 4}
+points: [{loss.tokens: 0.5}]
+loss.tokens: {log: [0.05, 2]}
+model.sequence: {choice: [xy, point]}
+model.vocabulary: {choice: [64, 128, 256], when: {model.sequence: xy}}
+"""
+
+
+def space(*arguments):
+    return CliRunner().invoke(app, ["space", *map(str, arguments)], catch_exceptions=False)
+
+
+def test_the_built_in_spaces_are_named_with_what_they_are_for():
+    out = space("list").stdout
+    for name in ("decoder", "losses", "optimiser", "backbone", "sequence", "smoke", "data", "demo"):
+        assert any(line.startswith(name + " ") for line in out.splitlines()), name
+
+
+def test_a_space_is_a_table_with_sizes_and_conditions(tmp_path):
+    (tmp_path / "mine.yaml").write_text(TEXT)
+    lines = space("show", tmp_path / "mine.yaml", "--preset", "demo").stdout.splitlines()
+    row = next(line for line in lines if line.startswith("model.vocabulary"))
+    assert row.split() == ["model.vocabulary", "choice", "[64,", "128,", "256]", "3", "–", "model.sequence", "=", "xy"]
+    assert any("infinitely many configurations; goal val_loss (min)" in line for line in lines)
+    assert lines[-1] == "budget: 4 trials; 1 points tried first, after the default"
+
+
+def test_a_space_is_json_for_others(tmp_path):
+    (tmp_path / "mine.yaml").write_text(TEXT)
+    tree = json.loads(space("show", tmp_path / "mine.yaml", "--preset", "demo", "--json").stdout)
+    assert [row["key"] for row in tree["parameters"]] == ["loss.tokens", "model.sequence", "model.vocabulary"]
+    assert tree["parameters"][1]["values"] == 2
+    assert tree["metric"] == ["val_loss"]
+
+
+def test_a_wrong_one_is_one_line_with_its_place(tmp_path):
+    (tmp_path / "mine.yaml").write_text("loss.tokens: {log: [2, 1]}\n")
+    with pytest.raises(UserError, match=r"mine.yaml, line 1: loss.tokens: log \[2, 1\] is empty"):
+        space("show", tmp_path / "mine.yaml")
