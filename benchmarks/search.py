@@ -44,7 +44,7 @@ model.dropout: {{uniform: [0.0, 0.5]}}
 METHODS = {"random": ("random", "none"), "TPE + ASHA": ("tpe", "asha")}
 MODEL = [
     *("model.width=64", "model.heads=4", "model.decoder.layers=2", "model.support.layers=1", "train.batch_size=16"),
-    *("train.epochs=9", "train.steps=40", "train.warmup=10", "train.schedule=constant", "train.input_noise=0.05"),
+    *("train.epochs=9", "train.steps=20", "train.warmup=5", "train.schedule=constant", "train.input_noise=0.05"),
     *("validation.episodes=1", "validation.queries=3", "train.learning_rate=0.0001"),
 ]
 
@@ -76,8 +76,8 @@ def epochs_to(scores: list[float], goal: float) -> int | None:
 def main() -> None:
     made = parser(__doc__)
     made.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
-    made.add_argument("--random", type=int, default=16, help="Trials of random search, each to its last epoch.")
-    made.add_argument("--trials", type=int, default=32, help="Trials of TPE + ASHA at most.")
+    made.add_argument("--random", type=int, default=12, help="Trials of random search, each to its last epoch.")
+    made.add_argument("--trials", type=int, default=24, help="Trials of TPE + ASHA at most.")
     arguments = parsed(made)
     table = Table(
         "seed", "random's best", "its epochs", "TPE + ASHA's best", "epochs to random's best", "ratio", "s a trial"
