@@ -183,6 +183,8 @@ def _run(
             num_samples=len(unfinished) + fresh,
             max_concurrent_trials=plan.at_once,
             trial_dirname_creator=_folder_name,
+            # A trial in a process of its own would first import torch and Ray for some seconds.
+            reuse_actors=plan.workers == 1 and not carries_checkpoints(search.space),
         ),
         run_config=tune.RunConfig(
             name=TUNE,
