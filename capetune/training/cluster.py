@@ -69,7 +69,7 @@ def ray_cluster(address: str | None = None, verbose: bool = False, cpus: int | N
         try:
             with _own_signals():
                 context = ray.init(**options)
-        except (ConnectionError, ValueError, RuntimeError) as error:
+        except Exception as error:  # Ray raises plain ones, too, where its dashboard takes too long to start
             where = f"can't join the Ray cluster at {address}" if address else "can't start Ray"
             raise UserError(f"{where}: {str(error).splitlines()[0]}") from None
         if not verbose:

@@ -95,6 +95,10 @@ class _Exchange(PopulationBasedTraining):
         mutations = {key: _mutations(parameter) for key, parameter in space.parameters.items()}
         super().__init__(hyperparam_mutations={"overrides": mutations}, **settings)
 
+    def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:
+        """Ray refuses searchers, which would learn from values that trials no longer have; ours draws at random."""
+        super().on_trial_add(SimpleNamespace(search_alg=None), trial)  # type: ignore[arg-type]
+
     def _get_new_config(self, trial: Trial, trial_to_clone: Trial) -> tuple[dict, dict]:
         config, operations = super()._get_new_config(trial, trial_to_clone)
         config["number"] = trial.config["number"]

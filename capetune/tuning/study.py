@@ -181,7 +181,8 @@ def _run(
             search_alg=StudySearcher(study, search.space, search.folder, unfinished, fresh),
             scheduler=scheduler,
             num_samples=len(unfinished) + fresh,
-            max_concurrent_trials=plan.at_once,
+            # pbt compares trials that are all begun, and pauses those that are ahead.
+            max_concurrent_trials=None if search.space.header.scheduler.name == "pbt" else plan.at_once,
             trial_dirname_creator=_folder_name,
             # A trial in a process of its own would first import torch and Ray for some seconds.
             reuse_actors=plan.workers == 1 and not carries_checkpoints(search.space),
@@ -189,7 +190,7 @@ def _run(
         run_config=tune.RunConfig(
             name=TUNE,
             storage_path=str(search.folder.resolve()),
-            checkpoint_config=tune.CheckpointConfig(num_to_keep=1),
+            checkpoint_config=tune.CheckpointConfig(num_to_keep=4),  # of those that pbt hands from trial to trial
             failure_config=tune.FailureConfig(max_failures=1),  # of a lost process: errors are ours to settle
             stop=limit,
             callbacks=[watcher, Quiet()],
