@@ -73,7 +73,7 @@ def by_keypoint(report: EvalReport) -> dict[str, float]:
 
 
 def frames(root: Path, real: Path) -> Pack:
-    split_by_frames(real / "annotations", root / "annotations", VIDEOS)
+    split_by_frames(real / "annotations", root / "annotations", VIDEOS, val=0.05)
     pack(root / "annotations", real / "images", root / "pack", size=128, progress=False)
     return open_pack(root / "pack")
 

@@ -16,19 +16,12 @@ from harness import parsed, parser, record
 from rich.console import Console
 from rich.table import Table
 
+from capetune.config import load_config
+from capetune.datasets.pack import Pack, open_pack
+from capetune.datasets.shards import pack
+from capetune.datasets.synthetic import generate
 from capetune.training.cluster import prepare_environment, ray_cluster
-
-prepare_environment(None, False)  # before anything below imports Ray
-
-from capetune.config import load_config  # noqa: E402
-from capetune.datasets.pack import Pack, open_pack  # noqa: E402
-from capetune.datasets.shards import pack  # noqa: E402
-from capetune.datasets.synthetic import generate  # noqa: E402
-from capetune.training.features import keep_features  # noqa: E402
-from capetune.tuning.preflight import Plan  # noqa: E402
-from capetune.tuning.space import Budget  # noqa: E402
-from capetune.tuning.space_file import load_space  # noqa: E402
-from capetune.tuning.study import Search, run_search  # noqa: E402
+from capetune.training.features import keep_features
 
 SPACE = """
 sampler: {sampler}
@@ -51,6 +44,11 @@ MODEL = [
 
 def run(method: str, seed: int, trials: int, data: Pack, root: Path, threads: int) -> dict[str, Any]:
     """One search. Returns its events in order and the seconds outside training."""
+    from capetune.tuning.preflight import Plan
+    from capetune.tuning.space import Budget
+    from capetune.tuning.space_file import load_space
+    from capetune.tuning.study import Search, run_search
+
     sampler, scheduler = METHODS[method]
     file = root / f"{sampler}.yaml"
     file.write_text(SPACE.format(sampler=sampler, scheduler=scheduler))
@@ -79,6 +77,7 @@ def main() -> None:
     made.add_argument("--random", type=int, default=12, help="Trials of random search, each to its last epoch.")
     made.add_argument("--trials", type=int, default=24, help="Trials of TPE + ASHA at most.")
     arguments = parsed(made)
+    prepare_environment(None, False)  # before anything imports Ray
     table = Table(
         "seed", "random's best", "its epochs", "TPE + ASHA's best", "epochs to random's best", "ratio", "s a trial"
     )
