@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from capetune.datasets.pack import open_pack
 from capetune.errors import UserError
 from capetune.training.loop import Metrics, Ranks, Save, fit
 from capetune.training.runs import add_to_history
+from capetune.training.tensorboard import scalars
 
 
 def train_worker(settings: dict[str, Any]) -> None:
@@ -61,6 +63,7 @@ def _train(settings: dict[str, Any]) -> None:
             shutil.rmtree(folder, ignore_errors=True)  # of a try that was cut off before Ray heard of it
             save(folder)
             add_to_history(folder.parent, metrics)
+            write(metrics)
             checkpoint = Checkpoint.from_directory(folder)
         # Written in its final place: Ray's own copying could be cut off with meta.json there and the weights not.
         ray.train.report(metrics, checkpoint=checkpoint, checkpoint_upload_mode=CheckpointUploadMode.NO_UPLOAD)
@@ -73,12 +76,13 @@ def _train(settings: dict[str, Any]) -> None:
     )
     start = ray.train.get_checkpoint()
     pack = open_pack(Path(settings["pack"]))
-    if start is None:
-        first = None if settings["start"] is None else Path(settings["start"])
-        fit(config, pack, report, ranks, first, progress)
-    else:
-        with start.as_directory() as folder:
-            fit(config, pack, report, ranks, Path(folder), progress)
+    with scalars(Path(settings["folder"])) if rank == 0 else nullcontext(lambda metrics: None) as write:
+        if start is None:
+            first = None if settings["start"] is None else Path(settings["start"])
+            fit(config, pack, report, ranks, first, progress)
+        else:
+            with start.as_directory() as folder:
+                fit(config, pack, report, ranks, Path(folder), progress)
 
 
 def gather(array: np.ndarray) -> list[np.ndarray]:

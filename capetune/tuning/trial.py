@@ -27,6 +27,7 @@ from capetune.training.features import open_features
 from capetune.training.launch import TrainingFailed, launch_training
 from capetune.training.loop import Metrics, Ranks, Save, fit
 from capetune.training.runs import CONFIG, ERROR, TRIALS, add_to_history, held, read_history, write_aside
+from capetune.training.tensorboard import scalars
 from capetune.tuning.goal import Goal
 
 Status = Literal["completed", "pruned", "stopped", "failed"]
@@ -149,11 +150,12 @@ def _train(config: Config, folder: Path, settings: dict[str, Any]) -> None:
         shutil.rmtree(path, ignore_errors=True)  # of a try that was cut off
         save(path)
         add_to_history(folder, metrics)
+        write(metrics)
         keep_checkpoints(folder, goal, also_latest=True)
         tune.report(metrics, checkpoint=Checkpoint.from_directory(path) if settings["portable"] else None)
         begun = time.monotonic()
 
-    with tempfile.TemporaryDirectory() as aside:
+    with tempfile.TemporaryDirectory() as aside, scalars(folder) as write:
         start = _start(folder, Path(aside))
         fit(config, pack, report, Ranks(device=settings["device"]), start, features=features)
 
