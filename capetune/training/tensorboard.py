@@ -9,7 +9,7 @@ from pathlib import Path
 
 @contextmanager
 def scalars(folder: Path) -> Iterator[Callable[[Mapping[str, float]], None]]:
-    """Gives a function that writes an epoch's metrics into an event file of `folder`, at the step `epoch`, soon after."""
+    """Gives a function that writes an epoch's metrics into an event file of `folder`, within about a second."""
     from tensorboardX import SummaryWriter
 
     with SummaryWriter(str(folder), flush_secs=1) as writer:
