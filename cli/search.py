@@ -43,8 +43,12 @@ def command(
     preset: str | None = typer.Option(None, "--preset", help="demo, full, paper or tiny. Default: tiny."),
     config: Path | None = common.ConfigFile,
     settings: list[str] = common.Settings,
-    workers: int = typer.Option(1, "--workers-per-trial", min=1, help="Training workers (DDP) each trial has."),
-    keep: int = typer.Option(3, "--keep", min=1, help="Best trials whose best checkpoint is kept."),
+    workers: int | None = typer.Option(
+        None, "--workers-per-trial", min=1, help="Training workers (DDP) each trial has; default: 1."
+    ),
+    keep: int | None = typer.Option(
+        None, "--keep", min=1, help="Best trials whose best checkpoint is kept; default: 3."
+    ),
     cache: int = typer.Option(
         0,
         "--cache-features",
@@ -121,8 +125,8 @@ def search(
     verbose: bool,
     *,
     hours: float | None = None,
-    workers: int = 1,
-    keep: int = 3,
+    workers: int | None = None,
+    keep: int | None = None,
     resume: str | None = None,
     storage: str | None = None,
     cache: int = 0,
@@ -159,6 +163,8 @@ def search(
             console.print(f"{run.name} is complete: {run.facts['trials']} trials; --trials with more extends it")
             return run.name
         cache = run.facts.get("cache_features", cache)
+        keep = keep or run.facts.get("keep", 3)
+        workers = workers or run.facts.get("workers_per_trial", 1)
         room = _check_cache(config, space, pack, cache, workers) if cache else 0
         budget = _budget(space, trials or run.facts.get("trials"), hours)
         _same_data(run, facts)
@@ -172,14 +178,9 @@ def search(
             _write_down(begun)
             features = _keep_features(folder / FEATURES, pack, config, cache, console) if cache else None
             what = Search(config, space, pack, folder, budget, keep, begun.storage, features)
-            record = {
-                "config_hash": config.hash(),
-                "trials": budget.trials,
-                "storage": begun.storage,
-                "cache_features": cache,
-            }
-            record["environment"] = environment()
-            record |= {"space": run.facts.get("space", str(space.source))}
+            record = {"config_hash": config.hash(), "space": run.facts.get("space", str(space.source))}
+            record |= {"trials": budget.trials, "keep": keep, "workers_per_trial": workers, "cache_features": cache}
+            record |= {"storage": begun.storage, "environment": environment()}
             # Kept at every trial's end, so that an interrupted search has a best configuration too.
             written = partial(write_results, folder, config, facts)
             with (
@@ -191,10 +192,15 @@ def search(
                 failed = [result for result in results if result.status == "failed"]
                 if len(failed) == len(results):
                     raise _all_failed(failed, folder)
-    if features is not None:
-        shutil.rmtree(features)
+        left = max(0, budget.trials - sum(result.status != "stopped" for result in results))
+        if left:
+            run.save("interrupted")
+        elif features is not None:
+            shutil.rmtree(features)
     console.print(results_table(results, what.goal))
     lines = [*results_lines(folder, results, facts), f"next: capetune train --best {run.name}"]
+    if left:
+        lines.append(f"the budget is spent, {left} trials are left: --resume {run.name} with more --hours goes on")
     console.print("\n".join(lines), soft_wrap=True, highlight=False, markup=False)
     return run.name
 
