@@ -190,7 +190,7 @@ def search(
                 results = run_search(what, shared, view.hear, written)
                 written(results)
                 failed = [result for result in results if result.status == "failed"]
-                if len(failed) == len(results):
+                if results and len(failed) == len(results):
                     raise _all_failed(failed, folder)
         left = max(0, budget.trials - sum(result.status != "stopped" for result in results))
         if left:

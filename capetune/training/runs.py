@@ -74,6 +74,7 @@ def held(folder: Path, wait: bool = False) -> Iterator[None]:
 
     Raises UserError where another one works in it, unless it is to wait.
     """
+    alone = not folder.parent.exists()
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / LOCK).open("w") as stream:
         try:
@@ -85,6 +86,8 @@ def held(folder: Path, wait: bool = False) -> Iterator[None]:
         finally:
             if [path.name for path in folder.iterdir()] == [LOCK]:  # it came to nothing
                 shutil.rmtree(folder)
+                if alone:
+                    folder.parent.rmdir()
 
 
 def is_held(folder: Path) -> bool:
@@ -174,8 +177,9 @@ def find_search(runs: Path, name: str | None) -> Run:
         searches = [find_run(runs, name, "search")]
     finished = [run for run in searches if (run.folder / "best.yaml").is_file()]
     if not finished:
-        what = f"search {name!r} has" if name else f"no search in {runs} has"
-        raise UserError(f"{what} a best configuration yet; run `capetune search` to its end first")
+        if name:
+            raise UserError(f"search {name!r} has no best configuration yet; `capetune search --resume {name}` goes on")
+        raise UserError(f"no search in {runs} has a best configuration yet; run `capetune search` first")
     return finished[0]
 
 

@@ -125,6 +125,9 @@ class Watcher(tune.Callback):
 
     def settle(self, number: int, overrides: dict[str, Any], lost: str | None = None) -> None:
         """Keep how a trial ended, as its folder tells. lost: what Ray says of its process, where that was lost."""
+        folder = trial_folder(self.settings.folder, number)
+        if lost is None and self.limit.stop_all() and not read_history(folder) and not (folder / ERROR).is_file():
+            return  # the budget was spent before its first epoch: it stays open
         result = self._result(number, overrides, lost)
         self.ended[result.number] = result
         if result.status != "stopped":  # else it stays open, to go on

@@ -65,7 +65,9 @@ def test_the_latest_search_with_a_best_configuration_is_found_or_the_one_that_is
     make(tmp_path / "training", "train", started="2026-01-04")
     assert find_search(tmp_path, None).name == "cut"
     assert find_search(tmp_path, "old").name == "old"
-    with pytest.raises(UserError, match="search 'none' has a best configuration yet; run `capetune search` to its end"):
+    with pytest.raises(
+        UserError, match="search 'none' has no best configuration yet; `capetune search --resume none` goes on"
+    ):
         find_search(tmp_path, "none")
     with pytest.raises(UserError, match=r"there is no search 'training' in .* \(there: none, cut, old\)"):
         find_search(tmp_path, "training")
@@ -176,3 +178,12 @@ def test_run_json_is_a_document_for_others(tmp_path):
     make(tmp_path / "one")
     tree = json.loads((tmp_path / "one/run.json").read_text())
     assert {"capetune", "kind", "state", "started", "updated"} <= set(tree)
+
+
+def test_a_hold_that_came_to_nothing_leaves_nothing(tmp_path):
+    with held(tmp_path / "runs/one"):
+        pass
+    assert list(tmp_path.iterdir()) == []
+    with held(tmp_path / "runs/one"):
+        (tmp_path / "runs/one/run.json").write_text("{}")
+    assert sorted(path.name for path in (tmp_path / "runs/one").iterdir()) == [".lock", "run.json"]
