@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from harness import parsed, parser, record
+from options import train
 from rich.console import Console
 from rich.table import Table
 
@@ -25,37 +26,27 @@ from capetune.evaluation.evaluate import evaluate
 from capetune.evaluation.model import ModelPredictor
 from capetune.evaluation.report import EvalReport
 from capetune.models.backbone import fast_precision
-from capetune.training.checkpoint import load_model
-from capetune.training.loop import fit
+from capetune.models.estimator import PoseEstimator
 
 VIDEOS = ["fly", "openfield_mouse_body", "reaching_mouse_arm", "mirror_mouse_body"]
 SETTINGS = {
-    "synthetic": ["train.epochs=2", "train.steps=1050"],
+    "synthetic": ["train.steps=2100"],
     "frames": [
-        "train.epochs=2",
-        "train.steps=500",
+        "train.steps=1000",
         "model.backbone.frozen=4",
         "train.backbone_rate=0.3",
         "model.dropout=0.1",
         "data.rotation=45",
         "data.scale=0.3",
-        "validation.queries=2",
-        "validation.episodes=20",
     ],
 }
 EPISODES = {"synthetic": (3, 15), "frames": (50, 8)}  # and queries
 
 
-def train(config: Config, data: Pack, folder: Path) -> float:
-    """Leaves the last epoch's checkpoint in `folder`; no epoch is chosen by its score. Returns the seconds it took."""
-    begun = time.monotonic()
-    fit(config, data, lambda metrics, save: save(folder))
-    return time.monotonic() - begun
-
-
-def score(folder: Path, data: Pack, shots: int, episodes: int, queries: int) -> dict[str, float]:
-    model, meta = load_model(folder)
-    predictor = ModelPredictor(model, data, meta.config.data, losses=meta.config.loss)
+def score(
+    model: PoseEstimator, config: Config, data: Pack, shots: int, episodes: int, queries: int
+) -> dict[str, float]:
+    predictor = ModelPredictor(model, data, config.data, losses=config.loss)
     report = evaluate(data.part(1, "test"), predictor, shots, episodes, queries)
     pck = {f"@{t}": value for t, value in report.scores.to_json()["pck"].items()}
     scores = {"mPCK4": report.scores.mpck4, "template": report.template.mpck4, **pck}
@@ -73,7 +64,7 @@ def by_keypoint(report: EvalReport) -> dict[str, float]:
 
 
 def frames(root: Path, real: Path) -> Pack:
-    split_by_frames(real / "annotations", root / "annotations", VIDEOS, val=0.05)
+    split_by_frames(real / "annotations", root / "annotations", VIDEOS, val=0)
     pack(root / "annotations", real / "images", root / "pack", size=128, progress=False)
     return open_pack(root / "pack")
 
@@ -92,9 +83,12 @@ def main() -> None:
         for seed in arguments.seeds:
             settings = [f"seed={seed}", f"model.backbone.precision={fast_precision()}", *SETTINGS[arguments.what]]
             config = load_config("demo", None, settings + arguments.set)
-            seconds = train(config, data, root / f"seed-{seed}")
+            begun = time.monotonic()
+            assert config.train.steps is not None
+            model = train(config, data, config.train.steps, None)  # no epoch is chosen by its score
+            seconds = time.monotonic() - begun
             for shots in (1, 5) if arguments.what == "synthetic" else (1,):
-                scores = score(root / f"seed-{seed}", data, shots, *EPISODES[arguments.what])
+                scores = score(model, config, data, shots, *EPISODES[arguments.what])
                 facts = {"accuracy": arguments.what, "seed": seed, "shots": shots, "seconds": round(seconds)}
                 facts |= {"threads": arguments.threads, "settings": arguments.set, "config": config.hash()}
                 rows.append(record(f"accuracy-{arguments.what}", facts | scores, arguments.save))

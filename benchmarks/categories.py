@@ -5,6 +5,7 @@ With --save the figure goes to docs/figures/categories.png.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import matplotlib
@@ -14,7 +15,6 @@ from options import kept_features, score, train
 from capetune.config import load_config
 from capetune.datasets.builtin import open_data
 from capetune.models.backbone import fast_precision
-from capetune.training.features import Features
 
 matplotlib.use("Agg")
 FIGURE = Path(__file__).parents[1] / "docs" / "figures" / "categories.png"
@@ -50,8 +50,11 @@ def main() -> None:
     for count in arguments.counts:
         instances = sum(len(part.instances[category.id]) for category in part.categories[:count])
         # Kept in the order of the categories: the first ones are a slice.
-        features = Features(
-            tuple(maps[:instances] for maps in whole.maps), whole.draws[:instances], whole.ids[:instances]
+        features = replace(
+            whole,
+            maps=tuple(maps[:instances] for maps in whole.maps),
+            draws=whole.draws[:instances],
+            ids=whole.ids[:instances],
         )
         model = train(config, pack, arguments.steps, features)
         row = {"categories": count, "instances": instances, "steps": arguments.steps, "seed": 1}

@@ -45,9 +45,10 @@ MODEL = [
 def run(method: str, seed: int, trials: int, data: Pack, root: Path, threads: int) -> dict[str, Any]:
     """One search. Returns its events in order and the seconds outside training."""
     from capetune.tuning.preflight import Plan
+    from capetune.tuning.search import Search
     from capetune.tuning.space import Budget
     from capetune.tuning.space_file import load_space
-    from capetune.tuning.study import Search, run_search
+    from capetune.tuning.study import run_search
 
     sampler, scheduler = METHODS[method]
     file = root / f"{sampler}.yaml"

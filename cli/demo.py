@@ -19,7 +19,7 @@ def command(runs: Path = common.Runs, verbose: bool = common.Verbose) -> None:
     from datetime import datetime
 
     from capetune.cli.eval import command as evaluate
-    from capetune.cli.search import search
+    from capetune.cli.search import Asked, search
     from capetune.cli.train import train
     from capetune.models.backbone import fast_precision
 
@@ -34,9 +34,9 @@ def command(runs: Path = common.Runs, verbose: bool = common.Verbose) -> None:
     console.print(f"{len(pack.instances)} synthetic instances of {len(pack.categories)} categories in {pack.path}")
     heading("2 · search: 4 short trials")
     precision = f"model.backbone.precision={fast_precision()}"
-    short = ["train.epochs=2", "train.steps=50", "train.warmup=20", precision]
+    short = ["data.split=1", "train.epochs=2", "train.steps=50", "train.warmup=20", precision]
     name = f"demo-{datetime.now():%Y%m%d-%H%M%S}"
-    search("demo.yaml", "synthetic", 4, 1, "demo", None, short, name, runs, None, verbose)
+    search(Asked("demo.yaml", "synthetic", "demo", None, short, name, runs=runs), trials=4, verbose=verbose)
     heading("3 · train --best")
     # The search's trials are short; the best one's loss weights and depth are trained on the preset's own schedule.
     full = [f"train.{key}={value}" for key, value in _schedule().items()]

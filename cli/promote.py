@@ -51,7 +51,7 @@ def command(
     from capetune.tuning.best import ranked_config
     from capetune.tuning.preflight import plan
     from capetune.tuning.promote import Promotion, run_promotion
-    from capetune.tuning.study import check_scorable
+    from capetune.tuning.search import check_scorable
 
     console = common.console()
     search = find_search(runs, name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,11 @@ if TYPE_CHECKING:
 
 FEATURES = "features"
 TRIALS = 20  # where neither the command nor the space says
+
+
+class Tracker(StrEnum):
+    mlflow = "mlflow"
+    wandb = "wandb"
 
 
 class SearchFailed(Exception):
@@ -63,6 +69,9 @@ def command(
         metavar="URL",
         help="Optuna's storage, such as postgresql://…; default: a journal in the run.",
     ),
+    tracker: Tracker | None = typer.Option(
+        None, "--track", help="Send every epoch to MLflow or Weights & Biases too (pip install 'capetune[mlflow]')."
+    ),
     runs: Path = common.Runs,
     address: str | None = common.Address,
     verbose: bool = common.Verbose,
@@ -89,15 +98,30 @@ def command(
     if resume is None and space is None:
         raise UserError("what is to be searched? give --space FILE (`capetune space list` names built-in ones)")
     fixed = {"--data": data, "--preset": preset, "--config": config, "--name": name, "--split": split}
-    fixed |= {"--set": settings or None, "--storage": storage}
-    fixed |= {"--cache-features": cache or None}
+    fixed |= {"--set": settings or None, "--storage": storage, "--cache-features": cache or None}
     given = [option for option, value in fixed.items() if value is not None]
     if resume is not None and given:
         raise UserError(f"--resume goes on with what the search was begun with; leave out {', '.join(given)}")
-    search(
-        space, data or "synthetic", trials, split, preset or "tiny", config, settings, name, runs, address, verbose,
-        hours=hours, workers=workers, keep=keep, resume=resume, storage=storage, cache=cache,
-    )  # fmt: skip
+    if split is not None:
+        settings = [*settings, f"data.split={split}"]
+    begun = Asked(space, data or "synthetic", preset or "tiny", config, settings, name, storage, cache, resume, runs)
+    search(begun, trials, hours, workers, keep, tracker and tracker.value, address, verbose)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a search is to be begun with, or the name of the one that is to go on, as the command's options have it."""
+
+    space: str | None
+    data: str
+    preset: str
+    config: Path | None
+    settings: list[str]
+    name: str | None
+    storage: str | None = None
+    cache: int = 0
+    resume: str | None = None
+    runs: Path = Path("runs")
 
 
 @dataclass
@@ -112,24 +136,14 @@ class Begun:
 
 
 def search(
-    space_name: str | None,
-    data: str,
+    asked: Asked,
     trials: int | None,
-    split: int | None,
-    preset: str,
-    config_file: Path | None,
-    settings: list[str],
-    name: str | None,
-    runs: Path,
-    address: str | None,
-    verbose: bool,
-    *,
     hours: float | None = None,
     workers: int | None = None,
     keep: int | None = None,
-    resume: str | None = None,
-    storage: str | None = None,
-    cache: int = 0,
+    tracker: str | None = None,
+    address: str | None = None,
+    verbose: bool = False,
 ) -> str:
     """The command itself; returns the run's name."""
     from functools import partial
@@ -144,14 +158,12 @@ def search(
     from capetune.training.loop import describe_data
     from capetune.training.runs import Run, environment, held, read_run
     from capetune.tuning.preflight import plan, preflight
-    from capetune.tuning.study import Search, check_scorable, run_search
+    from capetune.tuning.search import Search, check_scorable
+    from capetune.tuning.study import run_search
+    from capetune.tuning.trackers import make_tracker
 
     console = common.console()
-    if resume is None:
-        assert space_name is not None
-        begun = _begin(space_name, data, split, preset, config_file, settings, name, runs, storage, console)
-    else:
-        begun = _go_on(resume, space_name, runs, console)
+    begun = _begin(asked, console) if asked.resume is None else _go_on(asked, asked.resume, console)
     config, space, pack, folder = begun.config, begun.space, begun.pack, begun.folder
     check_scorable(pack, config.data.split)
     Backbone(config.model)  # missing weights are said here, not by every trial
@@ -162,10 +174,12 @@ def search(
         if run.state == "completed" and hours is None and (trials or 0) <= run.facts["trials"]:
             console.print(f"{run.name} is complete: {run.facts['trials']} trials; --trials with more extends it")
             return run.name
-        cache = run.facts.get("cache_features", cache)
+        cache = run.facts.get("cache_features", asked.cache)
+        tracker = tracker or run.facts.get("tracker")
         keep = keep or run.facts.get("keep", 3)
         workers = workers or run.facts.get("workers_per_trial", 1)
         room = _check_cache(config, space, pack, cache, workers) if cache else 0
+        trackers = [make_tracker(tracker, folder)] if tracker else []
         budget = _budget(space, trials or run.facts.get("trials"), hours)
         _same_data(run, facts)
         facts |= {"goal": list(space.header.metric), "mode": list(space.header.mode), **_protocol(config)}
@@ -180,14 +194,14 @@ def search(
             what = Search(config, space, pack, folder, budget, keep, begun.storage, features)
             record = {"config_hash": config.hash(), "space": run.facts.get("space", str(space.source))}
             record |= {"trials": budget.trials, "keep": keep, "workers_per_trial": workers, "cache_features": cache}
-            record |= {"storage": begun.storage, "environment": environment()}
+            record |= {"storage": begun.storage, "tracker": tracker, "environment": environment()}
             # Kept at every trial's end, so that an interrupted search has a best configuration too.
             written = partial(write_results, folder, config, facts)
             with (
                 common.recorded(run, **record, **facts),
                 SearchView(console, budget.trials, config.train.epochs, list(space.parameters), what.goal) as view,
             ):
-                results = run_search(what, shared, view.hear, written)
+                results = run_search(what, shared, view.hear, written, trackers)
                 written(results)
                 failed = [result for result in results if result.status == "failed"]
                 if results and len(failed) == len(results):
@@ -205,49 +219,37 @@ def search(
     return run.name
 
 
-def _begin(
-    space_name: str,
-    data: str,
-    split: int | None,
-    preset: str,
-    config_file: Path | None,
-    settings: list[str],
-    name: str | None,
-    runs: Path,
-    storage: str | None,
-    console: Console,
-) -> Begun:
+def _begin(asked: Asked, console: Console) -> Begun:
     from datetime import datetime
 
     from capetune.config import load_config
     from capetune.training.runs import run_folder
     from capetune.tuning.space_file import load_space
 
-    if split is not None:
-        settings = [*settings, f"data.split={split}"]
-    config = load_config(preset, config_file, settings)
-    space = load_space(space_name, config)
-    pack = common.open_data(data, console)
-    folder = run_folder(runs, name or f"{space.source.stem}-{datetime.now():%Y%m%d-%H%M%S}")
+    assert asked.space is not None
+    config = load_config(asked.preset, asked.config, asked.settings)
+    space = load_space(asked.space, config)
+    pack = common.open_data(asked.data, console)
+    folder = run_folder(asked.runs, asked.name or f"{space.source.stem}-{datetime.now():%Y%m%d-%H%M%S}")
     if folder.is_dir() and any(folder.iterdir()):
         raise UserError(f"{folder} exists already; choose another --name, or go on with it: --resume {folder.name}")
-    return Begun(config, space, pack, folder, storage)
+    return Begun(config, space, pack, folder, asked.storage)
 
 
-def _go_on(name: str, space_name: str | None, runs: Path, console: Console) -> Begun:
+def _go_on(asked: Asked, name: str, console: Console) -> Begun:
     from capetune.config import load_config
     from capetune.training.runs import CONFIG, find_run
     from capetune.tuning.space_file import load_space
 
-    run = find_run(runs, name, "search")
+    run = find_run(asked.runs, name, "search")
     files = [run.folder / file for file in (CONFIG, "space.yaml")]
     missing = [file for file in files if not file.is_file()]
     if missing:
         raise UserError(f"{missing[0]} is not there: {name} ended before its first trial; begin a new search")
     config = load_config("tiny", files[0])
     space = load_space(files[1], config)
-    if space_name is not None:
-        wider = load_space(space_name, config)
+    if asked.space is not None:
+        wider = load_space(asked.space, config)
         wider.check_extends(space)
         space = wider
     return Begun(config, space, common.open_data(str(run.facts["pack"]), console), run.folder, run.facts.get("storage"))

@@ -33,13 +33,14 @@ def split_by_frames(
     """Write `mp100_split1_{train,val,test}.json` into the new folder `out`: each image of a category in one part.
 
     A category's images are put in the order of their file names. The first `train` of them are for training, the last
-    `val` share of all among these held out of it for validation, the rest is for testing.
+    `val` share of all among these held out of it for validation, the rest is for testing. Without a validation part,
+    val = 0, no epoch can be chosen and no trial be scored: that is for settings that are fixed already.
 
     categories: names; all that have an instance if none is given. Raises UserError where one of them isn't there, has
-    too few images for all three parts, or `out` exists.
+    too few images for the parts, or `out` exists.
     """
-    if not 0 < val < train < 1:
-        raise UserError(f"--train {train:g} --val {val:g}: both are shares, 0 < val < train < 1")
+    if not 0 <= val < train < 1:
+        raise UserError(f"--train {train:g} --val {val:g}: both are shares, 0 ≤ val < train < 1")
     if out.exists():
         raise UserError(f"{out} exists already: remove it or give another --out")
     gathered = gather(annotations)
@@ -53,8 +54,8 @@ def split_by_frames(
         frames = sorted(files[id])
         first, last = round(len(frames) * (train - val)), round(len(frames) * train)
         groups = dict(zip(PARTS, (frames[:first], frames[first:last], frames[last:]), strict=True))
-        if not all(groups.values()):
-            raise UserError(f"{name} has {len(frames)} images, too few for three parts; leave it out with --category")
+        if not all(group for part, group in groups.items() if val or part != "val"):
+            raise UserError(f"{name} has {len(frames)} images, too few for the parts; leave it out with --category")
         part_of |= {(id, file): part for part, group in groups.items() for file in group}
         made.append(Frames(name, {part: len(group) for part, group in groups.items()}))
     _write(annotations, out, set(ids.values()), part_of)

@@ -54,28 +54,13 @@ def ray_cluster(address: str | None = None, verbose: bool = False, cpus: int | N
         _check_address(address)
     import ray
 
-    options: dict[str, Any] = {"log_to_driver": verbose, "logging_level": logging.INFO if verbose else logging.ERROR}
-    if address is None:
-        port = _free_port(DASHBOARD_PORT)
-        options |= {"address": "local", "include_dashboard": True, "dashboard_host": "127.0.0.1"}
-        options |= {"dashboard_port": port, "num_cpus": cpus or os.cpu_count()}
-        # Train's and Tune's cleaners ask the dashboard. Left to search for it, they take what another Ray on this
-        # machine has left or runs, and every training's end waits 12 s for them.
-        os.environ["RAY_API_SERVER_ADDRESS"] = f"http://127.0.0.1:{port}"
-    else:
-        options["address"] = address
     before = psutil.Process().children(recursive=True)
     try:
-        try:
-            with _own_signals():
-                context = ray.init(**options)
-        except Exception as error:  # Ray raises plain ones, too, where its dashboard takes too long to start
-            where = f"can't join the Ray cluster at {address}" if address else "can't start Ray"
-            raise UserError(f"{where}: {str(error).splitlines()[0]}") from None
+        context = _join(address, verbose) if address else _start(verbose, cpus, before)
         if not verbose:
             _hush()
         if not context.dashboard_url:
-            raise UserError("Ray's dashboard didn't start, and without it trials keep their CPUs; look closer with -v")
+            raise UserError("that Ray has no dashboard, and without it trials keep their CPUs")
         total = ray.cluster_resources()
         url = context.dashboard_url
         url = url if url.startswith("http") else f"http://{url}"
@@ -84,6 +69,51 @@ def ray_cluster(address: str | None = None, verbose: bool = False, cpus: int | N
         )
     finally:
         _stop(before)
+
+
+def _join(address: str, verbose: bool) -> Any:
+    import ray
+
+    try:
+        with _own_signals():
+            return ray.init(address, log_to_driver=verbose, logging_level=logging.INFO if verbose else logging.ERROR)
+    except Exception as error:  # Ray raises plain ones, too
+        raise UserError(f"can't join the Ray cluster at {address}: {_line(error)}") from None
+
+
+def _start(verbose: bool, cpus: int | None, before: Sequence[psutil.Process]) -> Any:
+    """Start Ray here, a second time where its dashboard didn't start: of two Rays that start at once, both may find the
+    usual port free."""
+    import ray
+
+    why = ""
+    for preferred in (DASHBOARD_PORT, 0):
+        port = _free_port(preferred)
+        # Train's and Tune's cleaners ask the dashboard. Left to search for it, they take what another Ray on this
+        # machine has left or runs, and every training's end waits 12 s for them.
+        os.environ["RAY_API_SERVER_ADDRESS"] = f"http://127.0.0.1:{port}"
+        try:
+            with _own_signals():
+                context = ray.init(
+                    "local",
+                    num_cpus=cpus or os.cpu_count(),
+                    include_dashboard=True,
+                    dashboard_host="127.0.0.1",
+                    dashboard_port=port,
+                    log_to_driver=verbose,
+                    logging_level=logging.INFO if verbose else logging.CRITICAL,
+                )
+            if context.dashboard_url:
+                return context
+            why = "its dashboard didn't start, and without it trials keep their CPUs"
+        except Exception as error:  # Ray raises plain ones where its dashboard takes too long to start
+            why = _line(error)
+        _stop(before)
+    raise UserError(f"can't start Ray: {why}; look closer with -v")
+
+
+def _line(error: Exception) -> str:
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
 def prepare_environment(address: str | None, verbose: bool) -> None:

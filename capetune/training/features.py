@@ -96,56 +96,58 @@ def keep_features(
     """
     train, backbone = TrainSet(pack, config.data.split), Backbone(config.model).eval()
     instances = list(train.instances.values())
+    val = [instance for group in pack.part(config.data.split, "val").instances.values() for instance in group]
     rng, size = generator(config.seed, 0), config.data.size
     draws = np.empty((len(instances), copies, 3))
-    aside = folder.with_name(f"{folder.name}.partial-{os.getpid()}")
-    aside.mkdir(parents=True)
-    files: list[np.memmap] = []
     per = max(1, CHUNK // copies)
-    for begin in range(0, len(instances), per):
-        images = []
-        for row, query in enumerate(instances[begin : begin + per], start=begin):
-            crop = pack.crop(query.id, size)
-            for copy in range(copies):
-                drawn = draw(rng, config.data, query.category_id in train.flippable)
-                draws[row, copy] = drawn.rotation, drawn.scale, drawn.flip
-                images.append(warp_crop(crop, augmented_to_unit(query.box, drawn), size))
-        with torch.no_grad():
-            seen = [maps.half().numpy() for maps in backbone.features(stack_images(images))]
-        if not files:
-            shapes = [(len(instances), copies, *maps.shape[1:]) for maps in seen]
-            files = [_new(aside / MAPS.format(i), shape) for i, shape in enumerate(shapes)]
-        for file, maps in zip(files, seen, strict=True):
-            file[begin : begin + per] = maps.reshape(-1, copies, *maps.shape[1:])
-        progress(min(begin + per, len(instances)), len(instances))
-    for file in files:
-        file.flush()
+
+    def crops() -> Iterator[torch.Tensor]:
+        for begin in range(0, len(instances), per):
+            images = []
+            for row, query in enumerate(instances[begin : begin + per], start=begin):
+                crop = pack.crop(query.id, size)
+                for copy in range(copies):
+                    drawn = draw(rng, config.data, query.category_id in train.flippable)
+                    draws[row, copy] = drawn.rotation, drawn.scale, drawn.flip
+                    images.append(warp_crop(crop, augmented_to_unit(query.box, drawn), size))
+            yield stack_images(images)
+            progress(min(begin + per, len(instances)), len(instances))
+
+    def plain() -> Iterator[torch.Tensor]:
+        for begin in range(0, len(val), CHUNK):
+            yield encode_queries(pack, val[begin : begin + CHUNK], size)[0]
+
+    aside = folder.with_name(f"{folder.name}.partial-{os.getpid()}")
+    _write(aside, backbone, crops(), (len(instances), copies), instances)
     np.save(aside / DRAWS, draws)
-    np.save(aside / IDS, np.array([instance.id for instance in instances], dtype=np.int64))
-    _keep_val(aside / VAL, pack, config, backbone)
+    _write(aside / VAL, backbone, plain(), (len(val),), val)
     aside.rename(folder)
 
 
-def _keep_val(folder: Path, pack: Pack, config: Config, backbone: Backbone) -> None:
-    folder.mkdir()
-    part = pack.part(config.data.split, "val")
-    instances = [instance for group in part.instances.values() for instance in group]
+def _write(
+    folder: Path, backbone: Backbone, images: Iterator[torch.Tensor], lead: tuple[int, ...], instances: list[Instance]
+) -> None:
+    """The maps of all images into a new folder, as arrays of shape (*lead, C, h, w), and the instances' ids."""
+    folder.mkdir(parents=True)
     files: list[np.memmap] = []
-    for begin in range(0, len(instances), CHUNK):
-        images, _ = encode_queries(pack, instances[begin : begin + CHUNK], config.data.size)
+    done = 0
+    for chunk in images:
         with torch.no_grad():
-            seen = [maps.half().numpy() for maps in backbone.features(images)]
+            seen = [maps.half().numpy() for maps in backbone.features(chunk)]
+        seen = [maps.reshape(-1, *lead[1:], *maps.shape[1:]) for maps in seen]
         if not files:
-            files = [_new(folder / MAPS.format(i), (len(instances), *maps.shape[1:])) for i, maps in enumerate(seen)]
+            shapes = [(*lead, *maps.shape[len(lead) :]) for maps in seen]
+            paths = [folder / MAPS.format(i) for i in range(len(seen))]
+            files = [
+                np.lib.format.open_memmap(path, "w+", np.float16, shape)
+                for path, shape in zip(paths, shapes, strict=True)
+            ]
         for file, maps in zip(files, seen, strict=True):
-            file[begin : begin + CHUNK] = maps
+            file[done : done + len(maps)] = maps
+        done += len(seen[0])
     for file in files:
         file.flush()
     np.save(folder / IDS, np.array([instance.id for instance in instances], dtype=np.int64))
-
-
-def _new(path: Path, shape: tuple[int, ...]) -> np.memmap:
-    return np.lib.format.open_memmap(path, "w+", np.float16, shape)
 
 
 def open_features(folder: Path) -> Features:

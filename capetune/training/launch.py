@@ -45,9 +45,9 @@ def launch_training(
 
     folder: of the run; the history and the checkpoints land in it, the best by `metric` and the latest are kept. Called
     again for a folder where a training was interrupted, it goes on from the latest; else from the checkpoint `start`,
-    where one is given. listener: called on this thread
-    with the events that `train_worker` describes. Raises UserError as `check_workers` does, or where a worker found the
-    input bad; TrainingFailed where a worker failed otherwise, three times on end.
+    where one is given. listener: called on this thread with the events that `train_worker` describes. Raises UserError
+    as `check_workers` does, or where a worker found the input bad; TrainingFailed where a worker failed otherwise,
+    three times on end.
     """
     from ray.train import CheckpointConfig, FailureConfig, LoggingConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchTrainer

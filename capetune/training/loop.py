@@ -67,9 +67,9 @@ def fit(
     report: called after every epoch, on every rank, with its metrics and a function that writes a checkpoint into a
     folder; it may raise to stop. resume: a checkpoint of the same configuration to go on from. progress: called after
     every step with the epoch (from 1), the steps an epoch and the step (from 1). features: kept ones, in place of the
-    pack's images; for a single process. Metrics: epoch; train_ and val_ loss,
-    tokens, coordinates; and of the val part's pairs: mpck4, mpck5, pck_0.05 … pck_0.25, template_mpck4,
-    forced_mpck4 (teacher-forced) and generate_ms, milliseconds a pair from pixels to keypoints.
+    pack's images; for a single process. Metrics: epoch; train_ and val_ loss, tokens, coordinates; and of the val
+    part's pairs: mpck4, mpck5, pck_0.05 … pck_0.25, template_mpck4, forced_mpck4 (teacher-forced) and generate_ms,
+    milliseconds a pair from pixels to keypoints.
     """
     ranks = ranks or Ranks()
     torch.manual_seed(config.seed)

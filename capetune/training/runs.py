@@ -22,7 +22,7 @@ from capetune.training.checkpoint import CheckpointMeta, best_checkpoint, read_m
 RECORD, CONFIG, HISTORY, RESULTS = "run.json", "config.yaml", "history.jsonl", "results.json"
 ERROR, LOCK = "error.txt", ".lock"
 PACKAGES = ("capetune", "torch", "ray", "optuna")
-TRIALS = "trials"  # the folder of a search's trials, and of Ray Tune's own files
+TRIALS = "trials"  # the folder of a search's trials
 State = Literal["running", "completed", "interrupted", "failed"]
 
 
@@ -93,10 +93,13 @@ def held(folder: Path, wait: bool = False) -> Iterator[None]:
 def is_held(folder: Path) -> bool:
     """Whether a process works in the folder now."""
     try:
-        with held(folder):
-            return False
-    except UserError:
+        with (folder / LOCK).open() as stream:
+            fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
         return True
+    return False
 
 
 def write_aside(file: Path, content: str | bytes) -> None:

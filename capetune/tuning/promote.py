@@ -6,9 +6,8 @@ The jobs are Tune's trials without a scheduler; each has a folder, and one that 
 from __future__ import annotations
 
 import json
-import shutil
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -26,9 +25,8 @@ from capetune.training.checkpoint import best_checkpoint, load_model
 from capetune.training.runs import ERROR, error_line, held, read_history, write_aside
 from capetune.tuning.goal import Goal
 from capetune.tuning.preflight import Plan
-from capetune.tuning.study import TUNE, trial_resources
-from capetune.tuning.trial import fill_folder, keep_checkpoints
-from capetune.tuning.watcher import Quiet
+from capetune.tuning.trial import Work, fill_folder, keep_checkpoints
+from capetune.tuning.tuner import run_tuner
 
 BEST = Goal(("mpck4",), ("max",))
 
@@ -79,72 +77,48 @@ def run_promotion(
     jobs = promotion.left()
     if not jobs:
         return
-    settings = {
-        "config": promotion.config.model_dump(),
-        "pack": str(promotion.pack.path.resolve()),
-        "run": str(promotion.folder.resolve()),
-        "goal": (BEST.metrics, BEST.modes),
-        "workers": plan.workers,
-        "threads": plan.threads,
-        "device": plan.device,
-        "portable": False,
-        "features": None,
-        "shots": promotion.shots,
-        "episodes": promotion.episodes,
-        "queries": promotion.queries,
-    }
-    state = promotion.folder / TUNE
-    shutil.rmtree(state, ignore_errors=True)
-    tuner = tune.Tuner(
-        tune.with_resources(partial(run_job, settings=settings), trial_resources(plan)),
-        param_space={"job": tune.grid_search(jobs)},
-        tune_config=tune.TuneConfig(
-            max_concurrent_trials=plan.at_once, trial_dirname_creator=lambda trial: trial.config["job"]["name"]
-        ),
-        run_config=tune.RunConfig(
-            name=TUNE,
-            storage_path=str(promotion.folder.resolve()),
-            failure_config=tune.FailureConfig(max_failures=1),
-            callbacks=[_Listener(listener), Quiet()],
-            verbose=0,
-        ),
+    work = Work(promotion.config, promotion.pack.path.resolve(), promotion.folder.resolve(), BEST, plan)
+    asked = {"shots": promotion.shots, "episodes": promotion.episodes, "queries": promotion.queries}
+    tune_config = tune.TuneConfig(
+        max_concurrent_trials=plan.at_once, trial_dirname_creator=lambda trial: trial.config["job"]["name"]
     )
-    tuner.fit()
-    shutil.rmtree(state, ignore_errors=True)
+    given = {"job": tune.grid_search(jobs)}
+    run_tuner(partial(run_job, work=work, asked=asked), work, tune_config, [_Listener(listener)], given=given)
 
 
-def run_job(given: dict[str, Any], settings: dict[str, Any]) -> None:
-    """The trainable: train to the end, keep the best epoch by validation, score it on the test part."""
+def run_job(given: dict[str, Any], work: Work, asked: dict[str, Any]) -> None:
+    """The trainable: train to the end, keep the best epoch by validation, score it on the test part.
+
+    asked: the promotion's shots, episodes and queries.
+    """
     job = given["job"]
-    folder = Path(settings["run"]) / job["name"]
+    folder = work.run / job["name"]
     folder.mkdir(parents=True, exist_ok=True)
     with held(folder, wait=True):
-        config = Config.model_validate(settings["config"]).with_overrides(job["overrides"])
+        config = work.config.with_overrides(job["overrides"])
         history = read_history(folder)
         if not history or history[-1]["epoch"] < config.train.epochs:
-            fill_folder(folder, {"number": job["number"], "overrides": job["overrides"]}, settings)
+            fill_folder(folder, {"number": job["number"], "overrides": job["overrides"]}, work)
             if (folder / ERROR).is_file():
                 return
         try:
             keep_checkpoints(folder, BEST, also_latest=False)
-            _score(folder, config.data.split, settings)
+            _score(folder, work, **asked)
         except Exception:
             write_aside(folder / ERROR, traceback.format_exc())
 
 
-def _score(folder: Path, split: int, settings: dict[str, Any]) -> None:
+def _score(folder: Path, work: Work, shots: Sequence[int], episodes: int | None, queries: int) -> None:
     found = best_checkpoint(folder)
     assert found is not None
     model, meta = load_model(found[0])
-    pack = open_pack(Path(settings["pack"]))
-    part, episodes = pack.part(split, "test"), settings["episodes"] or EPISODES["test"]
-    for shots in settings["shots"]:
-        device = settings["device"]
-        predictor = ModelPredictor(model.to(device), pack, meta.config.data, device)
-        report = evaluate(part, predictor, shots, episodes, settings["queries"])
+    pack, device, data = open_pack(work.pack), work.plan.device, meta.config.data
+    part = pack.part(data.split, "test")
+    predictor = ModelPredictor(model.to(device), pack, data, device)
+    for count in shots:
+        report = evaluate(part, predictor, count, episodes or EPISODES["test"], queries)
         tree = {**report.to_json(), "checkpoint": found[0].name, "config_hash": meta.config.hash()}
-        file = folder / _report_name(shots, settings["episodes"], settings["queries"])
-        write_aside(file, json.dumps(tree, indent=2) + "\n")
+        write_aside(folder / _report_name(count, episodes, queries), json.dumps(tree, indent=2) + "\n")
 
 
 def _report_name(shots: int, episodes: int | None, queries: int) -> str:

@@ -21,7 +21,7 @@ from ray.tune import Checkpoint
 
 from capetune.config import Config
 from capetune.datasets.pack import open_pack
-from capetune.training.checkpoint import CheckpointMeta, find_checkpoints
+from capetune.training.checkpoint import find_checkpoints
 from capetune.training.cluster import Cluster
 from capetune.training.features import open_features
 from capetune.training.launch import TrainingFailed, launch_training
@@ -29,9 +29,27 @@ from capetune.training.loop import Metrics, Ranks, Save, fit
 from capetune.training.runs import CONFIG, ERROR, TRIALS, add_to_history, held, read_history, write_aside
 from capetune.training.tensorboard import scalars
 from capetune.tuning.goal import Goal
+from capetune.tuning.preflight import Plan
 
 Status = Literal["completed", "pruned", "stopped", "failed"]
 RESULT, VALUES = "result.json", "trial.json"
+
+
+@dataclass(frozen=True)
+class Work:
+    """What the trials of a run have in common, wherever they run.
+
+    config: the base. pack, run, features: folders that every machine sees; features holds kept ones. portable: whether
+    the scheduler carries checkpoints from trial to trial.
+    """
+
+    config: Config
+    pack: Path
+    run: Path
+    goal: Goal
+    plan: Plan
+    features: Path | None = None
+    portable: bool = False
 
 
 @dataclass(frozen=True)
@@ -94,11 +112,6 @@ def saved_overrides(folder: Path) -> dict[str, Any] | None:
     return json.loads(file.read_text())["overrides"] if file.is_file() else None
 
 
-def latest(folder: Path) -> tuple[Path, CheckpointMeta] | None:
-    """The checkpoint in a trial's folder that it would go on from."""
-    return max(find_checkpoints(folder), key=lambda found: found[1].epoch, default=None)
-
-
 def keep_checkpoints(folder: Path, goal: Goal, also_latest: bool) -> Path | None:
     """Remove a trial's checkpoints but the best, and the latest where that is wanted. Returns the best."""
     found = list(find_checkpoints(folder))
@@ -110,37 +123,35 @@ def keep_checkpoints(folder: Path, goal: Goal, also_latest: bool) -> Path | None
     return best
 
 
-def run_trial(trial: dict[str, Any], settings: dict[str, Any]) -> None:
-    """The trainable. trial: number and overrides. settings: config (a dict, the search's base), pack (its folder),
-    run (the search's folder), goal (metrics and modes), workers, threads (of each), device, portable (whether the
-    scheduler carries checkpoints from trial to trial), features (the folder of kept ones, or None).
+def run_trial(trial: dict[str, Any], work: Work) -> None:
+    """The trainable. trial: number and overrides.
 
     An error ends it with a file ERROR in its folder; only the loss of its process is Tune's to notice and to retry.
     """
-    folder = trial_folder(Path(settings["run"]), trial["number"])
+    folder = trial_folder(work.run, trial["number"])
     folder.mkdir(parents=True, exist_ok=True)
     with held(folder, wait=True):  # by a process of a search that was killed, for the moment until it is gone too
-        fill_folder(folder, trial, settings)
+        fill_folder(folder, trial, work)
 
 
-def fill_folder(folder: Path, trial: dict[str, Any], settings: dict[str, Any]) -> None:
+def fill_folder(folder: Path, trial: dict[str, Any], work: Work) -> None:
     """Train a trial in its folder to its end, from where it is; see `run_trial`."""
     (folder / ERROR).unlink(missing_ok=True)
     try:
-        config = Config.model_validate(settings["config"]).with_overrides(trial["overrides"])
+        config = work.config.with_overrides(trial["overrides"])
         write_aside(folder / CONFIG, f"# {config.hash()}\n{config.to_yaml()}")
         write_aside(folder / VALUES, json.dumps({**trial, "config_hash": config.hash()}, indent=2) + "\n")
-        (_train if settings["workers"] == 1 else _launch)(config, folder, settings)
+        (_train if work.plan.workers == 1 else _launch)(config, folder, work)
     except TrainingFailed:
         pass  # it has written the workers' tracebacks there
     except Exception:
         write_aside(folder / ERROR, traceback.format_exc())
 
 
-def _train(config: Config, folder: Path, settings: dict[str, Any]) -> None:
-    torch.set_num_threads(settings["threads"])
-    pack, goal = open_pack(Path(settings["pack"])), Goal(*settings["goal"])
-    features = open_features(Path(settings["features"])) if settings["features"] else None
+def _train(config: Config, folder: Path, work: Work) -> None:
+    torch.set_num_threads(work.plan.threads)
+    pack = open_pack(work.pack)
+    features = open_features(work.features) if work.features else None
     begun = time.monotonic()
 
     def report(metrics: Metrics, save: Save) -> None:
@@ -151,26 +162,27 @@ def _train(config: Config, folder: Path, settings: dict[str, Any]) -> None:
         save(path)
         add_to_history(folder, metrics)
         write(metrics)
-        keep_checkpoints(folder, goal, also_latest=True)
-        tune.report(metrics, checkpoint=Checkpoint.from_directory(path) if settings["portable"] else None)
+        keep_checkpoints(folder, work.goal, also_latest=True)
+        tune.report(metrics, checkpoint=Checkpoint.from_directory(path) if work.portable else None)
         begun = time.monotonic()
 
     with tempfile.TemporaryDirectory() as aside, scalars(folder) as write:
         start = _start(folder, Path(aside))
-        fit(config, pack, report, Ranks(device=settings["device"]), start, features=features)
+        fit(config, pack, report, Ranks(device=work.plan.device), start, features=features)
 
 
-def _launch(config: Config, folder: Path, settings: dict[str, Any]) -> None:
+def _launch(config: Config, folder: Path, work: Work) -> None:
     """Train by a TorchTrainer of several workers. When Tune ends this process, Ray ends what belongs to it."""
-    workers, goal = settings["workers"], Goal(*settings["goal"])
-    share = Cluster("", None, settings["threads"] * workers, workers if settings["device"] == "cuda" else 0)
+    plan = work.plan
+    share = Cluster("", None, plan.threads * plan.workers, plan.workers if plan.device == "cuda" else 0)
 
     def listen(event: dict[str, Any]) -> None:
         if "metrics" in event:
             tune.report(event["metrics"])
 
-    pack = open_pack(Path(settings["pack"]))
-    launch_training(config, pack, folder, share, workers, listen, goal.metric, goal.modes[0])
+    launch_training(
+        config, open_pack(work.pack), folder, share, plan.workers, listen, work.goal.metric, work.goal.modes[0]
+    )
 
 
 def _start(folder: Path, aside: Path) -> Path | None:
@@ -178,11 +190,11 @@ def _start(folder: Path, aside: Path) -> Path | None:
     given = tune.get_checkpoint()
     if given is not None:
         return Path(given.to_directory(str(aside)))
-    own = latest(folder)
+    own = max(find_checkpoints(folder), key=lambda found: found[1].epoch, default=None)
     if own is None:
         return None
     path, meta = own
     history = read_history(folder)
     if not history or history[-1]["epoch"] < meta.epoch:  # it was killed between the two
-        add_to_history(folder, {**meta.metrics, "seconds": meta.metrics.get("seconds", 0.0)})
+        add_to_history(folder, meta.metrics)
     return path

@@ -15,12 +15,12 @@ import optuna
 from optuna.trial import TrialState
 from ray import tune
 from ray.tune.experiment import Trial
-from ray.tune.progress_reporter import TrialProgressCallback
 
-from capetune.config import Config
 from capetune.errors import UserError
+from capetune.training.loop import Metrics
 from capetune.training.runs import ERROR, error_line, read_history, write_aside
 from capetune.tuning.goal import Goal
+from capetune.tuning.search import Search
 from capetune.tuning.space import Budget
 from capetune.tuning.trial import Status, TrialResult, keep_checkpoints, save_result, trial_folder
 
@@ -46,29 +46,19 @@ class Limit(tune.Stopper):
         return late or (self.budget.epochs is not None and self.spent >= self.budget.epochs)
 
 
-@dataclass
-class Settings:
-    """A search as its watcher needs it. kept: how many trials keep their best checkpoint."""
-
-    config: Config
-    goal: Goal
-    folder: Path
-    kept: int
-
-
 class Watcher(tune.Callback):
     """Keeps what becomes of every trial: its result in its folder, its value in the study, an event for who listens."""
 
     def __init__(
         self,
-        settings: Settings,
+        search: Search,
         study: optuna.Study,
         earlier: list[TrialResult],
         limit: Limit,
         listener: Listener,
         keep: Keep,
     ) -> None:
-        self.settings = settings
+        self.search = search
         self.study = study
         self.limit = limit
         self.listener = listener
@@ -89,7 +79,7 @@ class Watcher(tune.Callback):
         self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
     ) -> None:
         self.limit(trial.trial_id, result)
-        tell_epochs(self.study, trial.config["number"], [(int(result["epoch"]), result[self.settings.goal.metric])])
+        tell_epochs(self.study, trial.config["number"], [(int(result["epoch"]), result[self.search.goal.metric])])
         self._say(trial.config["number"], dict(trial.config["overrides"]), "running")
 
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
@@ -113,7 +103,7 @@ class Watcher(tune.Callback):
 
         def place(result: TrialResult) -> tuple[bool, float, int]:
             failed = result.score is None
-            return failed, 0.0 if failed else -self.settings.goal.rank(result.score or 0.0), result.number
+            return failed, 0.0 if failed else -self.search.goal.rank(result.score or 0.0), result.number
 
         return sorted(self.ended.values(), key=place)
 
@@ -125,14 +115,15 @@ class Watcher(tune.Callback):
 
     def settle(self, number: int, overrides: dict[str, Any], lost: str | None = None) -> None:
         """Keep how a trial ended, as its folder tells. lost: what Ray says of its process, where that was lost."""
-        folder = trial_folder(self.settings.folder, number)
-        if lost is None and self.limit.stop_all() and not read_history(folder) and not (folder / ERROR).is_file():
+        folder = trial_folder(self.search.folder, number)
+        history = read_history(folder)
+        if lost is None and self.limit.stop_all() and not history and not (folder / ERROR).is_file():
             return  # the budget was spent before its first epoch: it stays open
-        result = self._result(number, overrides, lost)
+        result = self._result(number, overrides, history, lost)
         self.ended[result.number] = result
         if result.status != "stopped":  # else it stays open, to go on
-            save_result(self.settings.folder, result)
-            tell(self.study, result, self.settings.goal)
+            save_result(self.search.folder, result)
+            tell(self.study, result, self.search.goal)
         self._spare()
         self.keep(self.results())
         self._say(number, overrides, result.status, result.error)
@@ -140,22 +131,21 @@ class Watcher(tune.Callback):
     def _spare(self) -> None:
         """Keep the checkpoints of the best trials; remove those of the others that have ended for good."""
         scored = [result for result in self.results() if result.status != "stopped"]
-        for result in scored[self.settings.kept :]:
-            folder = trial_folder(self.settings.folder, result.number)
+        for result in scored[self.search.kept :]:
+            folder = trial_folder(self.search.folder, result.number)
             for path in folder.glob("epoch-*"):
                 shutil.rmtree(path)
             if result.checkpoint is not None:
                 self.ended[result.number] = replace(result, checkpoint=None)
-                save_result(self.settings.folder, self.ended[result.number])
+                save_result(self.search.folder, self.ended[result.number])
 
-    def _result(self, number: int, overrides: dict[str, Any], lost: str | None) -> TrialResult:
-        folder, goal = trial_folder(self.settings.folder, number), self.settings.goal
-        history = read_history(folder)
-        why = _failure(folder, self.settings.folder, lost or (None if history else "it ended without a result"))
+    def _result(self, number: int, overrides: dict[str, Any], history: list[Metrics], lost: str | None) -> TrialResult:
+        folder, goal = trial_folder(self.search.folder, number), self.search.goal
+        why = _failure(folder, self.search.folder, lost or (None if history else "it ended without a result"))
         status: Status = "pruned"
         if why:
             status = "failed"
-        elif history[-1]["epoch"] >= self.settings.config.train.epochs:
+        elif history[-1]["epoch"] >= self.search.config.train.epochs:
             status = "completed"
         elif self.limit.stop_all():
             status = "stopped"
@@ -171,7 +161,7 @@ class Watcher(tune.Callback):
             history=[(int(metrics["epoch"]), metrics[goal.metric]) for metrics in history],
             seconds=sum(metrics["seconds"] for metrics in history),
             config_hash=config_hash,
-            checkpoint=str(found.relative_to(self.settings.folder)) if found else None,
+            checkpoint=str(found.relative_to(self.search.folder)) if found else None,
             twin=self._twin(number, config_hash),
             **why,
         )
@@ -184,26 +174,26 @@ class Watcher(tune.Callback):
             self.listener({**event, "twin": result.twin, "error": result.error, "earlier": True})
 
     def _say(self, number: int, overrides: dict[str, Any], state: str, error: str | None = None) -> None:
-        history = read_history(trial_folder(self.settings.folder, number))
-        best = {} if state == "failed" else self.settings.goal.best(history)
+        history = read_history(trial_folder(self.search.folder, number))
+        best = {} if state == "failed" else self.search.goal.best(history)
         event = {
             "trial": number,
             "state": state,
             "overrides": overrides,
             "epoch": int(history[-1]["epoch"]) if history else 0,
-            "score": best.get(self.settings.goal.metric),
+            "score": best.get(self.search.goal.metric),
             "template": best.get("template_mpck4"),
             "twin": self._twin(number, self._hash(overrides)),
             "error": error,
             "earlier": False,
         }
-        with (self.settings.folder / EVENTS).open("a") as stream:
+        with (self.search.folder / EVENTS).open("a") as stream:
             stream.write(json.dumps({"time": round(time.time(), 3), **event}) + "\n")
         self.listener(event)
 
     def _hash(self, overrides: dict[str, Any]) -> str | None:
         try:
-            return self.settings.config.with_overrides(overrides).hash()
+            return self.search.config.with_overrides(overrides).hash()
         except UserError:  # values that don't go together: the trial failed of it
             return None
 
@@ -249,10 +239,3 @@ def _failure(folder: Path, run: Path, lost: str | None) -> dict[str, Any]:
         "bad_input": line.startswith(ours),
         "traceback": str(file.relative_to(run)),
     }
-
-
-class Quiet(TrialProgressCallback):
-    """Keeps Tune from printing lines of its own about trials that end without a result."""
-
-    def _print(self, msg: str) -> None:
-        pass

@@ -51,13 +51,18 @@ def test_only_the_categories_asked_for(tiny_root, tmp_path):
     assert {category["name"] for category in tree["categories"]} == {"tiny100", "tiny88"}
 
 
+def test_without_a_validation_part_all_first_frames_are_to_train_on(tiny_root, tmp_path):
+    (made,) = split_by_frames(tiny_root / "annotations", tmp_path / "out", ["tiny100"], train=0.5, val=0)
+    assert made.counts == {"train": 9, "val": 0, "test": 9}
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
         ({"categories": ["dog"]}, "no instance of 'dog'; there are tiny"),
         ({"train": 1.0}, "both are shares"),
         ({"val": 0.7}, "both are shares"),
-        ({"train": 0.9999, "val": 0.1}, "18 images, too few for three parts; leave it out with --category"),
+        ({"train": 0.9999, "val": 0.1}, "18 images, too few for the parts; leave it out with --category"),
     ],
 )
 def test_bad_input_is_refused_and_leaves_nothing(tiny_root, tmp_path, arguments, words):

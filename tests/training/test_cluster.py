@@ -1,4 +1,4 @@
-"""The parts of starting Ray that need no Ray; the whole is in tests/integration."""
+"""The parts of starting Ray that need no Ray, but for one; the whole is in tests/integration."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import logging
 import os
 import signal
 import socket
+import subprocess
 import sys
 
 import pytest
@@ -90,6 +91,26 @@ def test_a_free_port_is_taken():
         probe.bind(("127.0.0.1", 0))
         free = probe.getsockname()[1]
     assert cluster._free_port(free) == free
+
+
+def test_a_dashboard_port_that_another_ray_took_meanwhile_is_given_up(tmp_path):
+    code = """
+import socket
+from capetune.training import cluster
+other = socket.create_server(("127.0.0.1", 0))
+taken = other.getsockname()[1]
+free = cluster._free_port
+cluster._free_port = lambda preferred: taken if preferred else free(0)
+with cluster.ray_cluster(cpus=1) as here:
+    print(here.dashboard, cluster.os.environ["RAY_API_SERVER_ADDRESS"], taken)
+"""
+    environment = os.environ | {"CAPETUNE_CACHE": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=200)
+    assert done.returncode == 0, done.stderr
+    dashboard, told, taken = done.stdout.split()
+    assert dashboard == told
+    assert not dashboard.endswith(taken)
+    assert done.stderr == ""
 
 
 def test_signals_go_back_to_whom_they_belong():

@@ -9,11 +9,12 @@ import torch
 from capetune.config import load_preset
 from capetune.training.checkpoint import CheckpointMeta, save_checkpoint
 from capetune.training.runs import add_to_history
+from capetune.tuning.search import Search
 from capetune.tuning.space import Budget
 from capetune.tuning.space_file import load_space
-from capetune.tuning.study import Search, open_storage
+from capetune.tuning.study import open_storage
 from capetune.tuning.trial import trial_folder
-from capetune.tuning.watcher import Limit, Settings, Watcher
+from capetune.tuning.watcher import Limit, Watcher
 
 EPOCHS = 3
 
@@ -66,10 +67,9 @@ class Bench:
             study_name="run", storage=open_storage(search.folder, None), direction="maximize", load_if_exists=True
         )
         self.heard, self.kept = [], []
-        settings = Settings(search.config, search.goal, search.folder, search.kept)
         self.limit = Limit(budget or search.budget)
         ears = (self.heard.append, self.kept.append)
-        self.watcher = Watcher(settings, self.study, list(earlier), self.limit, *ears)
+        self.watcher = Watcher(search, self.study, list(earlier), self.limit, *ears)
 
     def trial(self, **overrides):
         """A trial as Tune has it, its values asked of the study."""

@@ -9,8 +9,9 @@ import pytest
 
 from capetune.errors import UserError
 from capetune.tuning.preflight import Plan
+from capetune.tuning.search import check_scorable
 from capetune.tuning.space import Budget
-from capetune.tuning.study import JOURNAL, _study, check_scorable, mend, open_storage, run_search
+from capetune.tuning.study import JOURNAL, _study, mend, open_storage, run_search
 from capetune.tuning.trial import saved_results
 from capetune.tuning.watcher import EVENTS
 

@@ -1,0 +1,40 @@
+"""What a search is, before anything of it runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from capetune.config import Config
+from capetune.datasets.pack import Pack
+from capetune.errors import UserError
+from capetune.tuning.goal import Goal
+from capetune.tuning.space import Budget, Space
+
+
+@dataclass(frozen=True)
+class Search:
+    """config: its base, which is trial 0. folder: of the run. budget: of it all; hours are of this sitting. kept: how
+    many trials keep their best checkpoint. storage: URL of a database in place of the journal. features: the folder of
+    kept ones, which trials train on in place of images.
+    """
+
+    config: Config
+    space: Space
+    pack: Pack
+    folder: Path
+    budget: Budget
+    kept: int = 3
+    storage: str | None = None
+    features: Path | None = None
+
+    @property
+    def goal(self) -> Goal:
+        return Goal.of(self.space.header)
+
+
+def check_scorable(pack: Pack, split: int) -> None:
+    """Raises UserError where the split has nothing to train on or to score trials by."""
+    for part, use in (("train", "train on"), ("val", "score trials by")):
+        if not len(pack.part(split, part)):
+            raise UserError(f"{pack.path} holds no instance of split {split} {part} to {use}; pack its images too")

@@ -1,0 +1,58 @@
+"""Ray Tune as searches and promotions run it: without words of its own, a lost process tried once more."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from ray import tune
+from ray.tune.progress_reporter import TrialProgressCallback
+
+from capetune.tuning.preflight import Plan
+from capetune.tuning.trial import Work
+
+STATE = ".tune"  # Tune's own files; nothing is read from them
+
+
+def run_tuner(
+    trainable: Callable[[dict[str, Any]], None],
+    work: Work,
+    tune_config: tune.TuneConfig,
+    callbacks: Sequence[tune.Callback],
+    stop: tune.Stopper | None = None,
+    given: dict[str, Any] | None = None,
+) -> None:
+    """Let Tune run its trials to the end. given: its param_space."""
+    shutil.rmtree(work.run / STATE, ignore_errors=True)
+    tuner = tune.Tuner(
+        tune.with_resources(trainable, resources(work.plan)),
+        param_space=given or {},
+        tune_config=tune_config,
+        run_config=tune.RunConfig(
+            name=STATE,
+            storage_path=str(work.run),
+            checkpoint_config=tune.CheckpointConfig(num_to_keep=4),  # of those that pbt hands from trial to trial
+            failure_config=tune.FailureConfig(max_failures=1),  # of a lost process: errors are ours to settle
+            stop=stop,
+            callbacks=[*callbacks, _Quiet()],
+            verbose=0,
+        ),
+    )
+    tuner.fit()
+    shutil.rmtree(work.run / STATE, ignore_errors=True)
+
+
+def resources(plan: Plan) -> dict[str, float]:
+    """What a trial's own process reserves. Its workers, where it has several, reserve their own: it takes no CPU then,
+    for of all CPUs none may be left, but a trifle of the head node, where it belongs."""
+    if plan.workers > 1:
+        return {"node:__internal_head__": 0.001}
+    return {"CPU": plan.threads, **({"GPU": 1} if plan.device == "cuda" else {})}
+
+
+class _Quiet(TrialProgressCallback):
+    """Keeps Tune from printing lines of its own about trials that end without a result."""
+
+    def _print(self, msg: str) -> None:
+        pass
