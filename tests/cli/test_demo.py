@@ -19,8 +19,8 @@ def test_the_best_of_a_search_is_trained_on_the_preset_s_schedule_and_evaluated_
     pack = SimpleNamespace(instances=[1, 2], categories=[1], path=tmp_path / "pack")
     monkeypatch.setattr(common, "open_data", lambda data, console: pack)
 
-    def searched(*arguments):
-        called["search"] = arguments
+    def searched(asked, **limits):
+        called["search"] = asked, limits
 
     def trained(*arguments):
         called["train"] = arguments
@@ -39,8 +39,9 @@ def test_the_best_of_a_search_is_trained_on_the_preset_s_schedule_and_evaluated_
     assert result.exit_code == 0
     assert "model mPCK4 0.450, template 0.340 on the same 90 pairs: +0.110" in result.stdout
     assert "synthetic data" in result.stdout
-    assert called["search"][:3] == ("demo.yaml", "synthetic", 4)
-    assert called["train"][:3] == (called["search"][7], True, None)
+    asked, limits = called["search"]
+    assert (asked.space, asked.data, limits["trials"]) == ("demo.yaml", "synthetic", 4)
+    assert called["train"][:3] == (asked.name, True, None)
     preset = load_preset("demo").train
     assert f"train.steps={preset.steps}" in called["train"][6]
     assert demo._schedule()["epochs"] == preset.epochs
