@@ -93,6 +93,8 @@ def command(
                 shared = plan(cluster, workers, len(left))
                 console.print(shared.words, highlight=False)
                 run_promotion(promotion, shared, hear)
+            if promotion.left():
+                run.save("interrupted")
         rows = summary(promotion)
         write_aside(folder / "promotion.json", json.dumps({**facts, "rows": rows}, indent=2) + "\n")
     console.print(promotion_table(promotion, rows))

@@ -135,16 +135,13 @@ def diff(
 
 
 def _row(run: Run) -> dict[str, Any]:
-    from capetune.training.runs import is_held
-
     best = run.best()
     metrics = best[1].metrics if best else {}
-    state = "killed" if run.state == "running" and not is_held(run.folder) else run.state
     missing = run.facts.get("missing_categories", {})
     return {
         "name": run.name,
         "kind": run.kind,
-        "state": state,
+        "state": run.state_now,
         "mpck4": metrics.get("mpck4"),
         "template": metrics.get("template_mpck4"),
         "checkpoint": str(best[0]) if best else None,

@@ -13,7 +13,7 @@ import optuna
 from capetune.config import Config, load_config
 from capetune.errors import UserError
 from capetune.reports.live import tails
-from capetune.training.runs import TRIALS, Run, is_held, read_history, read_results
+from capetune.training.runs import TRIALS, Run, read_history, read_results
 from capetune.tuning.goal import Goal
 from capetune.tuning.schedulers import rungs
 from capetune.tuning.space import Space
@@ -50,7 +50,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Story:
-    """A search. state: its run's, but `cut off` where that says running and no process works on it.
+    """A search. state: its run's `state_now`.
 
     rows: ended trials from the best down, then the others. keys: every varied key, in the space's order. study: None
     where it can't be read, which `no_study` explains. rungs: the epochs after which the scheduler compares. notes: what
@@ -93,7 +93,7 @@ class Story:
 def read_story(run: Run) -> Story:
     """Raises UserError where no trial of the search has ended."""
     goal = Goal(tuple(run.facts.get("goal", ["mpck4"])), tuple(run.facts.get("mode", ["max"])))
-    state = run.state if run.state != "running" or is_held(run.folder) else "cut off"
+    state = run.state_now
     ended = [_ended(run.folder, result, goal) for result in saved_results(run.folder)]
     still = list(_others(run, {row.number for row in ended}, goal, state == "running"))
     ended += [row for row in still if row.state == "stopped"]

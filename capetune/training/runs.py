@@ -42,6 +42,11 @@ class Run:
     def name(self) -> str:
         return self.folder.name
 
+    @property
+    def state_now(self) -> str:
+        """Its state, but `cut off` where that says running and no process works on it."""
+        return "cut off" if self.state == "running" and not is_held(self.folder) else self.state
+
     def save(self, state: State, **facts: Any) -> None:
         """Write `run.json` aside and rename it."""
         self.state = state

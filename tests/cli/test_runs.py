@@ -59,7 +59,7 @@ def test_no_runs_are_said(tmp_path):
 def test_a_run_that_was_killed_does_not_run(root):
     Run(root / "cut", "train", "running").save("running")
     state = {row["name"]: row["state"] for row in json.loads(runs("--runs", root, "--json").stdout)}
-    assert state["cut"] == "killed"
+    assert state["cut"] == "cut off"
     with held(root / "cut"):
         state = {row["name"]: row["state"] for row in json.loads(runs("--runs", root, "--json").stdout)}
     assert state["cut"] == "running"

@@ -125,14 +125,23 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def start(place: Path) -> Iterator[Start]:
-    """start("search", …): runs `capetune` there; new searches and trainings have a tiny model, `set_` changes it."""
+    """start("search", …): runs `capetune` there; new searches and trainings have a tiny model, `set_` changes it.
+
+    also: further environment variables.
+    """
     programs: list[Program] = []
 
-    def starter(command: str, *arguments: object, set_: dict[str, object] | None = None) -> Program:
+    def starter(
+        command: str,
+        *arguments: object,
+        set_: dict[str, object] | None = None,
+        also: dict[str, str] | None = None,
+    ) -> Program:
         fresh = command in ("search", "train") and "--resume" not in arguments
         home = place.parent / "home"
         own = {"HOME": str(home), "CAPETUNE_CACHE": str(home / "cache"), "OMP_NUM_THREADS": "1"}
-        environment = {k: v for k, v in os.environ.items() if not k.startswith(("RAY_", "XDG_", "CAPETUNE_"))} | own
+        environment = {k: v for k, v in os.environ.items() if not k.startswith(("RAY_", "XDG_", "CAPETUNE_"))}
+        environment |= own | (also or {})
         keys = [f"--set={key}={value}" for key, value in (SMALL | (set_ or {})).items()]
         model = ["--preset", "demo", *keys] if fresh else []
         programs.append(Program([command, *model, *map(str, arguments)], place, environment))

@@ -12,6 +12,7 @@ import optuna
 import psutil
 import pytest
 import yaml
+from mlflow import MlflowClient
 from typer.testing import CliRunner
 
 from capetune.cli.main import app
@@ -191,25 +192,36 @@ def test_a_search_that_is_killed_anywhere_goes_on_without_losing_or_repeating_a_
 
 def test_trials_of_two_workers_give_every_cpu_back(start, place, tiny_pack):
     program = start(
-        "search", "--space", "losses", "--data", tiny_pack, "--trials", 2, "--name", "pair", "--workers-per-trial", 2
+        *("search", "--space", "losses", "--data", tiny_pack, "--trials", 2, "--name", "pair"),
+        *("--workers-per-trial", 2, "--track", "wandb"),
+        also={"WANDB_MODE": "offline"},
     )
     assert program.end() == 0, program.err
     assert "2 workers a trial" in next(line for line in program.out if line.startswith("✓ cluster"))
     results = _results(place / "runs/pair")
     assert {number: trial["status"] for number, trial in results.items()} == {0: "completed", 1: "completed"}
+    assert len(list((place / "runs/pair/wandb").glob("offline-run-*/run-*.wandb"))) == 2
 
 
 def test_trials_train_on_kept_features_which_go_when_it_is_done(start, place, tiny_pack):
     keys = {"model.backbone.weights": "imagenet"}
     program = start(
         *("search", "--space", "losses", "--data", tiny_pack, "--trials", 2, "--name", "kept-features"),
-        *("--cache-features", 2),
+        *("--cache-features", 2, "--track", "mlflow"),
         set_=keys,
+        also={"MLFLOW_TRACKING_URI": f"sqlite:///{place}/mlflow.db"},
     )
     assert program.end() == 0, program.err
     folder = place / "runs/kept-features"
     assert [trial["status"] for trial in _results(folder).values()] == ["completed", "completed"]
     assert not list(folder.glob("features*"))
+    client = MlflowClient(f"sqlite:///{place}/mlflow.db")
+    runs = client.search_runs([client.get_experiment_by_name("kept-features").experiment_id])
+    assert len(runs) == 2
+    for run in runs:
+        trial = _results(folder)[int(run.data.params["number"])]
+        epochs = [(row.step, row.value) for row in client.get_metric_history(run.info.run_id, "mpck4")]
+        assert epochs == [tuple(row) for row in trial["history"]]
 
 
 def test_the_best_is_promoted_on_splits_and_seeds_and_goes_on_where_it_was(searched, start, place):

@@ -17,6 +17,7 @@ from capetune.training.runs import (
     error_line,
     find_search,
     held,
+    is_held,
     latest_checkpoint,
     read_history,
     read_run,
@@ -154,12 +155,20 @@ def test_a_folder_is_held_by_one_process_at_a_time(tmp_path):
         [sys.executable, "-c", code, str(tmp_path / "run")], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
     assert other.stdout.readline() == "held\n"
+    assert is_held(tmp_path / "run")
     with pytest.raises(UserError, match="another capetune works on"), held(tmp_path / "run"):
         pass
     other.kill()
     other.communicate()
+    assert not is_held(tmp_path / "run")
     with held(tmp_path / "run"):  # a killed process holds nothing
         pass
+
+
+def test_to_ask_whether_a_folder_is_held_writes_nothing(tmp_path):
+    assert not is_held(tmp_path / "none")
+    assert not is_held(tmp_path)
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_latest_run_that_has_a_checkpoint_gives_it(tmp_path, monkeypatch):
