@@ -37,8 +37,8 @@ model.dropout: {{uniform: [0.0, 0.5]}}
 METHODS = {"random": ("random", "none"), "TPE + ASHA": ("tpe", "asha")}
 MODEL = [
     *("model.width=64", "model.heads=4", "model.decoder.layers=2", "model.support.layers=1", "train.batch_size=16"),
-    *("train.epochs=9", "train.steps=20", "train.warmup=5", "train.schedule=constant", "train.input_noise=0.05"),
-    *("validation.episodes=1", "validation.queries=3", "train.learning_rate=0.0001"),
+    *("train.epochs=27", "train.steps=10", "train.warmup=5", "train.schedule=constant", "train.input_noise=0.05"),
+    *("validation.episodes=4", "validation.queries=4", "train.learning_rate=0.0001"),
 ]
 
 
@@ -76,7 +76,7 @@ def main() -> None:
     made = parser(__doc__)
     made.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     made.add_argument("--random", type=int, default=12, help="Trials of random search, each to its last epoch.")
-    made.add_argument("--trials", type=int, default=24, help="Trials of TPE + ASHA at most.")
+    made.add_argument("--trials", type=int, default=60, help="Trials of TPE + ASHA at most.")
     arguments = parsed(made)
     prepare_environment(None, False)  # before anything imports Ray
     table = Table(

@@ -152,6 +152,8 @@ def _run(
         # pbt compares trials that are all begun, and pauses those that are ahead.
         max_concurrent_trials=None if search.space.header.scheduler.name == "pbt" else plan.at_once,
         trial_dirname_creator=_folder_name,
+        # A trial in a process of its own would first import torch and Ray, for some seconds.
+        reuse_actors=plan.workers == 1 and not work.portable,
     )
     run_tuner(partial(run_trial, work=work), work, tune_config, [watcher, *trackers], watcher.limit)
 

@@ -6,6 +6,7 @@ The folder is the truth: whatever is killed, a trial goes on from what it holds.
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import tempfile
 import time
@@ -128,6 +129,9 @@ def run_trial(trial: dict[str, Any], work: Work) -> None:
 
     An error ends it with a file ERROR in its folder; only the loss of its process is Tune's to notice and to retry.
     """
+    # Seconds that the next trial in this process waits for the thread of one that was pruned; after 2, Tune would call
+    # the next one failed.
+    os.environ.setdefault("TUNE_FUNCTION_THREAD_TIMEOUT_S", "120")
     folder = trial_folder(work.run, trial["number"])
     folder.mkdir(parents=True, exist_ok=True)
     with held(folder, wait=True):  # by a process of a search that was killed, for the moment until it is gone too

@@ -190,6 +190,23 @@ def test_a_search_that_is_killed_anywhere_goes_on_without_losing_or_repeating_a_
     assert len(kept) == 3
 
 
+def test_a_search_whose_hours_are_spent_stops_and_goes_on_with_more(start, place, tiny_pack):
+    options = ("--data", tiny_pack, "--trials", 2, "--name", "late", "--hours", 5 / 3600, "--keep", 1)
+    program = start("search", "--space", "smoke", *options, set_={"train.epochs": 20})
+    assert program.end() == 0, program.err
+    assert program.out[-1].endswith("trials are left: --resume late with more --hours goes on")
+    folder = place / "runs/late"
+    assert read_run(folder).state == "interrupted"
+
+    program = start("search", "--resume", "late", "--hours", 1)
+    assert program.end() == 0, program.err
+    after = _results(folder)
+    assert sorted(after) == [0, 1]
+    assert {trial["status"] for trial in after.values()} <= {"completed", "pruned"}
+    assert read_run(folder).state == "completed"
+    assert len(list(folder.glob("trials/*/epoch-*"))) == 1  # --keep is remembered
+
+
 def test_trials_of_two_workers_give_every_cpu_back(start, place, tiny_pack):
     program = start(
         *("search", "--space", "losses", "--data", tiny_pack, "--trials", 2, "--name", "pair"),
