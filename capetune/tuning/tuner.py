@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -39,7 +40,10 @@ def run_tuner(
             verbose=0,
         ),
     )
-    tuner.fit()
+    with warnings.catch_warnings():
+        # Paused trials' threads hold their folders: another trial's process must not be theirs.
+        warnings.filterwarnings("ignore", "Consider boosting PBT performance by enabling `reuse_actors`")
+        tuner.fit()
     shutil.rmtree(work.run / STATE, ignore_errors=True)
 
 
