@@ -32,7 +32,7 @@ VIDEOS = ["fly", "openfield_mouse_body", "reaching_mouse_arm", "mirror_mouse_bod
 SETTINGS = {
     "synthetic": ["train.steps=2100"],
     "frames": [
-        "train.steps=1000",
+        "train.steps=1400",
         "model.backbone.frozen=4",
         "train.backbone_rate=0.3",
         "model.dropout=0.1",

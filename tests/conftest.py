@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+import torch
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"  # beside the repository, on machines that have it
 TINY_CATEGORIES = range(87, 101)  # ids of instances pass 2^53 from 91 up
 TINY_IMAGES = 18  # a category; two of them hold two instances, so that an episode of 5 shots and 15 queries fits
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread() -> Iterator[None]:
+    """Tensors here are so small that more threads only wait for each other."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 def write_files(

@@ -97,7 +97,8 @@ class _Exchange(PopulationBasedTraining):
 
     def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:
         """Ray refuses searchers, which would learn from values that trials no longer have; ours draws at random."""
-        super().on_trial_add(SimpleNamespace(search_alg=None), trial)  # type: ignore[arg-type]
+        controller: Any = SimpleNamespace(search_alg=None)
+        super().on_trial_add(controller, trial)
 
     def _get_new_config(self, trial: Trial, trial_to_clone: Trial) -> tuple[dict, dict]:
         config, operations = super()._get_new_config(trial, trial_to_clone)
