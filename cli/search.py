@@ -274,8 +274,6 @@ def _keep_features(folder: Path, pack: Pack, config: Config, copies: int, consol
     from capetune.training.features import keep_features
 
     if not folder.is_dir():
-        for partial in folder.parent.glob(f"{folder.name}.partial-*"):
-            shutil.rmtree(partial)
         if not console.is_terminal:
             console.print(f"computing features of {copies} copies of each train instance", highlight=False)
         with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:

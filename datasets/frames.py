@@ -7,7 +7,6 @@ is what somebody with a labelled video wants to know.
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any
 
 from capetune.datasets.gather import gather
 from capetune.datasets.mp100 import find_files, load_json
+from capetune.datasets.whole import whole
 from capetune.errors import UserError
 from capetune.pose import PARTS
 
@@ -87,14 +87,8 @@ def _write(annotations: Path, out: Path, ids: set[int], part_of: dict[tuple[int,
             if to is not None:
                 parts[to]["images"].setdefault(image["id"], image)
                 parts[to]["annotations"].setdefault(annotation["id"], annotation)
-    aside = out.with_name(out.name + ".partial")
-    try:
-        shutil.rmtree(aside, ignore_errors=True)
-        aside.mkdir(parents=True)
+    with whole(out) as aside:
         for name, tables in parts.items():
             rows: dict[str, Any] = {table: list(entries.values()) for table, entries in tables.items()}
             rows["info"] = info
             (aside / f"mp100_split1_{name}.json").write_text(json.dumps(rows))
-        aside.rename(out)
-    except OSError as error:
-        raise UserError(f"can't write {out}: {error.strerror or error}") from None

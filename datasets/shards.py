@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import tarfile
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -31,6 +30,7 @@ from capetune.datasets.manifest import (
 )
 from capetune.datasets.pack import Row, describe
 from capetune.datasets.threads import ordered
+from capetune.datasets.whole import whole
 from capetune.errors import UserError
 from capetune.pose import Instance
 
@@ -71,21 +71,14 @@ def pack(
     count = sum(len(group) for _, group in found)
     shards = min(count, shards or min(MOST_SHARDS, max(FEWEST_SHARDS, count // SHARD_INSTANCES)))
 
-    partial_out = out.with_name(f"{out.name}.partial-{os.getpid()}")
-    try:
-        partial_out.mkdir(parents=True)
+    with whole(out) as aside:
         with _bar(progress, len(found)) as bar:
             job = partial(_cut, images=images, size=size, quality=quality)
             results = bar.track(
                 ordered(job, found, _cpus(), 4 * _cpus()), total=len(found), description="packing images"
             )
-            places = _write_shards(partial_out, shards, results, left_out)
-        manifest = _write_index(partial_out, gathered, places, size, quality, left_out)
-        partial_out.rename(out)
-    except OSError as error:
-        raise UserError(f"can't write the pack {out}: {error.strerror or error}") from None
-    finally:
-        shutil.rmtree(partial_out, ignore_errors=True)
+            places = _write_shards(aside, shards, results, left_out)
+        manifest = _write_index(aside, gathered, places, size, quality, left_out)
     return manifest
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
-import shutil
 import signal
 from collections.abc import Generator
 from concurrent.futures import ProcessPoolExecutor
@@ -22,6 +21,7 @@ from capetune.datasets.synthetic_grammar import shape
 from capetune.datasets.synthetic_pose import Scene, pose
 from capetune.datasets.synthetic_render import Look, draw, look
 from capetune.datasets.synthetic_shapes import Shape
+from capetune.datasets.whole import whole
 from capetune.errors import UserError
 from capetune.pose import PARTS, SPLITS
 
@@ -89,18 +89,10 @@ def generate(
     """
     out = Path(out)
     _validate(out, categories, images, size, seed, workers)
-    partial = out.with_name(f"{out.name}.partial-{os.getpid()}")
-    try:
-        (partial / "annotations").mkdir(parents=True)
-        rows = _draw_all(partial / "images", categories, images, size, seed, workers or _cpus(), progress)
-        _write_annotations(partial / "annotations", rows, categories, seed)
-        if out.exists():
-            out.rmdir()
-        partial.rename(out)
-    except OSError as error:
-        raise UserError(f"can't write {out}: {error.strerror or error}; free it or choose another --out") from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+    with whole(out) as aside:
+        (aside / "annotations").mkdir()
+        rows = _draw_all(aside / "images", categories, images, size, seed, workers or _cpus(), progress)
+        _write_annotations(aside / "annotations", rows, categories, seed)
 
 
 def _validate(out: Path, categories: int, images: int, size: int, seed: int, workers: int | None) -> None:

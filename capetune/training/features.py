@@ -6,7 +6,6 @@ heart. The maps are float16 in memory-mapped files, which all processes of a mac
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, count
@@ -23,6 +22,7 @@ from capetune.datasets.pack import Pack
 from capetune.datasets.queries import encode_queries
 from capetune.datasets.stream import generator
 from capetune.datasets.supports import TrainSet
+from capetune.datasets.whole import whole
 from capetune.errors import UserError
 from capetune.models.backbone import Backbone, Maps
 from capetune.pose import Batch, Instance
@@ -117,18 +117,17 @@ def keep_features(
         for begin in range(0, len(val), CHUNK):
             yield encode_queries(pack, val[begin : begin + CHUNK], size)[0]
 
-    aside = folder.with_name(f"{folder.name}.partial-{os.getpid()}")
-    _write(aside, backbone, crops(), (len(instances), copies), instances)
-    np.save(aside / DRAWS, draws)
-    _write(aside / VAL, backbone, plain(), (len(val),), val)
-    aside.rename(folder)
+    with whole(folder) as aside:
+        _write(aside, backbone, crops(), (len(instances), copies), instances)
+        np.save(aside / DRAWS, draws)
+        (aside / VAL).mkdir()
+        _write(aside / VAL, backbone, plain(), (len(val),), val)
 
 
 def _write(
     folder: Path, backbone: Backbone, images: Iterator[torch.Tensor], lead: tuple[int, ...], instances: list[Instance]
 ) -> None:
-    """The maps of all images into a new folder, as arrays of shape (*lead, C, h, w), and the instances' ids."""
-    folder.mkdir(parents=True)
+    """The maps of all images into a folder, as arrays of shape (*lead, C, h, w), and the instances' ids."""
     files: list[np.memmap] = []
     done = 0
     for chunk in images:

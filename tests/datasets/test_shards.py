@@ -130,7 +130,7 @@ def test_an_interrupted_pack_is_no_pack(tiny_root, tmp_path, monkeypatch):
 
 def test_a_killed_pack_is_no_pack(tiny_root, tmp_path, monkeypatch):
     """As after SIGKILL: nothing is cleaned up, yet `out` isn't there and what is left has no manifest."""
-    monkeypatch.setattr(shards.shutil, "rmtree", lambda *_, **__: None)
+    monkeypatch.setattr(shutil, "rmtree", lambda *_, **__: None)
     monkeypatch.setattr(shards, "_write_index", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
         make(tiny_root, tmp_path / "out")

@@ -1,0 +1,39 @@
+"""Folders that appear whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+
+from capetune.errors import UserError
+
+
+@contextmanager
+def whole(out: Path) -> Iterator[Path]:
+    """A new folder beside `out` to fill. It becomes `out`, which may be there if it is empty, when the block ends well,
+    and is removed when it doesn't; what processes of this machine that were killed have left of it is removed too.
+
+    Raises UserError where it can't be written.
+    """
+    mark = f"{out.name}.partial-{socket.gethostname()}-"
+    for left in out.parent.iterdir() if out.parent.is_dir() else ():
+        owner = left.name.removeprefix(mark)
+        if left.name.startswith(mark) and owner.isdigit() and not psutil.pid_exists(int(owner)):
+            shutil.rmtree(left, ignore_errors=True)
+    aside = out.with_name(f"{mark}{os.getpid()}")
+    try:
+        aside.mkdir(parents=True)
+        yield aside
+        if out.exists():
+            out.rmdir()
+        aside.rename(out)
+    except OSError as error:
+        raise UserError(f"can't write {out}: {error.strerror or error}; free it or choose another folder") from error
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)

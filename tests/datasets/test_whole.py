@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+
+import pytest
+
+from capetune.datasets.whole import whole
+from capetune.errors import UserError
+
+
+def test_a_folder_appears_when_it_is_whole(tmp_path):
+    out = tmp_path / "deep" / "out"
+    with whole(out) as aside:
+        (aside / "file").write_text("x")
+        assert not out.exists()
+    assert (out / "file").read_text() == "x"
+    assert list(out.parent.iterdir()) == [out]
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError])
+def test_nothing_is_left_of_one_that_was_not_finished(tmp_path, error):
+    def broken():
+        with whole(tmp_path / "out") as aside:
+            (aside / "file").write_text("x")
+            raise error
+
+    with pytest.raises(error):
+        broken()
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_is_there_stays_and_is_said(tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/file").write_text("old")
+    with pytest.raises(UserError, match=r"can't write .*not empty"), whole(tmp_path / "out") as aside:
+        (aside / "file").write_text("new")
+    assert (tmp_path / "out/file").read_text() == "old"
+
+
+def test_what_a_killed_process_left_goes_but_not_what_another_one_fills(tmp_path):
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    mark = f"out.partial-{socket.gethostname()}"
+    names = {f"{mark}-{ended.pid}": False, f"{mark}-{os.getppid()}": True, "out.partial-elsewhere-1": True}
+    for name in names:
+        (tmp_path / name).mkdir()
+    with whole(tmp_path / "out"):
+        assert {name: (tmp_path / name).is_dir() for name in names} == names
