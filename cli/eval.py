@@ -120,10 +120,10 @@ def _model_predictor(data: str | None, checkpoint: Path | None, runs: Path, spli
 
     from capetune.evaluation.model import ModelPredictor
     from capetune.training.checkpoint import load_model
-    from capetune.training.runs import latest_checkpoint
+    from capetune.training.runs import latest_best
 
     if checkpoint is None:
-        checkpoint, _ = latest_checkpoint(runs)
+        checkpoint, _ = latest_best(runs)
         typer.echo(f"best checkpoint of the latest run: {checkpoint}", err=True)
     model, meta = load_model(checkpoint)
     pack = common.open_data(data or meta.data["pack"], common.console(err=True))

@@ -68,7 +68,7 @@ def command(
     promotion = Promotion(config, pack, folder, chosen, _numbers("--shots", shots, 100), seeds, episodes, queries)
     with held(folder):
         run = read_run(folder) or Run(folder, "promote", "running")
-        facts = {"config_hash": config.hash(), "pack": str(pack.path.resolve())}
+        facts = {"config_hash": config.hash(), "data_hash": pack.fingerprint}
         if run.facts and any(run.facts.get(key) != value for key, value in facts.items()):
             raise UserError(f"{folder} holds the promotion of another configuration or other data; move it away")
         words = (
@@ -78,7 +78,13 @@ def command(
         )
         told = {split: describe_data(pack, split) for split in chosen}
         missing = {split: each["missing_categories"]["test"] for split, each in told.items()}
-        facts |= {"search": name, "data": told[chosen[0]]["data"], "protocol": words, "missing_categories": missing}
+        facts |= {
+            "search": name,
+            "pack": str(pack.path.resolve()),
+            "data": told[chosen[0]]["data"],
+            "protocol": words,
+            "missing_categories": missing,
+        }
         left = promotion.left()
         console.print(f"{len(promotion.jobs())} jobs, {len(promotion.jobs()) - len(left)} of them done already")
 

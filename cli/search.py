@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 from dataclasses import dataclass
 from enum import StrEnum
@@ -158,6 +159,7 @@ def search(
     from capetune.training.loop import describe_data
     from capetune.training.runs import Run, environment, held, read_run
     from capetune.tuning.preflight import plan, preflight
+    from capetune.tuning.samplers import make_sampler
     from capetune.tuning.search import Search, check_scorable
     from capetune.tuning.study import run_search
     from capetune.tuning.trackers import make_tracker
@@ -166,6 +168,7 @@ def search(
     begun = _begin(asked, console) if asked.resume is None else _go_on(asked, asked.resume, console)
     config, space, pack, folder = begun.config, begun.space, begun.pack, begun.folder
     check_scorable(pack, config.data.split)
+    make_sampler(space.header.sampler, 0)  # says what it needs installed
     Backbone(config.model)  # missing weights are said here, not by every trial
     facts = describe_data(pack, config.data.split)
     common.say_data(facts, console)
@@ -190,22 +193,21 @@ def search(
             for line in preflight(config, space, pack, folder, cluster, shared, keep, room):
                 console.print(f"✓ {line}", soft_wrap=True, highlight=False, markup=False)
             _write_down(begun)
-            features = _keep_features(folder / FEATURES, pack, config, cache, console) if cache else None
-            what = Search(config, space, pack, folder, budget, keep, begun.storage, features)
             record = {"config_hash": config.hash(), "space": run.facts.get("space", str(space.source))}
             record |= {"trials": budget.trials, "keep": keep, "workers_per_trial": workers, "cache_features": cache}
             record |= {"storage": begun.storage, "tracker": tracker, "environment": environment()}
             # Kept at every trial's end, so that an interrupted search has a best configuration too.
             written = partial(write_results, folder, config, facts)
-            with (
-                common.recorded(run, **record, **facts),
-                SearchView(console, budget.trials, config.train.epochs, list(space.parameters), what.goal) as view,
-            ):
-                results = run_search(what, shared, view.hear, written, trackers)
-                written(results)
-                failed = [result for result in results if result.status == "failed"]
-                if results and len(failed) == len(results):
-                    raise _all_failed(failed, folder)
+            with common.recorded(run, **record, **facts):
+                features = _keep_features(folder / FEATURES, pack, config, cache, console) if cache else None
+                what = Search(config, space, pack, folder, budget, keep, begun.storage, features)
+                goal, keys = what.goal, list(space.parameters)
+                with SearchView(console, budget.trials, config.train.epochs, keys, goal) as view:
+                    results = run_search(what, shared, view.hear, written, trackers)
+                    written(results)
+                    failed = [result for result in results if result.status == "failed"]
+                    if results and len(failed) == len(results):
+                        raise _all_failed(failed, folder)
         left = max(0, budget.trials - sum(result.status != "stopped" for result in results))
         if left:
             run.save("interrupted")
@@ -214,7 +216,9 @@ def search(
     console.print(results_table(results, what.goal))
     lines = [*results_lines(folder, results, facts), f"next: capetune train --best {run.name}"]
     if left:
-        lines.append(f"the budget is spent, {left} trials are left: --resume {run.name} with more --hours goes on")
+        trained = sum(result.epochs for result in results)
+        more = "a larger budget in --space FILE" if trained >= (budget.epochs or math.inf) else "more --hours"
+        lines.append(f"the budget is spent, {left} trials are left: --resume {run.name} with {more} goes on")
     console.print("\n".join(lines), soft_wrap=True, highlight=False, markup=False)
     return run.name
 
@@ -223,16 +227,19 @@ def _begin(asked: Asked, console: Console) -> Begun:
     from datetime import datetime
 
     from capetune.config import load_config
-    from capetune.training.runs import run_folder
+    from capetune.training.runs import LOCK, run_folder
     from capetune.tuning.space_file import load_space
+    from capetune.tuning.study import check_new
 
     assert asked.space is not None
     config = load_config(asked.preset, asked.config, asked.settings)
     space = load_space(asked.space, config)
     pack = common.open_data(asked.data, console)
     folder = run_folder(asked.runs, asked.name or f"{space.source.stem}-{datetime.now():%Y%m%d-%H%M%S}")
-    if folder.is_dir() and any(folder.iterdir()):
+    if folder.is_dir() and any(path.name != LOCK for path in folder.iterdir()):
         raise UserError(f"{folder} exists already; choose another --name, or go on with it: --resume {folder.name}")
+    if asked.storage is not None:
+        check_new(asked.storage, folder.name)
     return Begun(config, space, pack, folder, asked.storage)
 
 
@@ -292,10 +299,8 @@ def _budget(space: Space, trials: int | None, hours: float | None) -> Budget:
 
 
 def _same_data(run: Any, facts: dict[str, Any]) -> None:
-    for name in ("data", "split", "train_instances"):
-        if name in run.facts and run.facts[name] != facts[name]:
-            was = f"{name} was {run.facts[name]}, is {facts[name]}"
-            raise UserError(f"{facts['pack']} isn't what {run.name} was begun with: {was}; begin a new search")
+    if run.facts.get("data_hash", facts["data_hash"]) != facts["data_hash"]:
+        raise UserError(f"{facts['pack']} isn't what {run.name} was begun with; begin a new search")
 
 
 def _protocol(config: Config) -> dict[str, Any]:

@@ -152,5 +152,6 @@ def _same(run: Run, config_hash: str, facts: dict[str, Any]) -> None:
     """A run goes on only with the configuration and the data it was begun with."""
     if run.kind != "train":
         raise UserError(f"{run.folder} holds a search; choose another --name")
-    if run.facts and (run.facts.get("config_hash"), run.facts.get("pack")) != (config_hash, facts["pack"]):
+    facts = {"config_hash": config_hash, **facts}
+    if any(run.facts.get(key, facts[key]) != facts[key] for key in ("config_hash", "data_hash")):
         raise UserError(f"{run.folder} holds a run of another configuration or other data; choose another --name")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import dataclass
 from functools import cached_property
@@ -79,6 +80,12 @@ class Pack:
     @property
     def synthetic(self) -> bool:
         return self.manifest.synthetic
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Twelve hexadecimal digits that change with anything in the pack; the manifest has the shards' own."""
+        content = (self.path / MANIFEST).read_bytes() + (self.path / INSTANCES).read_bytes()
+        return hashlib.sha256(content).hexdigest()[:12]
 
     @cached_property
     def categories(self) -> dict[int, Category]:

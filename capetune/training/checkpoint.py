@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import safetensors
 import torch
@@ -56,8 +57,14 @@ def save_checkpoint(folder: Path, model: PoseEstimator, meta: CheckpointMeta, tr
         "data": meta.data,
         "config": meta.config.model_dump(mode="json"),
     }
+    for file in (MODEL, TRAINING):  # on the disk before it counts as whole
+        with (folder / file).open("rb") as stream:
+            os.fsync(stream.fileno())
     aside = folder / (META + ".partial")
-    aside.write_text(json.dumps(tree, indent=2))
+    with aside.open("w") as text:
+        text.write(json.dumps(tree, indent=2))
+        text.flush()
+        os.fsync(text.fileno())
     os.replace(aside, folder / META)
 
 
@@ -119,3 +126,23 @@ def find_checkpoints(folder: Path) -> Iterator[tuple[Path, CheckpointMeta]]:
 def best_checkpoint(folder: Path) -> tuple[Path, CheckpointMeta] | None:
     """The checkpoint below `folder` with the highest validation mPCK4, None where there is none."""
     return max(find_checkpoints(folder), key=lambda found: found[1].score, default=None)
+
+
+def latest_checkpoint(folder: Path) -> tuple[Path, CheckpointMeta] | None:
+    """The checkpoint below `folder` of the latest epoch, None where there is none."""
+    return max(find_checkpoints(folder), key=lambda found: found[1].epoch, default=None)
+
+
+def keep_checkpoints(
+    folder: Path, metric: str = "mpck4", mode: Literal["max", "min"] = "max", also_latest: bool = True
+) -> Path | None:
+    """Remove the checkpoints below `folder` but the best, the first of equals, and the latest where that is wanted.
+    Returns the best."""
+    found = list(find_checkpoints(folder))
+    sign = 1 if mode == "max" else -1
+    best = max(found, key=lambda each: sign * each[1].metrics[metric], default=None)
+    last = max(found, key=lambda each: each[1].epoch, default=None) if also_latest else None
+    for each in found:
+        if each not in (best, last):
+            shutil.rmtree(each[0])
+    return None if best is None else best[0]

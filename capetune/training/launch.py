@@ -44,12 +44,12 @@ def launch_training(
     """Train with a TorchTrainer of `workers` workers, one GPU each where the cluster has any.
 
     folder: of the run; the history and the checkpoints land in it, the best by `metric` and the latest are kept. Called
-    again for a folder where a training was interrupted, it goes on from the latest; else from the checkpoint `start`,
-    where one is given. listener: called on this thread with the events that `train_worker` describes. Raises UserError
-    as `check_workers` does, or where a worker found the input bad; TrainingFailed where a worker failed otherwise,
-    three times on end.
+    again for a folder where a training was interrupted, however many workers it had, it goes on from the latest; else
+    from the checkpoint `start`, where one is given. listener: called on this thread with the events that `train_worker`
+    describes. Raises UserError as `check_workers` does, or where a worker found the input bad; TrainingFailed where a
+    worker failed otherwise, three times on end.
     """
-    from ray.train import CheckpointConfig, FailureConfig, LoggingConfig, RunConfig, ScalingConfig
+    from ray.train import FailureConfig, LoggingConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchTrainer
     from ray.util.queue import Empty, Queue
 
@@ -70,6 +70,7 @@ def launch_training(
             "threads": threads,
             "events": events,
             "start": None if start is None else str(start.resolve()),
+            "keep": (metric, mode),
         },
         scaling_config=ScalingConfig(
             num_workers=workers, use_gpu=use_gpu, resources_per_worker=None if use_gpu else {"CPU": threads}
@@ -78,7 +79,6 @@ def launch_training(
             name=folder.name,
             storage_path=str(folder.parent.resolve()),
             failure_config=FailureConfig(max_failures=2),
-            checkpoint_config=CheckpointConfig(2, metric, mode),
             **quiet,
         ),
     )

@@ -257,9 +257,11 @@ def validate(
 
 
 def describe_data(pack: Pack, split: int) -> dict[str, Any]:
-    """What a result must say about its data: real or synthetic, the split, the categories that were missing."""
+    """What a result must say about its data: which pack, real or synthetic, the split, the categories that were
+    missing."""
     return {
         "pack": str(pack.path.resolve()),
+        "data_hash": pack.fingerprint,
         "data": "synthetic" if pack.synthetic else "real",
         "split": split,
         "train_instances": len(pack.part(split, "train")),

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from capetune.errors import UserError
-from capetune.training.checkpoint import CheckpointMeta, best_checkpoint, read_meta
+from capetune.training.checkpoint import META, CheckpointMeta, best_checkpoint, latest_checkpoint, read_meta
 
 RECORD, CONFIG, HISTORY, RESULTS = "run.json", "config.yaml", "history.jsonl", "results.json"
 ERROR, LOCK = "error.txt", ".lock"
@@ -58,18 +58,24 @@ class Run:
         write_aside(self.folder / RECORD, json.dumps(tree, indent=2) + "\n")
 
     def best(self) -> tuple[Path, CheckpointMeta] | None:
-        """The checkpoint of a training with the highest validation mPCK4, or a search's best trial's."""
+        """The checkpoint of a training with the highest validation mPCK4, or of the best of a search's trials whose
+        checkpoint is there: one that goes on may have found a better epoch since its result was written."""
         if self.kind == "train":
             return best_checkpoint(self.folder)
         trials = read_results(self.folder).get("trials", [])
-        found = next((self.folder / trial["checkpoint"] for trial in trials if trial["checkpoint"]), None)
+        paths = (self.folder / trial["checkpoint"] for trial in trials if trial["checkpoint"])
+        found = next((path for path in paths if (path / META).is_file()), None)
         return None if found is None else (found, read_meta(found))
 
 
 def read_results(folder: Path) -> dict[str, Any]:
-    """What a search wrote of its trials, best first; empty where none has ended."""
-    file = folder / RESULTS
-    return json.loads(file.read_text()) if file.is_file() else {}
+    """What a search wrote of its trials, best first; empty where none has ended or the file is damaged: the trials'
+    folders have it all."""
+    try:
+        tree = json.loads((folder / RESULTS).read_text())
+    except (OSError, ValueError):
+        return {}
+    return tree if isinstance(tree, dict) else {}
 
 
 @contextmanager
@@ -110,7 +116,9 @@ def is_held(folder: Path) -> bool:
 def write_aside(file: Path, content: str | bytes) -> None:
     """Write a file so that it is either the old one or the new one, never half of it."""
     aside = file.with_name(f".{file.name}.{os.getpid()}")
-    aside.write_bytes(content.encode() if isinstance(content, str) else content)
+    with aside.open("wb") as stream:
+        stream.write(content.encode() if isinstance(content, str) else content)
+        os.fsync(stream.fileno())  # else a power failure could leave the new name with nothing in it
     os.replace(aside, file)
 
 
@@ -125,6 +133,28 @@ def read_history(folder: Path) -> list[dict[str, float]]:
     """The metrics of every finished epoch, in order; none where there is no history."""
     file = folder / HISTORY
     return [json.loads(line) for line in file.read_text().splitlines()] if file.is_file() else []
+
+
+def epoch_folder(folder: Path, epoch: float) -> Path:
+    """Where that epoch's checkpoint goes. What is there of it or of later ones, of a try that was left, is removed."""
+    path = folder / f"epoch-{epoch:04.0f}"
+    for other in folder.glob("epoch-*"):
+        if other.name >= path.name:
+            shutil.rmtree(other)
+    return path
+
+
+def resume_point(folder: Path, mend: bool = True) -> Path | None:
+    """The checkpoint that a training goes on from, the latest that is whole, None where there is none. mend: put its
+    metrics into the history where the training was killed before it did so."""
+    latest = latest_checkpoint(folder)
+    if latest is None:
+        return None
+    path, meta = latest
+    history = read_history(folder)
+    if mend and (not history or history[-1]["epoch"] < meta.epoch):
+        add_to_history(folder, meta.metrics)
+    return path
 
 
 def environment() -> dict[str, Any]:
@@ -191,7 +221,7 @@ def find_search(runs: Path, name: str | None) -> Run:
     return finished[0]
 
 
-def latest_checkpoint(runs: Path) -> tuple[Path, CheckpointMeta]:
+def latest_best(runs: Path) -> tuple[Path, CheckpointMeta]:
     """The best checkpoint of the latest run that has any. Raises UserError where none has."""
     for run in all_runs(runs):
         best = run.best()

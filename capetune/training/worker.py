@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from contextlib import nullcontext
 from pathlib import Path
@@ -13,13 +12,13 @@ import ray.train
 import ray.train.torch
 import torch
 import torch.distributed
-from ray.train import Checkpoint, CheckpointUploadMode
 
 from capetune.config import Config
 from capetune.datasets.pack import open_pack
 from capetune.errors import UserError
+from capetune.training.checkpoint import keep_checkpoints
 from capetune.training.loop import Metrics, Ranks, Save, fit
-from capetune.training.runs import add_to_history
+from capetune.training.runs import add_to_history, epoch_folder, resume_point
 from capetune.training.tensorboard import scalars
 
 
@@ -27,9 +26,10 @@ def train_worker(settings: dict[str, Any]) -> None:
     """The `train_loop_per_worker` of a TorchTrainer.
 
     settings: config (a dict), pack and folder (of the data and of the run), threads (for torch on a CPU), start (a
-    checkpoint's folder to go on from, or None), events (a ray queue; rank 0 puts {"epoch", "step", "steps"} about twice
-    a second and {"metrics"} after each epoch, any rank {"error"} where it finds the input bad: one line). Rank 0 keeps
-    the history: an epoch is there before it counts as done, so that no epoch's metrics are lost however the run ends.
+    checkpoint's folder to begin with, or None), keep (the metric and mode by which the best checkpoint is kept), events
+    (a ray queue; rank 0 puts {"epoch", "step", "steps"} about twice a second and {"metrics"} after each epoch, any rank
+    {"error"} where it finds the input bad: one line). Rank 0 keeps checkpoints and history in the folder: from there a
+    training goes on, however it was ended.
     """
     try:
         _train(settings)
@@ -45,7 +45,7 @@ def _train(settings: dict[str, Any]) -> None:
     if device.type == "cpu":
         torch.set_num_threads(settings["threads"])
     config = Config.model_validate(settings["config"])
-    events = settings["events"]
+    events, folder = settings["events"], Path(settings["folder"])
     said, begun = 0.0, time.monotonic()
 
     def progress(epoch: int, steps: int, step: int) -> None:
@@ -57,16 +57,12 @@ def _train(settings: dict[str, Any]) -> None:
     def report(metrics: Metrics, save: Save) -> None:
         nonlocal begun
         metrics["seconds"] = time.monotonic() - begun
-        checkpoint = None
         if rank == 0:
-            folder = Path(settings["folder"]) / f"epoch-{metrics['epoch']:04.0f}"
-            shutil.rmtree(folder, ignore_errors=True)  # of a try that was cut off before Ray heard of it
-            save(folder)
-            add_to_history(folder.parent, metrics)
+            save(epoch_folder(folder, metrics["epoch"]))
+            add_to_history(folder, metrics)
             write(metrics)
-            checkpoint = Checkpoint.from_directory(folder)
-        # Written in its final place: Ray's own copying could be cut off with meta.json there and the weights not.
-        ray.train.report(metrics, checkpoint=checkpoint, checkpoint_upload_mode=CheckpointUploadMode.NO_UPLOAD)
+            keep_checkpoints(folder, *settings["keep"])
+        ray.train.report(metrics)  # without the checkpoint: whoever goes on finds it in the folder
         begun = time.monotonic()
         if rank == 0:
             events.put({"metrics": metrics})
@@ -74,15 +70,13 @@ def _train(settings: dict[str, Any]) -> None:
     ranks = Ranks(
         rank, world, str(device), lambda model: ray.train.torch.prepare_model(model, move_to_device=False), gather
     )
-    start = ray.train.get_checkpoint()
+    # Of this training, where Ray has started its workers anew or an earlier run was interrupted.
+    start = resume_point(folder, mend=rank == 0)
+    if start is None and settings["start"] is not None:
+        start = Path(settings["start"])
     pack = open_pack(Path(settings["pack"]))
-    with scalars(Path(settings["folder"])) if rank == 0 else nullcontext(lambda metrics: None) as write:
-        if start is None:
-            first = None if settings["start"] is None else Path(settings["start"])
-            fit(config, pack, report, ranks, first, progress)
-        else:
-            with start.as_directory() as folder:
-                fit(config, pack, report, ranks, Path(folder), progress)
+    with scalars(folder) if rank == 0 else nullcontext(lambda metrics: None) as write:
+        fit(config, pack, report, ranks, start, progress)
 
 
 def gather(array: np.ndarray) -> list[np.ndarray]:

@@ -21,11 +21,11 @@ from capetune.datasets.pack import Pack, open_pack
 from capetune.evaluation.evaluate import evaluate
 from capetune.evaluation.model import ModelPredictor
 from capetune.evaluation.protocol import EPISODES
-from capetune.training.checkpoint import best_checkpoint, load_model
+from capetune.training.checkpoint import best_checkpoint, keep_checkpoints, load_model
 from capetune.training.runs import ERROR, error_line, held, read_history, write_aside
 from capetune.tuning.goal import Goal
 from capetune.tuning.preflight import Plan
-from capetune.tuning.trial import Work, fill_folder, keep_checkpoints
+from capetune.tuning.trial import Work, fill_folder
 from capetune.tuning.tuner import run_tuner
 
 BEST = Goal(("mpck4",), ("max",))
@@ -102,7 +102,7 @@ def run_job(given: dict[str, Any], work: Work, asked: dict[str, Any]) -> None:
             if (folder / ERROR).is_file():
                 return
         try:
-            keep_checkpoints(folder, BEST, also_latest=False)
+            keep_checkpoints(folder, also_latest=False)
             _score(folder, work, **asked)
         except Exception:
             write_aside(folder / ERROR, traceback.format_exc())

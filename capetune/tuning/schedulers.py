@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -20,9 +21,10 @@ from ray.tune.schedulers import (
 
 from capetune.config import Config
 from capetune.errors import UserError
+from capetune.training.runs import read_history
 from capetune.tuning.goal import Goal
 from capetune.tuning.space import Parameter, Space
-from capetune.tuning.trial import TrialResult
+from capetune.tuning.trial import TrialResult, trial_folder
 
 # Values that a trial can change while it trains; others shape its network, its data or its schedule.
 CHANGEABLE = (
@@ -31,19 +33,21 @@ CHANGEABLE = (
 )
 
 
-def make_scheduler(space: Space, config: Config, seed: int) -> TrialScheduler:
-    """Raises UserError where the space holds what its scheduler can't vary."""
+def make_scheduler(space: Space, config: Config, run: Path) -> TrialScheduler:
+    """run: the search's folder, from which ASHA and the median rule know what a trial that goes on has reached.
+
+    Raises UserError where the space holds what its scheduler can't vary.
+    """
     settings, goal = space.header.scheduler, Goal.of(space.header)
     common: dict[str, Any] = {"time_attr": "epoch", "metric": goal.metric, "mode": goal.modes[0]}
     if settings.name == "asha":
         longest = config.train.epochs
-        return ASHAScheduler(
-            **common, max_t=longest, grace_period=min(settings.grace, longest), reduction_factor=settings.factor
-        )
+        grace = min(settings.grace, longest)
+        return _Asha(run, **common, max_t=longest, grace_period=grace, reduction_factor=settings.factor)
     if settings.name == "hyperband":
         return HyperBandScheduler(**common, max_t=config.train.epochs, reduction_factor=settings.factor)
     if settings.name == "median":
-        return MedianStoppingRule(**common, grace_period=settings.grace)
+        return _Median(run, **common, grace_period=settings.grace)
     if settings.name == "pbt":
         for key, parameter in space.parameters.items():
             if not key.startswith(CHANGEABLE) or parameter.when:
@@ -70,21 +74,42 @@ def rungs(space: Space, config: Config) -> list[int]:
     return found
 
 
-def recall(scheduler: TrialScheduler, results: Sequence[TrialResult], goal: Goal) -> None:
+def recall(scheduler: TrialScheduler, results: Sequence[TrialResult]) -> None:
     """Tell ASHA or the median rule of trials that ended before, so that new ones are measured by them too."""
-    if not isinstance(scheduler, ASHAScheduler | MedianStoppingRule):
-        return
-    controller: Any = SimpleNamespace(get_live_trials=list)
-    for result in results:
-        trial: Any = _Earlier(result.number)
-        scheduler.on_trial_add(controller, trial)
-        for epoch, score in result.history:
-            scheduler.on_trial_result(controller, trial, {"epoch": epoch, goal.metric: score})
+    if isinstance(scheduler, _Remembers):
+        controller: Any = SimpleNamespace(get_live_trials=list)
+        for result in results:
+            trial: Any = _Earlier(result.number)
+            scheduler.on_trial_add(controller, trial)
 
 
 class _Earlier:
+    """As much of a trial as schedulers ask for."""
+
     def __init__(self, number: int) -> None:
         self.trial_id = f"earlier-{number}"
+        self.config = {"number": number}
+
+
+class _Remembers(TrialScheduler):
+    """Hears the epochs that a trial has in its folder when the trial is added; what they would have led to is past."""
+
+    def __init__(self, run: Path, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.run = run
+
+    def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:
+        super().on_trial_add(tune_controller, trial)
+        for metrics in read_history(trial_folder(self.run, trial.config["number"])):
+            super().on_trial_result(tune_controller, trial, metrics)
+
+
+class _Asha(_Remembers, ASHAScheduler):
+    pass
+
+
+class _Median(_Remembers, MedianStoppingRule):
+    pass
 
 
 class _Exchange(PopulationBasedTraining):

@@ -20,7 +20,7 @@ from ray import tune
 from ray.tune.experiment import Trial
 
 from capetune.errors import UserError
-from capetune.training.runs import ERROR, read_history
+from capetune.training.runs import ERROR, TRIALS, read_history
 from capetune.tuning.preflight import Plan
 from capetune.tuning.samplers import make_sampler
 from capetune.tuning.schedulers import carries_checkpoints, make_scheduler, recall
@@ -46,6 +46,12 @@ def open_storage(folder: Path, url: str | None) -> BaseStorage:
         raise UserError(f"can't open Optuna's storage {url}: {str(error).splitlines()[0]}") from None
 
 
+def check_new(url: str, name: str) -> None:
+    """Raises UserError where a database can't be opened or holds a study of that name: its trials aren't ours."""
+    if name in optuna.get_all_study_names(open_storage(Path(), url)):
+        raise UserError(f"{url} holds a study {name!r} already; choose another --name")
+
+
 def run_search(
     search: Search,
     plan: Plan,
@@ -67,9 +73,12 @@ def run_search(
     mend(search.folder)
     earlier = list(saved_results(search.folder))
     study = _study(search)
+    if earlier and earlier[-1].number >= len(study.trials):
+        where = search.storage or search.folder / JOURNAL
+        raise UserError(f"{where} doesn't know trial {earlier[-1].number} of {search.folder}; put the right one back")
     for result in earlier:
         tell(study, result, search.goal)
-    spent = sum(len(result.history) for result in earlier)
+    spent = sum(len(read_history(folder)) for folder in (search.folder / TRIALS).glob("trial-*"))
     limit = Limit(search.budget, spent)
     watcher = Watcher(search, study, earlier, limit, listener, keep)
     watcher.say_earlier()
@@ -85,7 +94,7 @@ def run_search(
     assert search.budget.trials is not None
     fresh = max(0, search.budget.trials - len(begun))
     if (fresh or unfinished) and not limit.stop_all():
-        _run(search, plan, study, unfinished, fresh, watcher, trackers, earlier)
+        _run(search, plan, study, unfinished, fresh, watcher, trackers)
     return watcher.results()
 
 
@@ -131,7 +140,6 @@ def _run(
     fresh: int,
     watcher: Watcher,
     trackers: Sequence[tune.Callback],
-    earlier: list[TrialResult],
 ) -> None:
     features = None if search.features is None else search.features.resolve()
     work = Work(
@@ -143,8 +151,8 @@ def _run(
         features,
         portable=carries_checkpoints(search.space),
     )
-    scheduler = make_scheduler(search.space, search.config, search.config.seed)
-    recall(scheduler, earlier, search.goal)
+    scheduler = make_scheduler(search.space, search.config, search.folder)
+    recall(scheduler, watcher.results())
     tune_config = tune.TuneConfig(
         search_alg=StudySearcher(study, search.space, search.folder, unfinished, fresh),
         scheduler=scheduler,

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import tempfile
 import time
 import traceback
@@ -22,12 +21,12 @@ from ray.tune import Checkpoint
 
 from capetune.config import Config
 from capetune.datasets.pack import open_pack
-from capetune.training.checkpoint import find_checkpoints
+from capetune.training.checkpoint import keep_checkpoints
 from capetune.training.cluster import Cluster
 from capetune.training.features import open_features
 from capetune.training.launch import TrainingFailed, launch_training
 from capetune.training.loop import Metrics, Ranks, Save, fit
-from capetune.training.runs import CONFIG, ERROR, TRIALS, add_to_history, held, read_history, write_aside
+from capetune.training.runs import CONFIG, ERROR, TRIALS, add_to_history, epoch_folder, held, resume_point, write_aside
 from capetune.training.tensorboard import scalars
 from capetune.tuning.goal import Goal
 from capetune.tuning.preflight import Plan
@@ -100,28 +99,21 @@ def save_result(run: Path, result: TrialResult) -> None:
 
 
 def saved_results(run: Path) -> Iterator[TrialResult]:
-    """Of the trials that ended, in the order of their numbers."""
+    """Of the trials that ended, in the order of their numbers; a damaged one counts as not written."""
     for file in sorted((run / TRIALS).glob(f"trial-*/{RESULT}")):
-        tree = json.loads(file.read_text())
-        tree["history"] = [tuple(row) for row in tree["history"]]
-        yield TrialResult(**tree)
+        try:
+            tree = json.loads(file.read_text())
+            tree["history"] = [tuple(row) for row in tree["history"]]
+            result = TrialResult(**tree)
+        except (ValueError, KeyError, TypeError):
+            continue
+        yield result
 
 
 def saved_overrides(folder: Path) -> dict[str, Any] | None:
     """The values that a trial was last trained with, None where it never began."""
     file = folder / VALUES
     return json.loads(file.read_text())["overrides"] if file.is_file() else None
-
-
-def keep_checkpoints(folder: Path, goal: Goal, also_latest: bool) -> Path | None:
-    """Remove a trial's checkpoints but the best, and the latest where that is wanted. Returns the best."""
-    found = list(find_checkpoints(folder))
-    best = goal.best([{**meta.metrics, "path": path} for path, meta in found]).get("path")
-    last = max(found, key=lambda each: each[1].epoch)[0] if found and also_latest else None
-    for path, _ in found:
-        if path not in (best, last):
-            shutil.rmtree(path)
-    return best
 
 
 def run_trial(trial: dict[str, Any], work: Work) -> None:
@@ -161,12 +153,11 @@ def _train(config: Config, folder: Path, work: Work) -> None:
     def report(metrics: Metrics, save: Save) -> None:
         nonlocal begun
         metrics["seconds"] = time.monotonic() - begun
-        path = folder / f"epoch-{metrics['epoch']:04.0f}"
-        shutil.rmtree(path, ignore_errors=True)  # of a try that was cut off
+        path = epoch_folder(folder, metrics["epoch"])
         save(path)
         add_to_history(folder, metrics)
         write(metrics)
-        keep_checkpoints(folder, work.goal, also_latest=True)
+        keep_checkpoints(folder, work.goal.metric, work.goal.modes[0])
         tune.report(metrics, checkpoint=Checkpoint.from_directory(path) if work.portable else None)
         begun = time.monotonic()
 
@@ -185,7 +176,14 @@ def _launch(config: Config, folder: Path, work: Work) -> None:
             tune.report(event["metrics"])
 
     launch_training(
-        config, open_pack(work.pack), folder, share, plan.workers, listen, work.goal.metric, work.goal.modes[0]
+        config,
+        open_pack(work.pack),
+        folder,
+        share,
+        plan.workers,
+        listen,
+        metric=work.goal.metric,
+        mode=work.goal.modes[0],
     )
 
 
@@ -194,11 +192,4 @@ def _start(folder: Path, aside: Path) -> Path | None:
     given = tune.get_checkpoint()
     if given is not None:
         return Path(given.to_directory(str(aside)))
-    own = max(find_checkpoints(folder), key=lambda found: found[1].epoch, default=None)
-    if own is None:
-        return None
-    path, meta = own
-    history = read_history(folder)
-    if not history or history[-1]["epoch"] < meta.epoch:  # it was killed between the two
-        add_to_history(folder, meta.metrics)
-    return path
+    return resume_point(folder)

@@ -17,12 +17,13 @@ from ray import tune
 from ray.tune.experiment import Trial
 
 from capetune.errors import UserError
+from capetune.training.checkpoint import keep_checkpoints
 from capetune.training.loop import Metrics
 from capetune.training.runs import ERROR, error_line, read_history, write_aside
 from capetune.tuning.goal import Goal
 from capetune.tuning.search import Search
 from capetune.tuning.space import Budget
-from capetune.tuning.trial import Status, TrialResult, keep_checkpoints, save_result, trial_folder
+from capetune.tuning.trial import Status, TrialResult, save_result, trial_folder
 
 EVENTS = "events.jsonl"
 Listener = Callable[[dict[str, Any]], None]
@@ -31,7 +32,8 @@ Keep = Callable[[list[TrialResult]], None]
 
 @dataclass
 class Limit(tune.Stopper):
-    """Ends a search when its hours or its epochs are spent. spent: epochs so far, those of earlier sittings too."""
+    """Ends a search when its hours or its epochs are spent. Tune calls it with every result. spent: epochs so far,
+    those of earlier sittings too."""
 
     budget: Budget
     spent: int = 0
@@ -78,7 +80,6 @@ class Watcher(tune.Callback):
     def on_trial_result(
         self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
     ) -> None:
-        self.limit(trial.trial_id, result)
         tell_epochs(self.study, trial.config["number"], [(int(result["epoch"]), result[self.search.goal.metric])])
         self._say(trial.config["number"], dict(trial.config["overrides"]), "running")
 
@@ -150,7 +151,7 @@ class Watcher(tune.Callback):
         elif self.limit.stop_all():
             status = "stopped"
         best = {} if why else dict(goal.best(history))
-        found = None if why else keep_checkpoints(folder, goal, also_latest=status == "stopped")
+        found = None if why else keep_checkpoints(folder, goal.metric, goal.modes[0], status == "stopped")
         config_hash = self._hash(overrides)
         return TrialResult(
             number=number,

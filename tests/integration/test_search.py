@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 from capetune.cli.main import app
 from capetune.config import load_config
 from capetune.training.checkpoint import read_meta
-from capetune.training.runs import find_search, latest_checkpoint, read_history, read_run
+from capetune.training.runs import find_search, latest_best, read_history, read_run
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -89,7 +89,7 @@ def test_the_best_configuration_is_the_best_trial_s_and_can_be_trained(results, 
 
 def test_the_best_checkpoint_is_there_and_says_its_configuration(results, place):
     best = results["trials"][0]
-    path, meta = latest_checkpoint(place / "runs")
+    path, meta = latest_best(place / "runs")
     assert path == place / "runs/wild" / best["checkpoint"]
     assert meta.config.hash() == best["config_hash"]
     assert meta.score == best["score"]
@@ -190,19 +190,30 @@ def test_a_search_that_is_killed_anywhere_goes_on_without_losing_or_repeating_a_
     assert len(kept) == 3
 
 
-def test_a_search_whose_hours_are_spent_stops_and_goes_on_with_more(start, place, tiny_pack):
-    options = ("--data", tiny_pack, "--trials", 2, "--name", "late", "--hours", 5 / 3600, "--keep", 1)
-    program = start("search", "--space", "smoke", *options, set_={"train.epochs": 20})
+def test_a_search_whose_epochs_or_hours_are_spent_stops_and_goes_on_with_more(start, place, tiny_pack):
+    for name, epochs in (("small", 9), ("large", 900)):
+        (place / f"{name}.yaml").write_text(f"budget: {{epochs: {epochs}}}\nloss.tokens: {{log: [0.05, 2]}}\n")
+    options = ("--data", tiny_pack, "--trials", 2, "--name", "late", "--keep", 1, "--workers-per-trial", 2)
+    program = start("search", "--space", "small.yaml", *options, set_={"train.epochs": 25})
     assert program.end() == 0, program.err
-    assert program.out[-1].endswith("trials are left: --resume late with more --hours goes on")
+    assert program.out[-1].endswith("--resume late with a larger budget in --space FILE goes on")
     folder = place / "runs/late"
     assert read_run(folder).state == "interrupted"
+    assert 9 <= sum(len(read_history(trial)) for trial in folder.glob("trials/*")) <= 10
+    before = read_history(folder / "trials/trial-000")
+
+    program = start(
+        "search", "--resume", "late", "--space", "large.yaml", "--hours", 5 / 3600, "--workers-per-trial", 1
+    )
+    assert program.end() == 0, program.err
+    assert program.out[-1].endswith("trials are left: --resume late with more --hours goes on")
 
     program = start("search", "--resume", "late", "--hours", 1)
     assert program.end() == 0, program.err
     after = _results(folder)
     assert sorted(after) == [0, 1]
     assert {trial["status"] for trial in after.values()} <= {"completed", "pruned"}
+    assert read_history(folder / "trials/trial-000")[: len(before)] == before
     assert read_run(folder).state == "completed"
     assert len(list(folder.glob("trials/*/epoch-*"))) == 1  # --keep is remembered
 

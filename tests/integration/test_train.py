@@ -48,7 +48,7 @@ def test_an_interrupted_training_goes_on_with_the_same_command_and_survives_a_lo
     assert not [line for line in program.out if line.startswith("epoch 1/")]
     kept = {path.name for path in folder.glob("epoch-*")}
     assert "epoch-0020" in kept
-    assert len(kept) <= 3  # the best, the latest, and perhaps the one that Ray hadn't heard of when it was killed
+    assert len(kept) <= 2  # the best and the latest
     best = program.out[-3].split()  # best: epoch 17, val mPCK4 …: of equal epochs either may have been kept
     epoch = int(best[2].rstrip(","))
     assert history[epoch - 1]["mpck4"] == max(row["mpck4"] for row in history)

@@ -18,8 +18,9 @@ from capetune.training.runs import (
     find_search,
     held,
     is_held,
-    latest_checkpoint,
+    latest_best,
     read_history,
+    read_results,
     read_run,
     run_folder,
     write_aside,
@@ -142,8 +143,27 @@ def test_a_search_s_best_checkpoint_is_that_of_its_best_trial_that_has_one(tmp_p
     trials = [{"checkpoint": None}, {"checkpoint": "trials/trial-002/epoch-0001"}, {"checkpoint": "trials/x"}]
     (tmp_path / "search/results.json").write_text(json.dumps({"trials": trials}))
     monkeypatch.setattr(module, "read_meta", lambda folder: Meta(0.5))
-    path, _ = latest_checkpoint(tmp_path)
+    (tmp_path / "search/trials/trial-002/epoch-0001").mkdir(parents=True)
+    (tmp_path / "search/trials/trial-002/epoch-0001/meta.json").touch()
+    path, _ = latest_best(tmp_path)
     assert path == tmp_path / "search/trials/trial-002/epoch-0001"
+
+
+def test_a_search_s_best_is_one_whose_checkpoint_is_there(tmp_path, monkeypatch):
+    make(tmp_path / "search")
+    run = read_run(tmp_path / "search")
+    trials = [{"checkpoint": "trials/trial-001/epoch-0003"}, {"checkpoint": "trials/trial-002/epoch-0001"}]
+    (tmp_path / "search/results.json").write_text(json.dumps({"trials": trials}))
+    (tmp_path / "search/trials/trial-002/epoch-0001").mkdir(parents=True)
+    (tmp_path / "search/trials/trial-002/epoch-0001/meta.json").touch()
+    monkeypatch.setattr(module, "read_meta", lambda folder: Meta(0.5))
+    assert run.best()[0] == tmp_path / "search/trials/trial-002/epoch-0001"
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]"])
+def test_results_that_are_damaged_count_as_none(tmp_path, content):
+    (tmp_path / "results.json").write_text(content)
+    assert read_results(tmp_path) == {}
 
 
 def test_a_folder_is_held_by_one_process_at_a_time(tmp_path):
@@ -175,10 +195,10 @@ def test_the_latest_run_that_has_a_checkpoint_gives_it(tmp_path, monkeypatch):
     make(tmp_path / "old", "train", started="2026-01-01")
     make(tmp_path / "new", "train", started="2026-01-02")
     monkeypatch.setattr(module, "best_checkpoint", lambda folder: (folder, Meta(0)) if folder.name == "old" else None)
-    assert latest_checkpoint(tmp_path)[0].name == "old"
+    assert latest_best(tmp_path)[0].name == "old"
     monkeypatch.setattr(module, "best_checkpoint", lambda folder: None)
     with pytest.raises(UserError, match=r"there is no checkpoint in .*; train one with `capetune train`"):
-        latest_checkpoint(tmp_path)
+        latest_best(tmp_path)
 
 
 def test_run_json_is_a_document_for_others(tmp_path):

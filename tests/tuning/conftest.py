@@ -92,6 +92,7 @@ class Bench:
             save_checkpoint(self.folder(trial) / f"epoch-{epoch:04d}", Weights(), meta, {})
         add_to_history(self.folder(trial), metrics)
         self.watcher.on_trial_result(0, [], trial, metrics | {"pid": 1})
+        self.limit(trial.trial_id, metrics)  # Tune's stopper: it calls it
 
     def end(self, trial, lost=None):
         if lost:
