@@ -254,9 +254,9 @@ def _go_on(asked: Asked, name: str, console: Console) -> Begun:
     if missing:
         raise UserError(f"{missing[0]} is not there: {name} ended before its first trial; begin a new search")
     config = load_config("tiny", files[0])
-    space = load_space(files[1], config)
+    space = load_space(files[1], config, begun=True)
     if asked.space is not None:
-        wider = load_space(asked.space, config)
+        wider = load_space(asked.space, config, begun=True)
         wider.check_extends(space)
         space = wider
     return Begun(config, space, common.open_data(str(run.facts["pack"]), console), run.folder, run.facts.get("storage"))

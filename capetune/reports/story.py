@@ -167,7 +167,7 @@ def _settings(folder: Path) -> tuple[Config | None, Space | None, list[str]]:
     except UserError as error:
         return None, None, [f"The search's configuration can't be read, nor its rungs: {error}."]
     try:
-        return config, load_space(folder / "space.yaml", config), []
+        return config, load_space(folder / "space.yaml", config, begun=True), []
     except UserError as error:
         return config, None, [f"The search's space can't be read, nor its rungs: {error}."]
 

@@ -32,13 +32,31 @@ PATIENCE = 1.0  # seconds that processes get to end by themselves
 class Cluster:
     """dashboard: URL. token: file whose content the dashboard asks for, None where the cluster isn't ours.
 
-    cpus, gpus: what the cluster has in all.
+    machines: (CPUs, GPUs) of each. cpus, gpus: what the cluster has in all.
     """
 
     dashboard: str
     token: Path | None
-    cpus: int
-    gpus: int
+    machines: tuple[tuple[int, int], ...]
+
+    @property
+    def cpus(self) -> int:
+        return sum(cpus for cpus, _ in self.machines)
+
+    @property
+    def gpus(self) -> int:
+        return sum(gpus for _, gpus in self.machines)
+
+    def places(self, threads: int) -> int:
+        """How many workers of so many CPUs, and of one GPU where the cluster has any, it has room for: each of them
+        needs its CPUs on one machine."""
+        rooms = (min(cpus // threads, gpus) if self.gpus else cpus // threads for cpus, gpus in self.machines)
+        return sum(rooms)
+
+    def threads(self, workers: int) -> int:
+        """How many CPUs each of so many workers can have, 1 at least."""
+        most = max((cpus for cpus, _ in self.machines), default=1)
+        return next((count for count in range(most, 1, -1) if self.places(count) >= workers), 1)
 
 
 @contextmanager
@@ -61,12 +79,11 @@ def ray_cluster(address: str | None = None, verbose: bool = False, cpus: int | N
             _hush()
         if not context.dashboard_url:
             raise UserError("that Ray has no dashboard, and without it trials keep their CPUs")
-        total = ray.cluster_resources()
+        found = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+        machines = tuple((int(node.get("CPU", 0)), int(node.get("GPU", 0))) for node in found)
         url = context.dashboard_url
         url = url if url.startswith("http") else f"http://{url}"
-        yield Cluster(
-            url, _token_file() if address is None else None, int(total.get("CPU", 0)), int(total.get("GPU", 0))
-        )
+        yield Cluster(url, _token_file() if address is None else None, machines)
     finally:
         _stop(before)
 

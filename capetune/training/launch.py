@@ -25,7 +25,7 @@ class TrainingFailed(Exception):
 def check_workers(pack: Pack, cluster: Cluster, config: Config, workers: int) -> None:
     """Raises UserError where the cluster has too few processors, or the pack too few shards, for the workers."""
     check_readers(pack, workers, config.data.workers)
-    have, what = (cluster.gpus, "GPUs") if cluster.gpus else (cluster.cpus, "CPUs")
+    have, what = cluster.places(1), "GPUs" if cluster.gpus else "CPUs"
     if workers > have:
         raise UserError(f"{workers} workers need {workers} {what}, the cluster has {have}; use --workers {have}")
 
@@ -58,7 +58,7 @@ def launch_training(
     check_workers(pack, cluster, config, workers)
     (folder / ERROR).unlink(missing_ok=True)
     use_gpu = cluster.gpus > 0
-    threads = max(1, cluster.cpus // workers)
+    threads = cluster.threads(workers)
     events = Queue(actor_options={"num_cpus": 0})  # it would wait for a CPU of its own, where trials hold them all
     quiet: dict[str, Any] = {"logging_config": LoggingConfig(log_level="ERROR")}  # unknown to the types of ray.train
     trainer = TorchTrainer(

@@ -46,12 +46,11 @@ class Plan:
 
 def plan(cluster: Cluster, workers: int, trials: int) -> Plan:
     """As many trials at once as the cluster has GPUs for, or else CPUs. Raises UserError where that is none."""
-    have, what = (cluster.gpus, "GPUs") if cluster.gpus else (cluster.cpus, "CPUs")
+    have, what = cluster.places(1), "GPUs" if cluster.gpus else "CPUs"
     if workers > have:
         raise UserError(f"a trial of {workers} workers needs {workers} {what}, the cluster has {have}; use fewer")
     at_once = max(1, min(trials, have // workers))
-    threads = max(1, cluster.cpus // (at_once * workers))
-    return Plan(at_once, workers, threads, "cuda" if cluster.gpus else "cpu")
+    return Plan(at_once, workers, cluster.threads(at_once * workers), "cuda" if cluster.gpus else "cpu")
 
 
 def preflight(

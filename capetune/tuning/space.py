@@ -23,6 +23,7 @@ from capetune.errors import UserError
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)  # it announces every study and trial
 Mode = Literal["max", "min"]
+ONE_SPACE = ("gp", "cmaes", "nsga2")  # samplers that draw a parameter at random if its range differs between trials
 
 
 class SchedulerConfig(Section):
@@ -143,6 +144,9 @@ class Space:
                 was = f"{key} was {describe(before)}, is {describe(now)}"
                 cure = "begin a new search with --name"
                 raise UserError(f"{self.source}, line {parameter.line}: {was}: {why}; {cure}") from None
+            if before != now and self.header.sampler in ONE_SPACE:
+                what = f"{key} was {describe(before)}: {self.header.sampler} learns nothing of trials with other ends"
+                raise UserError(f"{self.source}, line {parameter.line}: {what}; keep them, or take sampler: tpe")
 
 
 def config_value(config: Config, key: str) -> Any:

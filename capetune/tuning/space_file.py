@@ -41,12 +41,12 @@ def find_space(name: str | Path) -> Path:
     return path
 
 
-def load_space(name: str | Path, config: Config) -> Space:
+def load_space(name: str | Path, config: Config, begun: bool = False) -> Space:
     """The space of that file or name, for searches that start from `config`.
 
     Each key must exist in the configuration tree and take every bound or choice, points drawn all over the space must
-    be whole valid configurations, and `config` and the header's points must lie in it. Raises UserError, naming the
-    line or the values that don't go together.
+    be whole valid configurations, and `config` and the header's points must lie in it, unless the search has `begun`,
+    for then they were tried. Raises UserError, naming the line or the values that don't go together.
     """
     path = find_space(name)
     tree = read_yaml(path)
@@ -69,8 +69,9 @@ def load_space(name: str | Path, config: Config) -> Space:
         raise UserError(f"{path} has no range; {EXAMPLE}")
     space = Space(parameters, _header(header, path, lines), path, text)
     _check_together(space, config)
-    space.default(config)
-    _check_points(space, config, lines.get("points", 0))
+    if not begun:
+        space.default(config)
+        _check_points(space, config, lines.get("points", 0))
     return space
 
 

@@ -127,8 +127,9 @@ def _study(search: Search) -> optuna.Study:
     study = optuna.create_study(
         study_name=name, storage=storage, sampler=sampler, directions=search.goal.directions, load_if_exists=True
     )
-    for point in search.space.points(search.config):
-        study.enqueue_trial(point, skip_if_exists=True)
+    if all(trial.state == TrialState.WAITING for trial in study.trials):  # it has not begun
+        for point in search.space.points(search.config):
+            study.enqueue_trial(point, skip_if_exists=True)
     return study
 
 

@@ -169,7 +169,7 @@ def _train(config: Config, folder: Path, work: Work) -> None:
 def _launch(config: Config, folder: Path, work: Work) -> None:
     """Train by a TorchTrainer of several workers. When Tune ends this process, Ray ends what belongs to it."""
     plan = work.plan
-    share = Cluster("", None, plan.threads * plan.workers, plan.workers if plan.device == "cuda" else 0)
+    share = Cluster("", None, ((plan.threads, int(plan.device == "cuda")),) * plan.workers)
 
     def listen(event: dict[str, Any]) -> None:
         if "metrics" in event:

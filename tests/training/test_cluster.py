@@ -144,3 +144,20 @@ def test_a_cluster_where_nobody_answers_is_refused_at_once(private):
     for address in (nobody, "127.0.0.1:99999"):
         with pytest.raises(UserError, match=f"can't join the Ray cluster at {address}"), cluster.ray_cluster(address):
             pass
+
+
+@pytest.mark.parametrize(
+    ("machines", "workers", "threads"),
+    [
+        (((8, 0),), 1, 8),
+        (((8, 0),), 3, 2),
+        (((8, 0), (8, 0)), 1, 8),  # a worker's CPUs are on one machine
+        (((8, 0), (8, 0)), 3, 4),
+        (((8, 0), (2, 0)), 5, 2),
+        (((2, 0),), 5, 1),
+        (((64, 4), (64, 4)), 8, 16),
+        (((64, 0), (16, 4)), 4, 4),  # the first machine has no GPU for a worker
+    ],
+)
+def test_each_worker_s_processors_are_on_one_machine(machines, workers, threads):
+    assert cluster.Cluster("", None, machines).threads(workers) == threads

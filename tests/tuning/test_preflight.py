@@ -19,7 +19,7 @@ RANGE = "loss.tokens: {log: [0.05, 2]}\n"
 
 
 def cluster(cpus, gpus=0):
-    return Cluster("", None, cpus, gpus)
+    return Cluster("", None, ((cpus, gpus),))
 
 
 @pytest.mark.parametrize(

@@ -204,6 +204,22 @@ def test_a_study_may_go_on_with_wider_or_narrower_ranges(read):
     read("loss.tokens: {log: [0.01, 5]}\nmodel.decoder.layers: {int: [3, 4]}\n").check_extends(older)
 
 
+def test_a_search_that_has_begun_may_leave_its_default_behind(tmp_path, config):
+    file = tmp_path / "narrow.yaml"
+    file.write_text("points: [{loss.tokens: 5}]\nloss.tokens: {log: [0.5, 1]}\n")
+    with pytest.raises(UserError, match="lies outside"):
+        load_space(file, config)
+    assert load_space(file, config, begun=True).parameters["loss.tokens"].distribution.low == 0.5
+
+
+@pytest.mark.parametrize("sampler", ["gp", "cmaes", "nsga2"])
+def test_samplers_that_want_one_space_refuse_other_ends(read, sampler):
+    older = read(f"sampler: {sampler}\nloss.tokens: {{log: [0.1, 1]}}\n")
+    older.check_extends(older)
+    with pytest.raises(UserError, match=f"{sampler} learns nothing of trials with other ends; keep them, or take"):
+        read(f"sampler: {sampler}\nloss.tokens: {{log: [0.1, 2]}}\n").check_extends(older)
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
