@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -54,11 +54,9 @@ def recorded(run: Run, **facts: Any) -> Iterator[Run]:
     run.save("running", **facts)
     try:
         yield run
-    except KeyboardInterrupt:
-        run.save("interrupted")
-        raise
-    except BaseException:
-        run.save("failed")
+    except BaseException as error:
+        with suppress(OSError):  # a full disk: what matters is the error
+            run.save("interrupted" if isinstance(error, KeyboardInterrupt) else "failed")
         raise
     run.save("completed")
 

@@ -14,6 +14,7 @@ import optuna
 import ray
 import torch
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+from rich.filesize import decimal
 
 from capetune.config import Config, ModelConfig
 from capetune.datasets.pack import Pack
@@ -25,7 +26,6 @@ from capetune.tuning.space import Space
 
 DRAWN = 8  # points of the space whose models are measured
 SPARE = 2  # checkpoints of a running trial: the best and the latest; one more while it is written
-GIB = 1 << 30
 
 
 @dataclass(frozen=True)
@@ -70,11 +70,11 @@ def preflight(
     both = "checkpoints" + " and features" * bool(features)
     if need > free:
         raise UserError(
-            f"{both} may take {need / GIB:.1f} GiB, and {folder} has {free / GIB:.1f} GiB free: free some, give "
+            f"{both} may take {decimal(need)}, and {folder} has {decimal(free)} free: free some, give "
             "another --runs, or keep fewer with --keep"
         )
     what = f"checkpoints of {kept} best and of running trials{', kept features' * bool(features)}"
-    yield f"disk: {what} up to {need / GIB:.2f} GiB, {free / GIB:.0f} free"
+    yield f"disk: {what} up to {decimal(need)}, {decimal(free)} free"
     nodes = check_writable(folder)
     yield f"storage: {folder} can be written from {nodes} machine{'s' * (nodes > 1)}"
 

@@ -26,7 +26,7 @@ from capetune.tuning.samplers import make_sampler
 from capetune.tuning.schedulers import carries_checkpoints, make_scheduler, recall
 from capetune.tuning.search import Search, check_scorable
 from capetune.tuning.searcher import StudySearcher
-from capetune.tuning.trial import TrialResult, Work, run_trial, saved_overrides, saved_results, trial_folder
+from capetune.tuning.trial import TrialResult, Work, no_room, run_trial, saved_overrides, saved_results, trial_folder
 from capetune.tuning.tuner import run_tuner
 from capetune.tuning.watcher import EVENTS, Keep, Limit, Listener, Watcher, tell
 
@@ -67,6 +67,8 @@ def run_search(
     before, and whenever one starts, reports or ends; the latter are in events.jsonl too. keep: called with the trials
     that have ended, best first, whenever one does. trackers: callbacks of Tune's that hear of it all too. The caller
     holds the folder (`training.runs.held`).
+
+    Raises UserError where the disk is full, or the storage isn't that of the folder's trials.
     """
     check_scorable(search.pack, search.config.data.split)
     search.folder.mkdir(parents=True, exist_ok=True)
@@ -94,7 +96,14 @@ def run_search(
     assert search.budget.trials is not None
     fresh = max(0, search.budget.trials - len(begun))
     if (fresh or unfinished) and not limit.stop_all():
-        _run(search, plan, study, unfinished, fresh, watcher, trackers)
+        try:
+            _run(search, plan, study, unfinished, fresh, watcher, trackers)
+        except Exception as error:
+            limit.full = no_room(error, search.folder)
+            if not limit.full:
+                raise
+    if limit.full:
+        raise UserError(f"no room is left for {search.folder}: free some, then --resume {search.folder.name} goes on")
     return watcher.results()
 
 

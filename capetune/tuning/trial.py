@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import tempfile
 import time
 import traceback
@@ -116,10 +117,21 @@ def saved_overrides(folder: Path) -> dict[str, Any] | None:
     return json.loads(file.read_text())["overrides"] if file.is_file() else None
 
 
+class DiskFull(Exception):
+    """No trial's fault: the search ends, to go on when there is room."""
+
+
+def no_room(error: Exception, folder: Path) -> bool:
+    """Whether an error comes of a full disk: not every library says so."""
+    said = ("No space left", "Disk quota exceeded")
+    return any(words in str(error) for words in said) or shutil.disk_usage(folder).free < 1 << 20
+
+
 def run_trial(trial: dict[str, Any], work: Work) -> None:
     """The trainable. trial: number and overrides.
 
-    An error ends it with a file ERROR in its folder; only the loss of its process is Tune's to notice and to retry.
+    An error ends it with a file ERROR in its folder; only the loss of its process is Tune's to notice and to retry, and
+    DiskFull, which is raised.
     """
     # Seconds that the next trial in this process waits for the thread of one that was pruned; after 2, Tune would call
     # the next one failed.
@@ -140,7 +152,9 @@ def fill_folder(folder: Path, trial: dict[str, Any], work: Work) -> None:
         (_train if work.plan.workers == 1 else _launch)(config, folder, work)
     except TrainingFailed:
         pass  # it has written the workers' tracebacks there
-    except Exception:
+    except Exception as error:
+        if no_room(error, folder):
+            raise DiskFull(str(folder)) from None
         write_aside(folder / ERROR, traceback.format_exc())
 
 

@@ -23,7 +23,7 @@ from capetune.training.runs import ERROR, error_line, read_history, write_aside
 from capetune.tuning.goal import Goal
 from capetune.tuning.search import Search
 from capetune.tuning.space import Budget
-from capetune.tuning.trial import Status, TrialResult, save_result, trial_folder
+from capetune.tuning.trial import DiskFull, Status, TrialResult, save_result, trial_folder
 
 EVENTS = "events.jsonl"
 Listener = Callable[[dict[str, Any]], None]
@@ -32,12 +32,15 @@ Keep = Callable[[list[TrialResult]], None]
 
 @dataclass
 class Limit(tune.Stopper):
-    """Ends a search when its hours or its epochs are spent. Tune calls it with every result. spent: epochs so far,
-    those of earlier sittings too."""
+    """Ends a search when its hours or its epochs are spent, or the disk is full. Tune calls it with every result.
+
+    spent: epochs so far, those of earlier sittings too.
+    """
 
     budget: Budget
     spent: int = 0
     begun: float = field(default_factory=time.time)
+    full: bool = False  # the disk is
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
         self.spent += 1
@@ -45,7 +48,7 @@ class Limit(tune.Stopper):
 
     def stop_all(self) -> bool:
         late = self.budget.hours is not None and time.time() - self.begun >= self.budget.hours * 3600
-        return late or (self.budget.epochs is not None and self.spent >= self.budget.epochs)
+        return self.full or late or (self.budget.epochs is not None and self.spent >= self.budget.epochs)
 
 
 class Watcher(tune.Callback):
@@ -112,6 +115,9 @@ class Watcher(tune.Callback):
         lost = None
         if trial.status == Trial.ERROR:
             lost = re.sub(r"\x1b\[[0-9;]*m", "", str(trial.get_error() or "its process was lost")).strip()
+            if DiskFull.__name__ in lost:
+                self.limit.full = True  # the trial stays open
+                return
         self.settle(trial.config["number"], dict(trial.config["overrides"]), lost)
 
     def settle(self, number: int, overrides: dict[str, Any], lost: str | None = None) -> None:

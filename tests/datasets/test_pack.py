@@ -181,3 +181,10 @@ def test_rows_of_a_data_set_of_full_size_are_read_fast(tiny_pack, tmp_path):
     start = time.perf_counter()
     assert len(pack.rows) == 20_000
     assert time.perf_counter() - start < 4  # 0.4 s where nothing else runs
+
+
+def test_a_fingerprint_changes_with_the_annotations(tiny_pack, copy):
+    assert open_pack(copy).fingerprint == open_pack(tiny_pack).fingerprint
+    lines = (copy / "instances.jsonl").read_text()
+    (copy / "instances.jsonl").write_text(lines.replace('"visible": [1', '"visible": [0', 1))
+    assert open_pack(copy).fingerprint != open_pack(tiny_pack).fingerprint

@@ -233,12 +233,17 @@ def test_trials_of_two_workers_give_every_cpu_back(start, place, tiny_pack):
 
 def test_trials_train_on_kept_features_which_go_when_it_is_done(start, place, tiny_pack):
     keys = {"model.backbone.weights": "imagenet"}
+    tracking = {"MLFLOW_TRACKING_URI": f"sqlite:///{place}/mlflow.db"}
     program = start(
         *("search", "--space", "losses", "--data", tiny_pack, "--trials", 2, "--name", "kept-features"),
         *("--cache-features", 2, "--track", "mlflow"),
         set_=keys,
-        also={"MLFLOW_TRACKING_URI": f"sqlite:///{place}/mlflow.db"},
+        also=tracking,
     )
+    program.wait_for("computing features")
+    program.signal(signal.SIGKILL, group=True)
+    program.end()
+    program = start("search", "--resume", "kept-features", also=tracking)
     assert program.end() == 0, program.err
     folder = place / "runs/kept-features"
     assert [trial["status"] for trial in _results(folder).values()] == ["completed", "completed"]

@@ -15,11 +15,14 @@ from capetune.training.checkpoint import (
     CheckpointMeta,
     best_checkpoint,
     find_checkpoints,
+    keep_checkpoints,
+    latest_checkpoint,
     load_model,
     load_training,
     read_meta,
     save_checkpoint,
 )
+from capetune.training.runs import add_to_history, epoch_folder, read_history, resume_point
 
 KEYS = {
     "model.sequence": "point",
@@ -206,3 +209,48 @@ def test_the_best_of_a_run_has_the_highest_mpck4(config: Config, model: PoseEsti
     assert best is not None
     assert best[0] == tmp_path / "b" / "c"
     assert best[1].score == 0.6
+
+
+class Weights:
+    """Stands for a model where only the files count."""
+
+    def state_dict(self):
+        return {"weight": torch.zeros(2)}
+
+
+@pytest.mark.parametrize(
+    ("mode", "also_latest", "best", "left"),
+    [
+        ("max", True, 2, [2, 4]),
+        ("max", False, 2, [2]),  # the first of equals
+        ("min", True, 1, [1, 4]),
+    ],
+)
+def test_the_best_and_the_latest_are_kept(config: Config, tmp_path: Path, mode, also_latest, best, left) -> None:
+    for epoch, score in enumerate((0.1, 0.5, 0.5, 0.3), start=1):
+        meta = CheckpointMeta(config, epoch, {"mpck5": score}, DATA)
+        save_checkpoint(tmp_path / f"epoch-{epoch:04d}", Weights(), meta, {})  # type: ignore[arg-type]
+    assert keep_checkpoints(tmp_path, "mpck5", mode, also_latest) == tmp_path / f"epoch-{best:04d}"
+    assert sorted(path.name for path in tmp_path.iterdir()) == [f"epoch-{epoch:04d}" for epoch in left]
+    assert latest_checkpoint(tmp_path)[0].name == f"epoch-{left[-1]:04d}"
+
+
+def test_nothing_is_the_best_of_nothing(tmp_path: Path) -> None:
+    assert keep_checkpoints(tmp_path) is None
+    assert latest_checkpoint(tmp_path) is None
+
+
+@pytest.mark.parametrize("known", [1, 2])
+def test_a_training_goes_on_from_its_latest_epoch_whose_metrics_are_made_good(config, tmp_path: Path, known) -> None:
+    for epoch in (1, 2):
+        metrics = {"epoch": epoch, "mpck4": 0.1 * epoch}
+        if epoch <= known:
+            add_to_history(tmp_path, metrics)
+        meta = CheckpointMeta(config, epoch, metrics, DATA)
+        save_checkpoint(epoch_folder(tmp_path, epoch), Weights(), meta, {})  # type: ignore[arg-type]
+    assert resume_point(tmp_path, mend=False) == tmp_path / "epoch-0002"
+    assert len(read_history(tmp_path)) == known
+    assert resume_point(tmp_path) == tmp_path / "epoch-0002"
+    assert read_history(tmp_path) == [{"epoch": 1, "mpck4": 0.1}, {"epoch": 2, "mpck4": 0.2}]
+    assert epoch_folder(tmp_path, 2) == tmp_path / "epoch-0002"  # another way on from epoch 1
+    assert [path.name for path in tmp_path.glob("epoch-*")] == ["epoch-0001"]

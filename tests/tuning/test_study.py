@@ -11,7 +11,7 @@ from capetune.errors import UserError
 from capetune.tuning.preflight import Plan
 from capetune.tuning.search import check_scorable
 from capetune.tuning.space import Budget
-from capetune.tuning.study import JOURNAL, _study, mend, open_storage, run_search
+from capetune.tuning.study import JOURNAL, _study, check_new, mend, open_storage, run_search
 from capetune.tuning.trial import saved_results
 from capetune.tuning.watcher import EVENTS
 
@@ -108,6 +108,42 @@ def test_a_budget_of_epochs_counts_those_of_earlier_sittings(bench, search, scor
     bench.end(trial)
     monkeypatch.setattr("capetune.tuning.study._run", lambda *all: pytest.fail("it ran"))
     run_search(search(budget=Budget(trials=6, epochs=1)), PLAN, lambda event: None)
+
+
+def test_a_budget_of_epochs_counts_those_of_trials_that_go_on(bench, search, scorable, monkeypatch):
+    trial = bench.trial()
+    bench.report(trial, 1, 0.5)
+    bench.report(trial, 2, 0.5)
+    monkeypatch.setattr("capetune.tuning.study._run", lambda *all: pytest.fail("it ran"))
+    run_search(search(budget=Budget(trials=6, epochs=2)), PLAN, lambda event: None)
+
+
+def test_a_storage_that_does_not_know_the_trials_is_refused(bench, search, scorable):
+    for _ in range(2):
+        trial = bench.trial()
+        bench.report(trial, 3, 0.5)
+        bench.end(trial)
+    (bench.search.folder / JOURNAL).unlink()
+    with pytest.raises(UserError, match=r"optuna.journal doesn't know trial 1 of .*run; put the right one back"):
+        run_search(search(), PLAN, lambda event: None)
+
+
+def test_a_full_disk_is_said_with_the_cure(bench, search, scorable, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("capetune.tuning.study._run", full)
+    with pytest.raises(UserError, match=r"no room is left for .*: free some, then --resume run goes on"):
+        run_search(search(), PLAN, lambda event: None)
+
+
+def test_a_study_of_that_name_in_a_database_is_another_search_s(tmp_path, search):
+    url = f"sqlite:///{tmp_path}/study.db"
+    check_new(url, "run")
+    _study(search(storage=url))
+    with pytest.raises(UserError, match=r"study.db holds a study 'run' already; choose another --name"):
+        check_new(url, "run")
+    check_new(url, "other")
 
 
 def test_a_database_holds_the_study_as_well(tmp_path, search):

@@ -159,6 +159,17 @@ def test_a_trial_that_the_budget_cut_off_stays_open(bench):
     assert bench.study.trials[0].state.name == "RUNNING"
 
 
+def test_a_full_disk_ends_the_search_and_fails_no_trial(bench):
+    trial = bench.trial()
+    bench.report(trial, 1, 0.4)
+    assert not bench.limit.stop_all()
+    bench.end(trial, lost="ray::run_trial()\ncapetune.tuning.trial.DiskFull: runs/x/trials/trial-000")
+    assert bench.limit.stop_all()
+    assert bench.watcher.results() == []
+    assert bench.study.trials[0].state.name == "RUNNING"
+    assert not (bench.folder(trial) / ERROR).exists()
+
+
 def test_a_limit_ends_a_search_when_its_first_measure_is_spent():
     none, epochs = Limit(Budget()), Limit(Budget(epochs=3), spent=1)
     for _ in range(2):

@@ -1,0 +1,51 @@
+"""A trial's folder; what fills it with epochs is in tests/integration."""
+
+from __future__ import annotations
+
+import pytest
+
+from capetune.training.runs import ERROR
+from capetune.tuning import trial as module
+from capetune.tuning.goal import Goal
+from capetune.tuning.preflight import Plan
+from capetune.tuning.trial import DiskFull, Work, fill_folder, saved_results, trial_folder
+
+
+@pytest.fixture
+def work(tmp_path, config):
+    return Work(config, tmp_path / "pack", tmp_path / "run", Goal(("mpck4",), ("max",)), Plan(1, 1, 1, "cpu"))
+
+
+@pytest.fixture
+def folder(work):
+    path = trial_folder(work.run, 0)
+    path.mkdir(parents=True)
+    return path
+
+
+def raising(error):
+    def train(*_):
+        raise error
+
+    return train
+
+
+def test_an_error_is_kept_as_a_traceback(work, folder, monkeypatch):
+    monkeypatch.setattr(module, "_train", raising(ZeroDivisionError("by zero")))
+    fill_folder(folder, {"number": 0, "overrides": {"loss.tokens": 0.3}}, work)
+    assert (folder / ERROR).read_text().endswith("ZeroDivisionError: by zero\n")
+    assert "tokens: 0.3" in (folder / "config.yaml").read_text()
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), RuntimeError("I/O: No space left (28)")])
+def test_a_full_disk_is_no_fault_of_the_trial(work, folder, monkeypatch, error):
+    monkeypatch.setattr(module, "_train", raising(error))
+    with pytest.raises(DiskFull):
+        fill_folder(folder, {"number": 0, "overrides": {}}, work)
+    assert not (folder / ERROR).exists()
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"number": 1}'])
+def test_a_damaged_result_counts_as_not_written(work, folder, content):
+    (folder / "result.json").write_text(content)
+    assert list(saved_results(work.run)) == []
