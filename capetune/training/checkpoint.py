@@ -144,5 +144,5 @@ def keep_checkpoints(
     last = max(found, key=lambda each: each[1].epoch, default=None) if also_latest else None
     for each in found:
         if each not in (best, last):
-            shutil.rmtree(each[0])
+            shutil.rmtree(each[0], ignore_errors=True)
     return None if best is None else best[0]

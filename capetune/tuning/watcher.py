@@ -101,6 +101,10 @@ class Watcher(tune.Callback):
     def on_experiment_end(self, trials: list[Trial], **info: Any) -> None:
         while self.ending:
             self._end(self.ending.pop(0))
+        if self.limit.stop_all() and not self.limit.full:  # of those that it cuts off, Tune doesn't tell
+            for trial in trials:
+                if trial.config["number"] not in self.ended:
+                    self._end(trial)
 
     def results(self) -> list[TrialResult]:
         """Every trial that ended, best first, failed ones last."""

@@ -201,6 +201,7 @@ def test_a_search_whose_epochs_or_hours_are_spent_stops_and_goes_on_with_more(st
     assert read_run(folder).state == "interrupted"
     assert 9 <= sum(len(read_history(trial)) for trial in folder.glob("trials/*")) <= 10
     before = read_history(folder / "trials/trial-000")
+    assert {number: trial["status"] for number, trial in _results(folder).items()} == {0: "stopped"}
 
     program = start(
         "search", "--resume", "late", "--space", "large.yaml", "--hours", 5 / 3600, "--workers-per-trial", 1

@@ -159,6 +159,19 @@ def test_a_trial_that_the_budget_cut_off_stays_open(bench):
     assert bench.study.trials[0].state.name == "RUNNING"
 
 
+def test_trials_that_the_budget_cut_off_are_results_too_when_the_search_ends(bench):
+    """Of those Tune says nothing but that the experiment has ended."""
+    done, cut, fresh = (bench.trial() for _ in range(3))
+    bench.report(done, 3, 0.5)
+    bench.end(done)
+    bench.report(cut, 1, 0.4)
+    bench.watcher.on_experiment_end([done, cut, fresh])  # Ctrl-C
+    assert len(bench.watcher.results()) == 1
+    bench.limit.budget = Budget(epochs=2)
+    bench.watcher.on_experiment_end([done, cut, fresh])
+    assert [(result.number, result.status) for result in bench.watcher.results()] == [(0, "completed"), (1, "stopped")]
+
+
 def test_a_full_disk_ends_the_search_and_fails_no_trial(bench):
     trial = bench.trial()
     bench.report(trial, 1, 0.4)
