@@ -58,9 +58,11 @@ def preflight(
 ) -> Iterator[str]:
     """One line a check, as each is made. folder: of the run, which exists. features: bytes that kept ones will take.
 
-    Raises UserError at the first that fails: too few shards for the readers, no room for the checkpoints, or a folder
-    that a machine of the cluster can't write to or sees as another one.
+    Raises UserError at the first that fails: pbt with several workers a trial, too few shards for the readers, no room
+    for the checkpoints, or a folder that a machine of the cluster can't write to or sees as another one.
     """
+    if plan.workers > 1 and space.header.scheduler.name == "pbt":
+        raise UserError("pbt hands weights from trial to trial, of one worker each: leave --workers-per-trial out")
     yield f"cluster: {cluster.cpus} CPUs, {cluster.gpus} GPUs; {plan.words}"
     check_readers(pack, plan.workers, config.data.workers)
     readers = plan.workers * max(1, config.data.workers)

@@ -65,8 +65,8 @@ class Pack:
         self.path, self.shard_paths = Path("pack"), [None] * shards
 
 
-def lines(folder, read, config, pack, workers=1):
-    return list(preflight(config, read(RANGE), pack, folder, cluster(4), plan(cluster(4), workers, 9), 3))
+def lines(folder, read, config, pack, workers=1, text=RANGE):
+    return list(preflight(config, read(text), pack, folder, cluster(4), plan(cluster(4), workers, 9), 3))
 
 
 def test_every_check_is_a_line(tmp_path, read, config, monkeypatch):
@@ -75,6 +75,11 @@ def test_every_check_is_a_line(tmp_path, read, config, monkeypatch):
     assert [line.split(":")[0] for line in said] == ["cluster", "data", "disk", "storage"]
     assert said[0] == "cluster: 4 CPUs, 0 GPUs; 1 worker a trial, 1 CPU a worker: 4 trials at once"
     assert said[3].endswith("can be written from 2 machines")
+
+
+def test_pbt_with_several_workers_a_trial_is_refused(tmp_path, read, config):
+    with pytest.raises(UserError, match="pbt hands weights from trial to trial, of one worker each"):
+        lines(tmp_path, read, config, Pack(8), 2, f"sampler: random\nscheduler: pbt\n{RANGE}")
 
 
 def test_fewer_shards_than_readers_end_it(tmp_path, read, config):
