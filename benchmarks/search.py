@@ -7,6 +7,7 @@ A small model on kept features of a small synthetic set, over a wide space; one 
 from __future__ import annotations
 
 import json
+import math
 import statistics
 import tempfile
 import time
@@ -109,8 +110,8 @@ def main() -> None:
             cells = [f"{best:.3f}", str(spent), f"{max(ours['scores']):.3f}", *shown]
             table.add_row(str(seed), *cells, f"{ours['overhead']:.1f}")
     Console(width=120).print(table)
-    known = [ratio for ratio in ratios if ratio is not None]
-    print(f"median ratio {statistics.median(known) if len(known) == len(ratios) else 'none'}; aim 1/3")
+    median = statistics.median(math.inf if ratio is None else ratio for ratio in ratios)
+    print(f"median ratio {median:.2f}; aim 1/3")
 
 
 if __name__ == "__main__":

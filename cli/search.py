@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -169,7 +171,6 @@ def search(
     config, space, pack, folder = begun.config, begun.space, begun.pack, begun.folder
     check_scorable(pack, config.data.split)
     make_sampler(space.header.sampler, 0)  # says what it needs installed
-    Backbone(config.model)  # missing weights are said here, not by every trial
     facts = describe_data(pack, config.data.split)
     common.say_data(facts, console)
     with held(folder):
@@ -183,6 +184,7 @@ def search(
         workers = workers or run.facts.get("workers_per_trial", 1)
         room = _check_cache(config, space, pack, cache, workers) if cache else 0
         trackers = [make_tracker(tracker, folder)] if tracker else []
+        Backbone(config.model)  # missing weights are said here, not by every trial
         budget = _budget(space, trials or run.facts.get("trials"), hours)
         _same_data(run, facts)
         facts |= {"goal": list(space.header.metric), "mode": list(space.header.mode), **_protocol(config)}
@@ -202,7 +204,10 @@ def search(
                 features = _keep_features(folder / FEATURES, pack, config, cache, console) if cache else None
                 what = Search(config, space, pack, folder, budget, keep, begun.storage, features)
                 goal, keys = what.goal, list(space.parameters)
-                with SearchView(console, budget.trials, config.train.epochs, keys, goal) as view:
+                with (
+                    _way_on(run.name, console),
+                    SearchView(console, budget.trials, config.train.epochs, keys, goal) as view,
+                ):
                     results = run_search(what, shared, view.hear, written, trackers)
                     written(results)
                     failed = [result for result in results if result.status == "failed"]
@@ -221,6 +226,15 @@ def search(
         lines.append(f"the budget is spent, {left} trials are left: --resume {run.name} with {more} goes on")
     console.print("\n".join(lines), soft_wrap=True, highlight=False, markup=False)
     return run.name
+
+
+@contextmanager
+def _way_on(name: str, console: Console) -> Iterator[None]:
+    try:
+        yield
+    except KeyboardInterrupt:
+        console.print(f"go on with it: capetune search --resume {name}", soft_wrap=True, highlight=False)
+        raise
 
 
 def _begin(asked: Asked, console: Console) -> Begun:

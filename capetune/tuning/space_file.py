@@ -35,7 +35,7 @@ def find_space(name: str | Path) -> Path:
         return path
     path = BUILT_IN / path.with_suffix(".yaml").name
     if not path.is_file():
-        near = difflib.get_close_matches(path.name, built_in_spaces(), 1)
+        near = [f"{stem}.yaml" for stem in difflib.get_close_matches(path.stem, [s[:-5] for s in built_in_spaces()], 1)]
         hint = f"did you mean {near[0]}?" if near else f"built in are {', '.join(built_in_spaces())}"
         raise UserError(f"there is no search space {name}; {hint}")
     return path
@@ -46,7 +46,8 @@ def load_space(name: str | Path, config: Config, begun: bool = False) -> Space:
 
     Each key must exist in the configuration tree and take every bound or choice, points drawn all over the space must
     be whole valid configurations, and `config` and the header's points must lie in it, unless the search has `begun`,
-    for then they were tried. Raises UserError, naming the line or the values that don't go together.
+    for then they were tried. Raises UserError, naming each wrong range with its line, or the values that don't go
+    together.
     """
     path = find_space(name)
     tree = read_yaml(path)
@@ -56,6 +57,7 @@ def load_space(name: str | Path, config: Config, begun: bool = False) -> Space:
     lines = _lines(text)
     parameters: dict[str, Parameter] = {}
     header: dict[str, Any] = {}
+    wrong: list[str] = []
     for key, spec in tree.items():
         line = lines.get(str(key), 0)
         try:
@@ -64,7 +66,9 @@ def load_space(name: str | Path, config: Config, begun: bool = False) -> Space:
             else:
                 parameters[key] = _parameter(str(key), spec, line, parameters, config)
         except UserError as error:
-            raise UserError(f"{path}, line {line}: {key}: {error}") from None
+            wrong.append(f"line {line}: {key}: {error}")
+    if wrong:
+        raise UserError(f"{path}, {'; and '.join(wrong)}")
     if not parameters:
         raise UserError(f"{path} has no range; {EXAMPLE}")
     space = Space(parameters, _header(header, path, lines), path, text)
@@ -121,6 +125,8 @@ def _header(tree: dict[str, Any], path: Path, lines: Mapping[str, int]) -> Heade
 
 
 def _parameter(key: str, spec: Any, line: int, above: Mapping[str, Parameter], config: Config) -> Parameter:
+    if "." not in key and key not in Config.model_fields:
+        raise UserError(f"of keys without a dot a space has {', '.join(Header.model_fields)}")
     check_key(key)
     if not isinstance(spec, Mapping):
         raise UserError(f"wants a mapping such as {{int: [2, 6]}}, not {spec!r}")
