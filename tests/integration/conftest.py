@@ -88,7 +88,7 @@ class Program:
     def end(self) -> int:
         """Its exit code, once it has ended and so have all processes below it that were seen."""
         code = self.process.wait(PATIENCE)
-        until = time.monotonic() + 10
+        until = time.monotonic() + 60  # where all are killed, agents of Ray notice it by and by
         while alive := [process for process in self.seen if _runs(process)]:
             assert time.monotonic() < until, f"left behind: {alive}"
             time.sleep(0.05)
