@@ -1,6 +1,6 @@
 """Train and score on test pairs, beside the template: unseen synthetic categories, or last frames of seen real ones.
 
-A seed took eleven minutes on one core. `frames` wants the folders of ../shared/data/mp100-real-images.
+A seed of `synthetic` took eleven minutes on one core. `frames` wants the folders of ../shared/data/mp100-real-images.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ def command(
     by: By = typer.Option(By.frames, "--by", help="frames: the first images of each category against its last."),
     category: list[str] = typer.Option([], "--category", metavar="NAME", help="Only this one; may be repeated."),
     train: float = typer.Option(0.7, help="Share of the images that are not for testing."),
-    val: float = typer.Option(0.1, help="Share of all images, the last of those, held out for validation."),
+    val: float = typer.Option(0.1, help="Share of all images, the last of those, held out for validation; 0: none."),
 ) -> None:
     """Write split 1 anew: each category's first images to train on, its last to test on. Categories are then seen.
 

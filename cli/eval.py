@@ -59,11 +59,11 @@ def command(
     from rich.console import Console
     from rich.progress import Progress
 
+    from capetune.datasets.whole import write_aside
     from capetune.evaluation import baselines
     from capetune.evaluation.evaluate import evaluate
     from capetune.evaluation.protocol import EPISODES
     from capetune.evaluation.support import ablations
-    from capetune.training.runs import write_aside
 
     if json_file is not None and str(json_file) != "-" and (json_file.is_dir() or not json_file.parent.is_dir()):
         raise UserError(f"can't write {json_file}: give --json a file in a folder that exists")

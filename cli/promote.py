@@ -43,11 +43,12 @@ def command(
 
     prepare_environment(address, verbose)  # before anything below imports Ray
 
+    from capetune.datasets.whole import write_aside
     from capetune.evaluation.protocol import EPISODES
     from capetune.reports.live import share
     from capetune.reports.promotion import promotion_table, summary
     from capetune.training.loop import describe_data
-    from capetune.training.runs import Run, find_search, held, read_run, write_aside
+    from capetune.training.runs import Run, find_search, held, read_run
     from capetune.tuning.best import ranked_config
     from capetune.tuning.preflight import plan
     from capetune.tuning.promote import Promotion, run_promotion

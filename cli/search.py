@@ -326,7 +326,8 @@ def _protocol(config: Config) -> dict[str, Any]:
 
 def _write_down(begun: Begun) -> None:
     """What --resume goes on with."""
-    from capetune.training.runs import CONFIG, write_aside
+    from capetune.datasets.whole import write_aside
+    from capetune.training.runs import CONFIG
 
     write_aside(begun.folder / CONFIG, begun.config.to_yaml())
     write_aside(begun.folder / "space.yaml", begun.space.text)

@@ -1,4 +1,4 @@
-"""Folders that appear whole or not at all."""
+"""Folders and files that appear whole or not at all."""
 
 from __future__ import annotations
 
@@ -37,3 +37,13 @@ def whole(out: Path) -> Iterator[Path]:
         raise UserError(f"can't write {out}: {error.strerror or error}; free it or choose another folder") from error
     finally:
         shutil.rmtree(aside, ignore_errors=True)
+
+
+def write_aside(file: Path, content: str | bytes) -> None:
+    """Write a file so that it is either the old one or the new one, never half of it."""
+    aside = file.with_name(f".{file.name}.{os.getpid()}")
+    with aside.open("wb") as stream:
+        stream.write(content.encode() if isinstance(content, str) else content)
+        stream.flush()
+        os.fsync(stream.fileno())  # else a power failure could leave the new name with nothing in it
+    os.replace(aside, file)

@@ -13,8 +13,8 @@ from rich.table import Table
 from rich.text import Text
 
 from capetune.config import Config
+from capetune.datasets.whole import write_aside
 from capetune.reports.live import STYLES, share, short, tails, title
-from capetune.training.runs import write_aside
 from capetune.tuning.goal import Goal
 from capetune.tuning.trial import TrialResult
 

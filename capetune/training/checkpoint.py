@@ -19,6 +19,7 @@ from safetensors.torch import load_file, save_file
 
 from capetune import __version__
 from capetune.config import Config, parse_config
+from capetune.datasets.whole import write_aside
 from capetune.errors import UserError
 from capetune.models.estimator import PoseEstimator
 
@@ -60,12 +61,7 @@ def save_checkpoint(folder: Path, model: PoseEstimator, meta: CheckpointMeta, tr
     for file in (MODEL, TRAINING):  # on the disk before it counts as whole
         with (folder / file).open("rb") as stream:
             os.fsync(stream.fileno())
-    aside = folder / (META + ".partial")
-    with aside.open("w") as text:
-        text.write(json.dumps(tree, indent=2))
-        text.flush()
-        os.fsync(text.fileno())
-    os.replace(aside, folder / META)
+    write_aside(folder / META, json.dumps(tree, indent=2))
 
 
 def read_meta(folder: Path) -> CheckpointMeta:

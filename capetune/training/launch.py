@@ -11,9 +11,10 @@ from typing import Any, Literal
 from capetune.config import Config
 from capetune.datasets.pack import Pack
 from capetune.datasets.stream import check_readers
+from capetune.datasets.whole import write_aside
 from capetune.errors import UserError
 from capetune.training.cluster import Cluster
-from capetune.training.runs import ERROR, error_line, write_aside
+from capetune.training.runs import ERROR, error_line
 
 Listener = Callable[[dict[str, Any]], None]
 

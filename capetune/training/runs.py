@@ -8,7 +8,7 @@ import os
 import platform
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -16,8 +16,16 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
+from capetune.datasets.whole import write_aside
 from capetune.errors import UserError
-from capetune.training.checkpoint import META, CheckpointMeta, best_checkpoint, latest_checkpoint, read_meta
+from capetune.training.checkpoint import (
+    META,
+    CheckpointMeta,
+    best_checkpoint,
+    keep_checkpoints,
+    latest_checkpoint,
+    read_meta,
+)
 
 RECORD, CONFIG, HISTORY, RESULTS = "run.json", "config.yaml", "history.jsonl", "results.json"
 ERROR, LOCK = "error.txt", ".lock"
@@ -113,15 +121,6 @@ def is_held(folder: Path) -> bool:
     return False
 
 
-def write_aside(file: Path, content: str | bytes) -> None:
-    """Write a file so that it is either the old one or the new one, never half of it."""
-    aside = file.with_name(f".{file.name}.{os.getpid()}")
-    with aside.open("wb") as stream:
-        stream.write(content.encode() if isinstance(content, str) else content)
-        os.fsync(stream.fileno())  # else a power failure could leave the new name with nothing in it
-    os.replace(aside, file)
-
-
 def add_to_history(folder: Path, metrics: dict[str, float]) -> None:
     """Keep an epoch's metrics as a line of `history.jsonl`, in place of an earlier try of it or of later epochs."""
     rows = [row for row in read_history(folder) if row["epoch"] < metrics["epoch"]]
@@ -135,12 +134,25 @@ def read_history(folder: Path) -> list[dict[str, float]]:
     return [json.loads(line) for line in file.read_text().splitlines()] if file.is_file() else []
 
 
-def epoch_folder(folder: Path, epoch: float) -> Path:
-    """Where that epoch's checkpoint goes. What is there of it or of later ones, of a try that was left, is removed."""
-    path = folder / f"epoch-{epoch:04.0f}"
+def keep_epoch(
+    folder: Path,
+    metrics: dict[str, float],
+    save: Callable[[Path], None],
+    write: Callable[[dict[str, float]], None],
+    metric: str,
+    mode: Literal["max", "min"],
+) -> Path:
+    """Keep a finished epoch in a training's folder: its checkpoint, by `save`, then its metrics in the history and, by
+    `write`, elsewhere. What is there of it or of later epochs, of a try that was left, is removed, and so are all
+    checkpoints but the best by `metric` and this one. Returns its checkpoint."""
+    path = folder / f"epoch-{metrics['epoch']:04.0f}"
     for other in folder.glob("epoch-*"):
         if other.name >= path.name:
             shutil.rmtree(other)
+    save(path)
+    add_to_history(folder, metrics)
+    write(metrics)
+    keep_checkpoints(folder, metric, mode)
     return path
 
 
@@ -151,9 +163,10 @@ def resume_point(folder: Path, mend: bool = True) -> Path | None:
     if latest is None:
         return None
     path, meta = latest
-    history = read_history(folder)
-    if mend and (not history or history[-1]["epoch"] < meta.epoch):
-        add_to_history(folder, meta.metrics)
+    if mend:
+        history = read_history(folder)
+        if not history or history[-1]["epoch"] < meta.epoch:
+            add_to_history(folder, meta.metrics)
     return path
 
 

@@ -16,9 +16,8 @@ import torch.distributed
 from capetune.config import Config
 from capetune.datasets.pack import open_pack
 from capetune.errors import UserError
-from capetune.training.checkpoint import keep_checkpoints
 from capetune.training.loop import Metrics, Ranks, Save, fit
-from capetune.training.runs import add_to_history, epoch_folder, resume_point
+from capetune.training.runs import keep_epoch, resume_point
 from capetune.training.tensorboard import scalars
 
 
@@ -58,10 +57,7 @@ def _train(settings: dict[str, Any]) -> None:
         nonlocal begun
         metrics["seconds"] = time.monotonic() - begun
         if rank == 0:
-            save(epoch_folder(folder, metrics["epoch"]))
-            add_to_history(folder, metrics)
-            write(metrics)
-            keep_checkpoints(folder, *settings["keep"])
+            keep_epoch(folder, metrics, save, write, *settings["keep"])
         ray.train.report(metrics)  # without the checkpoint: whoever goes on finds it in the folder
         begun = time.monotonic()
         if rank == 0:

@@ -18,11 +18,12 @@ from ray.tune.experiment import Trial
 
 from capetune.config import Config
 from capetune.datasets.pack import Pack, open_pack
+from capetune.datasets.whole import write_aside
 from capetune.evaluation.evaluate import evaluate
 from capetune.evaluation.model import ModelPredictor
 from capetune.evaluation.protocol import EPISODES
 from capetune.training.checkpoint import best_checkpoint, keep_checkpoints, load_model
-from capetune.training.runs import ERROR, error_line, held, read_history, write_aside
+from capetune.training.runs import ERROR, error_line, held, read_history
 from capetune.tuning.goal import Goal
 from capetune.tuning.preflight import Plan
 from capetune.tuning.trial import Work, fill_folder

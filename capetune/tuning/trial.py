@@ -22,12 +22,12 @@ from ray.tune import Checkpoint
 
 from capetune.config import Config
 from capetune.datasets.pack import open_pack
-from capetune.training.checkpoint import keep_checkpoints
+from capetune.datasets.whole import write_aside
 from capetune.training.cluster import Cluster
 from capetune.training.features import open_features
 from capetune.training.launch import TrainingFailed, launch_training
 from capetune.training.loop import Metrics, Ranks, Save, fit
-from capetune.training.runs import CONFIG, ERROR, TRIALS, add_to_history, epoch_folder, held, resume_point, write_aside
+from capetune.training.runs import CONFIG, ERROR, TRIALS, held, keep_epoch, resume_point
 from capetune.training.tensorboard import scalars
 from capetune.tuning.goal import Goal
 from capetune.tuning.preflight import Plan
@@ -167,11 +167,7 @@ def _train(config: Config, folder: Path, work: Work) -> None:
     def report(metrics: Metrics, save: Save) -> None:
         nonlocal begun
         metrics["seconds"] = time.monotonic() - begun
-        path = epoch_folder(folder, metrics["epoch"])
-        save(path)
-        add_to_history(folder, metrics)
-        write(metrics)
-        keep_checkpoints(folder, work.goal.metric, work.goal.modes[0])
+        path = keep_epoch(folder, metrics, save, write, work.goal.metric, work.goal.modes[0])
         tune.report(metrics, checkpoint=Checkpoint.from_directory(path) if work.portable else None)
         begun = time.monotonic()
 

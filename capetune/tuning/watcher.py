@@ -16,10 +16,11 @@ from optuna.trial import TrialState
 from ray import tune
 from ray.tune.experiment import Trial
 
+from capetune.datasets.whole import write_aside
 from capetune.errors import UserError
 from capetune.training.checkpoint import keep_checkpoints
 from capetune.training.loop import Metrics
-from capetune.training.runs import ERROR, error_line, read_history, write_aside
+from capetune.training.runs import ERROR, error_line, read_history
 from capetune.tuning.goal import Goal
 from capetune.tuning.search import Search
 from capetune.tuning.space import Budget

@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from capetune.datasets.whole import whole
+from capetune.datasets.whole import whole, write_aside
 from capetune.errors import UserError
 
 
@@ -48,3 +48,16 @@ def test_what_a_killed_process_left_goes_but_not_what_another_one_fills(tmp_path
         (tmp_path / name).mkdir()
     with whole(tmp_path / "out"):
         assert {name: (tmp_path / name).is_dir() for name in names} == names
+
+
+def test_an_interrupted_write_leaves_the_old_file(tmp_path, monkeypatch):
+    file = tmp_path / "a.json"
+    write_aside(file, "old")
+
+    def torn(*paths):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "replace", torn)
+    with pytest.raises(KeyboardInterrupt):
+        write_aside(file, "new")
+    assert file.read_text() == "old"

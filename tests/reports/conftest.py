@@ -11,8 +11,9 @@ import optuna
 import pytest
 
 from capetune.config import Config, load_preset
+from capetune.datasets.whole import write_aside
 from capetune.reports.search import write_results
-from capetune.training.runs import Run, write_aside
+from capetune.training.runs import Run
 from capetune.tuning.goal import Goal
 from capetune.tuning.space import Space
 from capetune.tuning.space_file import load_space

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -22,7 +23,7 @@ from capetune.training.checkpoint import (
     read_meta,
     save_checkpoint,
 )
-from capetune.training.runs import add_to_history, epoch_folder, read_history, resume_point
+from capetune.training.runs import add_to_history, keep_epoch, read_history, resume_point
 
 KEYS = {
     "model.sequence": "point",
@@ -247,10 +248,26 @@ def test_a_training_goes_on_from_its_latest_epoch_whose_metrics_are_made_good(co
         if epoch <= known:
             add_to_history(tmp_path, metrics)
         meta = CheckpointMeta(config, epoch, metrics, DATA)
-        save_checkpoint(epoch_folder(tmp_path, epoch), Weights(), meta, {})  # type: ignore[arg-type]
+        save_checkpoint(tmp_path / f"epoch-{epoch:04d}", Weights(), meta, {})  # type: ignore[arg-type]
     assert resume_point(tmp_path, mend=False) == tmp_path / "epoch-0002"
     assert len(read_history(tmp_path)) == known
     assert resume_point(tmp_path) == tmp_path / "epoch-0002"
     assert read_history(tmp_path) == [{"epoch": 1, "mpck4": 0.1}, {"epoch": 2, "mpck4": 0.2}]
-    assert epoch_folder(tmp_path, 2) == tmp_path / "epoch-0002"  # another way on from epoch 1
-    assert [path.name for path in tmp_path.glob("epoch-*")] == ["epoch-0001"]
+
+
+def test_an_epoch_tried_again_replaces_what_was_left_of_it_and_of_later_ones(config, tmp_path: Path) -> None:
+    written: list[float] = []
+
+    def keep(epoch: int, score: float) -> Path:
+        metrics = {"epoch": epoch, "mpck4": score}
+        meta = CheckpointMeta(config, epoch, metrics, DATA)
+        save = functools.partial(save_checkpoint, model=Weights(), meta=meta, training={})
+        return keep_epoch(tmp_path, metrics, save, lambda row: written.append(row["mpck4"]), "mpck4", "max")
+
+    for epoch, score in enumerate((0.3, 0.1, 0.2), 1):
+        assert keep(epoch, score) == tmp_path / f"epoch-{epoch:04d}"
+    assert sorted(path.name for path in tmp_path.glob("epoch-*")) == ["epoch-0001", "epoch-0003"]  # best and latest
+    keep(2, 0.4)
+    assert [path.name for path in tmp_path.glob("epoch-*")] == ["epoch-0002"]
+    assert read_history(tmp_path) == [{"epoch": 1, "mpck4": 0.3}, {"epoch": 2, "mpck4": 0.4}]
+    assert written == [0.3, 0.1, 0.2, 0.4]

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -23,7 +22,6 @@ from capetune.training.runs import (
     read_results,
     read_run,
     run_folder,
-    write_aside,
 )
 
 
@@ -118,19 +116,6 @@ def test_a_place_that_can_not_hold_runs_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "access", lambda path, mode: False)
     with pytest.raises(UserError, match="can't write runs into"):
         run_folder(tmp_path, "one")
-
-
-def test_an_interrupted_write_leaves_the_old_file(tmp_path, monkeypatch):
-    file = tmp_path / "a.json"
-    write_aside(file, "old")
-
-    def torn(*paths):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(os, "replace", torn)
-    with pytest.raises(KeyboardInterrupt):
-        write_aside(file, "new")
-    assert file.read_text() == "old"
 
 
 class Meta:
