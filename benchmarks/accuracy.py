@@ -32,9 +32,10 @@ VIDEOS = ["fly", "openfield_mouse_body", "reaching_mouse_arm", "mirror_mouse_bod
 SETTINGS = {
     "synthetic": ["train.steps=2100"],
     "frames": [
-        "train.steps=1400",
+        "train.steps=1800",
+        "train.batch_size=16",
         "model.backbone.frozen=4",
-        "train.backbone_rate=0.3",
+        "train.backbone_rate=1.0",
         "model.dropout=0.1",
         "data.rotation=45",
         "data.scale=0.3",
