@@ -29,7 +29,8 @@ def command(
 
     Each split and seed is a job in runs/NAME-promoted; as many run at once as the cluster has room for. Interrupted,
     the same command goes on where it was. The table has the mean over splits with its 95 % confidence interval over
-    seeds, beside the template on the same pairs; it is kept as promotion.json.
+    seeds, beside the template on the same pairs. promotion.json keeps it, and the tables of other splits, shots, seeds
+    and protocols asked for before; `capetune runs show NAME-promoted` shows them.
 
     Examples:
 
@@ -44,12 +45,11 @@ def command(
     prepare_environment(address, verbose)  # before anything below imports Ray
 
     from capetune.datasets.whole import write_aside
-    from capetune.evaluation.protocol import EPISODES
     from capetune.reports.live import share
-    from capetune.reports.promotion import promotion_table, summary
+    from capetune.reports.promotion import FILE, promotion_table, read_tables, tabulated, with_table
     from capetune.training.loop import describe_data
     from capetune.training.runs import Run, find_search, held, read_run
-    from capetune.tuning.best import ranked_config
+    from capetune.tuning.best import ranked_config, ranked_trial
     from capetune.tuning.preflight import plan
     from capetune.tuning.promote import Promotion, run_promotion
     from capetune.tuning.search import check_scorable
@@ -71,23 +71,26 @@ def command(
         run = read_run(folder) or Run(folder, "promote", "running")
         facts = {"config_hash": config.hash(), "data_hash": pack.fingerprint}
         if run.facts and any(run.facts.get(key) != value for key, value in facts.items()):
-            raise UserError(f"{folder} holds the promotion of another configuration or other data; move it away")
-        words = (
-            "official"
-            if episodes is None and queries == 15
-            else f"{episodes or EPISODES['test']} episodes of {queries}"
-        )
+            raise UserError(
+                f"{folder} holds the promotion of another configuration or other data; "
+                f"move it away: mv {folder} {folder}-1"
+            )
         told = {split: describe_data(pack, split) for split in chosen}
         missing = {split: each["missing_categories"]["test"] for split, each in told.items()}
         facts |= {
             "search": name,
             "pack": str(pack.path.resolve()),
             "data": told[chosen[0]]["data"],
-            "protocol": words,
-            "missing_categories": missing,
         }
-        left = promotion.left()
-        console.print(f"{len(promotion.jobs())} jobs, {len(promotion.jobs()) - len(left)} of them done already")
+        left, number = promotion.left(), len(promotion.jobs())
+        which = f"trial {ranked_trial(search, rank)['number']} of search {name}"
+        goes_on = f"{number} job{'s' * (number > 1)}, {number - len(left)} done already"
+        console.print(
+            f"{which}, {facts['data']} data, {promotion.protocol}, into {folder}\n"
+            f"{goes_on}; one that was cut off goes on from its last epoch",
+            soft_wrap=True,
+            highlight=False,
+        )
 
         def hear(event: dict) -> None:
             epoch = f", epoch {event['epoch']:.0f}/{config.train.epochs}" if event["epoch"] else ""
@@ -102,15 +105,14 @@ def command(
                 run_promotion(promotion, shared, hear)
             if promotion.left():
                 run.save("interrupted")
-        rows = summary(promotion)
-        write_aside(folder / "promotion.json", json.dumps({**facts, "rows": rows}, indent=2) + "\n")
-    console.print(promotion_table(promotion, rows))
-    lines = [f"{words} pairs of the test parts, unseen categories, {facts['data']} data; means over splits {splits}"]
+        table = {**tabulated(promotion), "missing_categories": missing}
+        tables = with_table(read_tables(folder), table)
+        write_aside(folder / FILE, json.dumps({**facts, "tables": tables}, indent=2) + "\n")
+    console.print(promotion_table(table))
+    lines = [f"{promotion.protocol} of the test parts, unseen categories, {facts['data']} data; means over the splits"]
     lines += [f"missing in split {split}: {', '.join(names)}" for split, names in missing.items() if names]
     lines += [f"{job} failed: {error}" for job, error in promotion.errors().items()]
-    console.print(
-        "\n".join([*lines, f"written: {folder}/promotion.json"]), soft_wrap=True, highlight=False, markup=False
-    )
+    console.print("\n".join([*lines, f"written: {folder}/{FILE}"]), soft_wrap=True, highlight=False, markup=False)
     if promotion.left():
         raise UserError(
             f"{len(promotion.left())} jobs of {len(promotion.jobs())} didn't end; run the same command again"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from capetune.cli import common
+from capetune.errors import UserError
 
 if TYPE_CHECKING:
     from capetune.training.runs import Run
@@ -69,18 +70,24 @@ def show(name: str = typer.Argument(...), runs: Path = common.Runs, as_json: boo
 
     from rich.table import Table
 
+    from capetune.reports.promotion import promotion_table, read_tables
     from capetune.training.runs import find_run, read_history, read_results
 
     run = find_run(runs, name)
+    tables = read_tables(run.folder)
     trials = read_results(run.folder).get("trials", [])
     history = read_history(run.folder)
     if as_json:
-        print(json.dumps({**_row(run), **run.facts, "trials": trials, "history": history}, indent=2))
+        print(json.dumps({**run.facts, **_row(run), "trials": trials, "history": history, "tables": tables}, indent=2))
         return
     console = common.console()
-    for key, value in {**_row(run), **{k: v for k, v in run.facts.items() if k not in ("config", "pack")}}.items():
+    for key, value in {**_row(run), **{k: v for k, v in run.facts.items() if k not in ("config", *_row(run))}}.items():
         text = json.dumps(value) if isinstance(value, dict | list) else value
-        console.print(f"{key}: {text}", soft_wrap=True, highlight=False, markup=False)
+        if value is not None:
+            console.print(f"{key}: {text}", soft_wrap=True, highlight=False, markup=False)
+    for each in tables:
+        console.print(f"{each['protocol']} of the test parts:", soft_wrap=True)
+        console.print(promotion_table(each))
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     if trials:
         for column in ("trial", "status", "score", "mPCK4", "template", "epochs", "config", "checkpoint"):
@@ -118,6 +125,9 @@ def diff(
     from capetune.training.runs import find_run
 
     pair = [find_run(runs, name) for name in (first, second)]
+    for run in pair:
+        if run.kind == "promote":
+            raise UserError(f"{run.name} is a promotion: it has many scores; see `capetune runs show {run.name}`")
     facts = [_comparable(run) for run in pair]
     keys = [key for key in dict.fromkeys([*facts[0], *facts[1]]) if facts[0].get(key) != facts[1].get(key)]
     if as_json:

@@ -11,6 +11,7 @@ from capetune.cli import common
 from capetune.errors import UserError
 
 if TYPE_CHECKING:
+    from capetune.config import Config
     from capetune.training.runs import Run
 
 
@@ -25,7 +26,7 @@ def command(
         None, "--data", metavar="PACK", help="A pack, or `synthetic`. Default: the search's data, else synthetic."
     ),
     split: int | None = common.Split,
-    preset: str = common.Preset,
+    preset: str | None = typer.Option(None, "--preset", help="demo, full, paper or tiny. Default: tiny."),
     config: Path | None = common.ConfigFile,
     settings: list[str] = common.Settings,
     workers: int = typer.Option(
@@ -63,7 +64,7 @@ def train(
     best: bool,
     data: str | None,
     split: int | None,
-    preset: str,
+    preset: str | None,
     config_file: Path | None,
     settings: list[str],
     workers: int,
@@ -84,16 +85,16 @@ def train(
     from capetune.datasets.stream import check_readers
     from capetune.models.backbone import Backbone
     from capetune.reports.live import TrainView
-    from capetune.training.checkpoint import read_meta
     from capetune.training.launch import check_workers, launch_training
     from capetune.training.loop import describe_data
     from capetune.training.runs import HISTORY, Run, find_search, held, read_history, read_run, run_folder
     from capetune.tuning.best import ranked_checkpoint, ranked_config, ranked_trial
 
     console = common.console()
-    if best and config_file is not None:
-        raise UserError("--best and --config both say what to train: give one, and change keys of it with --set")
-    stem, start = preset, None
+    for option, value in {"--preset": preset, "--config": config_file}.items():
+        if best and value is not None:
+            raise UserError(f"--best and {option} both say what to train: give one, and change keys of it with --set")
+    stem, start = preset or "tiny", None
     if split is not None:
         settings = [*settings, f"data.split={split}"]
     if best:
@@ -102,16 +103,14 @@ def train(
         data = data or str(found.facts["pack"])
         config = ranked_config(found, rank, settings)
         start = ranked_checkpoint(found, rank) if from_checkpoint else None
-        if start is not None and read_meta(start).epoch >= config.train.epochs:
-            raise UserError(
-                f"{start} is of epoch {read_meta(start).epoch} already; give more with --set train.epochs=…"
-            )
+        if start is not None:
+            _check_start(start, config)
         note = "" if found.state == "completed" else f" ({found.state}: the best of the trials that ended)"
         which = f"trial {ranked_trial(found, rank)['number']} of search {found.name}{note}"
         where = f"from scratch; {found.folder / 'best.yaml'}" if start is None else f"from {start}"
         console.print(f"{which}, {where}", soft_wrap=True, highlight=False)
     else:
-        config = load_config(preset, config_file, settings)
+        config = load_config(stem, config_file, settings)
     pack = common.open_data(data or "synthetic", console)
     facts = describe_data(pack, config.data.split)
     check_readers(pack, workers, config.data.workers)
@@ -148,10 +147,24 @@ def train(
     return path
 
 
+def _check_start(start: Path, config: Config) -> None:
+    """Another split's test categories may be among those that the checkpoint was trained on."""
+    from capetune.training.checkpoint import read_meta
+
+    meta, split = read_meta(start), config.data.split
+    if meta.config.data.split != split:
+        raise UserError(
+            f"{start} was trained on split {meta.config.data.split}, and has seen categories that split {split} tests; "
+            "leave --from-checkpoint out"
+        )
+    if meta.epoch >= config.train.epochs:
+        raise UserError(f"{start} is of epoch {meta.epoch} already; give more with --set train.epochs=…")
+
+
 def _same(run: Run, config_hash: str, facts: dict[str, Any]) -> None:
     """A run goes on only with the configuration and the data it was begun with."""
     if run.kind != "train":
-        raise UserError(f"{run.folder} holds a search; choose another --name")
+        raise UserError(f"{run.folder} was made by `capetune {run.kind}`; choose another --name")
     facts = {"config_hash": config_hash, **facts}
     if any(run.facts.get(key, facts[key]) != facts[key] for key in ("config_hash", "data_hash")):
         raise UserError(f"{run.folder} holds a run of another configuration or other data; choose another --name")

@@ -60,7 +60,7 @@ class SearchView:
         words += ["started"] if begins else [f"{event['state']}, epoch {event['epoch']}/{self.epochs}"]
         if event["score"] is not None:
             template = f" (template {event['template']:.3f})" if self.goal.metric == "mpck4" else ""
-            words.append(f" {title(self.goal.metric)} {event['score']:.3f}{template}")
+            words.append(f" best {title(self.goal.metric)} {event['score']:.3f}{template}")
         if begins or event["state"] != "running":
             words.append(" " + "  ".join(f"{self.labels[k]}={short(v)}" for k, v in event["overrides"].items()))
         if event["twin"] is not None:

@@ -2,15 +2,37 @@
 
 from __future__ import annotations
 
+import json
 import statistics
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 from scipy import stats
 
-from capetune.tuning.promote import Promotion
+if TYPE_CHECKING:
+    from capetune.tuning.promote import Promotion
 
 CONFIDENCE = 0.95
+FILE = "promotion.json"
+
+
+def tabulated(promotion: Promotion) -> dict[str, Any]:
+    """What was asked, and `rows`, the `summary`: one of the tables of promotion.json."""
+    asked = {"splits": list(promotion.splits), "shots": list(promotion.shots), "seeds": promotion.seeds}
+    return {**asked, "protocol": promotion.protocol, "rows": summary(promotion)}
+
+
+def read_tables(folder: Path) -> list[dict[str, Any]]:
+    """The tables that a promotion's folder holds so far."""
+    file = folder / FILE
+    return json.loads(file.read_text())["tables"] if file.is_file() else []
+
+
+def with_table(tables: list[dict[str, Any]], table: dict[str, Any]) -> list[dict[str, Any]]:
+    """The tables with this one last, in place of an earlier one of the same splits, shots, seeds and protocol."""
+    asked = ("splits", "shots", "seeds", "protocol")
+    return [other for other in tables if any(other[key] != table[key] for key in asked)] + [table]
 
 
 def summary(promotion: Promotion) -> list[dict[str, Any]]:
@@ -51,13 +73,16 @@ def interval(values: list[float]) -> float | None:
     return float(quantile * statistics.stdev(values) / len(values) ** 0.5)
 
 
-def promotion_table(promotion: Promotion, rows: list[dict[str, Any]]) -> Table:
-    title = f"mPCK4 on test, {promotion.seeds} seed{'s' * (promotion.seeds > 1)} a split"
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), title=title, title_justify="left")
-    for name in ("shots", *(f"split {split}" for split in promotion.splits), "mean", "± 95 %", "template", "jobs"):
-        table.add_column(name, justify="right", no_wrap=True)
-    for row in rows:
-        values = [*(row["splits"].get(split) for split in promotion.splits), row["mpck4"], row["interval"]]
-        cells = ["–" if value is None else f"{value:.3f}" for value in [*values, row["template"]]]
-        table.add_row(str(row["shots"]), *cells, f"{row['done']}/{row['jobs']}")
-    return table
+def promotion_table(table: dict[str, Any]) -> Table:
+    """One of `tabulated`'s."""
+    seeds, splits = table["seeds"], table["splits"]
+    title = f"mPCK4 on test, {seeds} seed{'s' * (seeds > 1)} a split"
+    shown = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), title=title, title_justify="left")
+    for name in ("shots", *(f"split {split}" for split in splits), "mean", "± 95 %", "template", "jobs"):
+        shown.add_column(name, justify="right", no_wrap=True)
+    for row in table["rows"]:
+        scores = {int(split): score for split, score in row["splits"].items()}  # JSON's keys are text
+        values = [*(scores.get(split) for split in splits), row["mpck4"], row["interval"], row["template"]]
+        cells = ["–" if value is None else f"{value:.3f}" for value in values]
+        shown.add_row(str(row["shots"]), *cells, f"{row['done']}/{row['jobs']}")
+    return shown

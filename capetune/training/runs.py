@@ -216,6 +216,9 @@ def find_run(runs: Path, name: str, kind: str | None = None) -> Run:
     there = [run for run in all_runs(runs) if kind in (None, run.kind)]
     found = [run for run in there if run.name == name]
     if not found:
+        other = [run.kind for run in all_runs(runs) if run.name == name]
+        if other:
+            raise UserError(f"{name!r} is no {kind}, it was made by `capetune {other[0]}`; see `capetune runs`")
         names = ", ".join(run.name for run in there[:5]) or "none yet"
         raise UserError(f"there is no {kind or 'run'} {name!r} in {runs} (there: {names})")
     return found[0]

@@ -17,7 +17,7 @@ def ranked_trial(search: Run, rank: int) -> dict:
     """
     scored = [trial for trial in read_results(search.folder).get("trials", []) if trial["score"] is not None]
     if rank > len(scored):
-        raise UserError(f"{search.name} has {len(scored)} trials with a score, and --rank wants the {rank}.")
+        raise UserError(f"{search.name} has {len(scored)} trials with a score; give --rank 1 to {len(scored)}")
     return scored[rank - 1]
 
 

@@ -45,6 +45,14 @@ class Promotion:
     episodes: int | None
     queries: int
 
+    @property
+    def protocol(self) -> str:
+        if self.episodes is None and self.queries == 15:
+            return "official pairs"
+        episodes = self.episodes or EPISODES["test"]
+        one, more = ("episode", "episodes"), ("query", "queries")
+        return f"{episodes} {one[episodes > 1]} of {self.queries} {more[self.queries > 1]} a category"
+
     def jobs(self) -> list[dict[str, Any]]:
         """The first seed is the configuration's own."""
         seeds = [self.config.seed + i for i in range(self.seeds)]

@@ -44,7 +44,7 @@ def typed(monkeypatch, capsys, tmp_path):
     [
         ("", "Missing argument 'NAME'; see `"),
         ("unheard", "there is no search 'unheard' in runs (there: "),
-        ("trained", "there is no search 'trained' in runs (there: "),
+        ("trained", "'trained' is no search, it was made by `capetune train`; see `capetune runs`"),
         ("begun --runs nowhere", "there is no search 'begun' in nowhere (there: none yet)"),
         ("begun", "no trial of begun has ended yet, so there is nothing to report; go on with it: capetune search"),
         ("failed --out runs", "runs is a folder; give --out a file, such as runs/report.html"),

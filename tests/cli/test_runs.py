@@ -91,3 +91,25 @@ def test_scores_of_another_protocol_are_not_compared(root):
 def test_a_run_that_is_not_there_is_said_with_those_that_are(root):
     with pytest.raises(UserError, match=r"there is no run 'three' in .* \(there: "):
         runs("show", "three", "--runs", root)
+
+
+def test_a_promotion_is_shown_with_its_tables_and_not_compared(root):
+    Run(root / "one-promoted", "promote", "completed").save("completed", search="one", data="real")
+    row = {"shots": 5, "jobs": 2, "done": 2, "splits": {"3": 0.5}, "mpck4": 0.5, "template": 0.4, "interval": 0.07}
+    table = {"splits": [3], "shots": [5], "seeds": 2, "protocol": "official pairs", "rows": [row]}
+    (root / "one-promoted" / "promotion.json").write_text(json.dumps({"tables": [table]}))
+    lines = runs("show", "one-promoted", "--runs", root).stdout.splitlines()
+    assert "official pairs of the test parts:" in lines
+    assert lines[-1].split() == ["5", "0.500", "0.500", "0.070", "0.400", "2/2"]
+    assert not [line for line in lines if line.endswith("None")]
+    assert json.loads(runs("show", "one-promoted", "--runs", root, "--json").stdout)["tables"] == [table]
+    with pytest.raises(UserError, match="one-promoted is a promotion: it has many scores; see `capetune runs show"):
+        runs("diff", "one", "one-promoted", "--runs", root)
+
+
+def test_a_search_is_shown_with_the_hash_of_its_best(root):
+    train(root, "three", 0.5)
+    Run(root / "three", "train", "completed").save("completed", config_hash="of trial 0")
+    assert (
+        json.loads(runs("show", "three", "--runs", root, "--json").stdout)["config_hash"] == load_preset("demo").hash()
+    )

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
-from capetune.cli.train import _same
+from capetune.cli.train import _check_start, _same
+from capetune.config import load_preset
 from capetune.errors import UserError
+from capetune.training.checkpoint import FORMAT, META
 from capetune.training.runs import Run
 
 
@@ -19,9 +23,20 @@ def test_a_run_goes_on_only_with_its_own_configuration_and_data(tmp_path):
 
 
 def test_a_search_is_no_training_to_go_on_with(tmp_path):
-    with pytest.raises(UserError, match="holds a search"):
+    with pytest.raises(UserError, match="was made by `capetune search`"):
         _same(Run(tmp_path, "search", "completed", {}), "abc", {"data_hash": "here"})
 
 
 def test_a_new_run_is_anyone_s(tmp_path):
     _same(Run(tmp_path, "train", "running"), "abc", {"data_hash": "here"})
+
+
+def test_a_checkpoint_goes_on_only_with_its_own_split_and_longer(tmp_path):
+    config = load_preset("demo")
+    tree = {"format": FORMAT, "schema": 1, "epoch": 2, "metrics": {}, "data": {}, "config": config.model_dump()}
+    (tmp_path / META).write_text(json.dumps(tree))
+    _check_start(tmp_path, config.with_overrides({"train.epochs": 3}))
+    with pytest.raises(UserError, match=r"is of epoch 2 already; give more with --set train\.epochs"):
+        _check_start(tmp_path, config.with_overrides({"train.epochs": 2}))
+    with pytest.raises(UserError, match="was trained on split 1, and has seen categories that split 2 tests"):
+        _check_start(tmp_path, config.with_overrides({"train.epochs": 3, "data.split": 2}))

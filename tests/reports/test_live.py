@@ -45,8 +45,8 @@ def test_without_a_terminal_every_event_is_a_line(plain):
         view.hear(event(1, "failed", error="ValueError: [no] such"))
     assert plain.file.getvalue().splitlines() == [
         "trial 0 (default): started  tokens=0.25  layers=3",
-        "trial 0 (default): running, epoch 1/4  mPCK4 0.400 (template 0.300)",
-        "trial 0 (default): pruned, epoch 1/4  mPCK4 0.400 (template 0.300)  tokens=0.25  layers=3",
+        "trial 0 (default): running, epoch 1/4  best mPCK4 0.400 (template 0.300)",
+        "trial 0 (default): pruned, epoch 1/4  best mPCK4 0.400 (template 0.300)  tokens=0.25  layers=3",
         "trial 1: failed, epoch 0/4  tokens=0.25  layers=3  ValueError: [no] such",
     ]
 

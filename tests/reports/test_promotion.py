@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 
@@ -8,7 +9,7 @@ from rich.console import Console
 from scipy import stats
 
 from capetune.config import load_preset
-from capetune.reports.promotion import interval, promotion_table, summary
+from capetune.reports.promotion import FILE, interval, promotion_table, read_tables, summary, tabulated, with_table
 from capetune.tuning.promote import Promotion, _report_name
 
 
@@ -52,8 +53,23 @@ def test_while_jobs_are_missing_there_is_a_mean_but_no_interval(promotion):
     (row, _) = summary(promotion)
     assert (row["done"], row["jobs"], row["mpck4"], row["interval"]) == (3, 4, 0.5, None)
     console = Console(width=120, record=True, file=io.StringIO())
-    console.print(promotion_table(promotion, [row]))
+    console.print(promotion_table({**tabulated(promotion), "rows": [row]}))
     assert console.export_text().splitlines()[-1].split() == ["1", "0.500", "0.500", "0.500", "–", "0.315", "3/4"]
+
+
+def test_a_narrower_table_leaves_the_wider_one_and_a_repeated_one_takes_its_place(promotion):
+    narrow = dataclasses.replace(promotion, splits=(1,), shots=(1,), seeds=1)
+    tables: list[dict] = []
+    for each in (promotion, narrow, dataclasses.replace(promotion, episodes=None), promotion):
+        tables = with_table(tables, tabulated(each))
+    assert [(table["splits"], table["protocol"]) for table in tables] == [
+        ([1], "3 episodes of 15 queries a category"),
+        ([1, 2], "official pairs"),
+        ([1, 2], "3 episodes of 15 queries a category"),
+    ]
+    assert read_tables(promotion.folder) == []
+    (promotion.folder / FILE).write_text(json.dumps({"tables": tables}))
+    assert read_tables(promotion.folder) == json.loads(json.dumps(tables))
 
 
 def test_one_seed_has_no_interval():

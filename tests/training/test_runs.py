@@ -68,8 +68,10 @@ def test_the_latest_search_with_a_best_configuration_is_found_or_the_one_that_is
     assert find_search(tmp_path, "old").name == "old"
     with pytest.raises(UserError, match="search 'none' has no best configuration yet"):
         find_search(tmp_path, "none")
-    with pytest.raises(UserError, match=r"there is no search 'training' in .* \(there: none, cut, old\)"):
+    with pytest.raises(UserError, match="'training' is no search, it was made by `capetune train`"):
         find_search(tmp_path, "training")
+    with pytest.raises(UserError, match=r"there is no search 'unheard' in .* \(there: none, cut, old\)"):
+        find_search(tmp_path, "unheard")
 
 
 def test_an_epoch_that_is_repeated_replaces_itself_and_what_came_after(tmp_path):
