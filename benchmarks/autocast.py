@@ -1,10 +1,10 @@
-"""A training step of the paper's configuration with a bfloat16 backbone against one in float32; do both learn alike?"""
+"""A training step of the paper's configuration with a bfloat16 backbone against float32; do both learn alike?"""
 
 from __future__ import annotations
 
 import statistics
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from itertools import repeat
 from pathlib import Path
 
@@ -21,47 +21,67 @@ from capetune.pose import Batch
 from capetune.training.loop import train_step
 from capetune.training.optim import make_optimizer, make_schedule
 
+NUDGE = 1e-4  # relative: what moves a control's weights, far below what any training undoes
 
-def trainer(precision: str, size: int, batches: Iterator[Batch]) -> Callable[[], float]:
-    """A function that makes one training step and returns its loss; the same weights for both precisions."""
+
+def trainer(
+    precision: str, size: int, batches: Iterator[Batch], seed: int = 0, nudge: float = 0.0
+) -> Callable[[], float]:
+    """A function that makes one training step and returns its loss; the same weights for both precisions.
+
+    nudge: standard deviation of the noise that every weight is multiplied with, relative to 1.
+    """
     config = paper_config([f"model.backbone.precision={precision}", "model.dropout=0.0", f"data.size={size}"])
-    torch.manual_seed(0)
+    torch.manual_seed(seed)
     model = PoseEstimator(config.model).train()
+    if nudge:
+        with torch.no_grad():
+            for weights in model.parameters():
+                weights.mul_(1 + nudge * torch.randn_like(weights))
     optimizer = make_optimizer(model, config.train)
     schedule = make_schedule(optimizer, config.train, 1000)
     return lambda: train_step(model, [next(batches)], optimizer, schedule, config)["loss"].item()
 
 
-def learn(precisions: Iterable[str], size: int, count: int, steps: int) -> dict[str, tuple[float, float]]:
-    """Each precision's mean loss in the first and in the last ten of `steps` steps on the same batches of synthetic
-    images; a single step's jumps by more than the precisions differ."""
-    losses = {}
+def learn(size: int, count: int, steps: int, seeds: int) -> dict[str, list[float]]:
+    """Each seed's mean loss of the last ten of `steps` steps on synthetic images: in float32, in float32 from weights
+    nudged by NUDGE (how far two such trainings part by chance), and with the backbone in bfloat16."""
+    losses: dict[str, list[float]] = {"float32": [], "float32, nudged": [], "bfloat16": []}
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         generate(root / "raw", categories=40, images=12, size=2 * size, progress=False)
         pack(root / "raw" / "annotations", root / "raw" / "images", root / "pack", size=size, progress=False)
-        for precision in precisions:
-            data = paper_config([f"data.size={size}"]).data
-            step = trainer(precision, size, train_batches(open_pack(root / "pack"), data, count, 0, 1, steps=steps))
-            all_steps = [step() for _ in range(steps)]
-            losses[precision] = statistics.mean(all_steps[:10]), statistics.mean(all_steps[-10:])
+        data = paper_config([f"data.size={size}"]).data
+        for seed in range(seeds):
+            for kind, ends in losses.items():
+                batches = train_batches(open_pack(root / "pack"), data, count, seed, 1, steps=steps)
+                step = trainer(kind.split(",")[0], size, batches, seed, NUDGE if "nudged" in kind else 0.0)
+                ends.append(statistics.mean([step() for _ in range(steps)][-10:]))
     return losses
+
+
+def apart(losses: list[float], plain: list[float]) -> tuple[float, float]:
+    """How far the mean loss lies from plain training's, relative, and the standard error of it over the seeds."""
+    gaps = [loss / other - 1 for loss, other in zip(losses, plain, strict=True)]
+    return statistics.mean(gaps), statistics.stdev(gaps) / len(gaps) ** 0.5
 
 
 def main() -> None:
     arguments = options(__doc__, rounds=5)
-    size, count, steps = 512, 4, 50
+    size, count, steps, seeds = 512, 4, 50, 5
     noise = random_batch(size, count)
     work = {precision: trainer(precision, size, repeat(noise)) for precision in ("float32", "bfloat16")}
     seconds = interleave(work, arguments.rounds)
-    losses = learn(work, 128, count, steps)
-    gap = abs(losses["bfloat16"][1] / losses["float32"][1] - 1)
-    print(f"mean loss of the first and the last ten of {steps} steps at 128 px: {losses}; in the end {gap:.2%} apart")
+    losses = learn(128, count, steps, seeds)
+    gaps = {kind: apart(ends, losses["float32"]) for kind, ends in losses.items() if kind != "float32"}
+    for kind, (gap, error) in gaps.items():
+        print(f"{kind}: loss after {steps} steps at 128 px {gap:+.2%} ± {error:.2%} of float32's ({seeds} seeds)")
     facts = {
         "work": "training step",
         "batch": count,
         "size": size,
-        "loss_of_first_and_last_10_of_50_steps": losses,
+        "loss_after_50_steps": losses,
+        "loss_gap_and_error": gaps,
         "reach": {"bfloat16": 0.6},
     }
     publish("autocast", seconds, "float32", facts, arguments.save)

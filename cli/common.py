@@ -61,6 +61,16 @@ def recorded(run: Run, **facts: Any) -> Iterator[Run]:
     run.save("completed")
 
 
+@contextmanager
+def way_on(how: str, console: Console) -> Iterator[None]:
+    """Where what runs within is interrupted, say how it goes on."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        console.print(f"go on with it: {how}", soft_wrap=True, highlight=False)
+        raise
+
+
 def say_cluster(cluster: Cluster, console: Console) -> None:
     token = f" (token in {cluster.token})" if cluster.token else ""
     console.print(

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from capetune.cli import common
+
+SHORT = {"epochs": 2, "steps": 50, "warmup": 20}  # of the search's trials
 
 
 def command(runs: Path = common.Runs, verbose: bool = common.Verbose) -> None:
@@ -13,6 +16,30 @@ def command(runs: Path = common.Runs, verbose: bool = common.Verbose) -> None:
     Example:
 
       capetune demo
+    """
+    from capetune.config import load_preset
+
+    # The search's trials are short; the best one's loss weights and depth are trained on the preset's own schedule.
+    preset = load_preset("demo").train
+    assert preset.steps is not None
+    full = {"epochs": preset.epochs, "steps": preset.steps, "warmup": preset.warmup}
+    demo("synthetic", [], SHORT, full, episodes=3, queries=15, runs=runs, verbose=verbose)
+
+
+def demo(
+    data: str,
+    settings: Sequence[str],
+    short: dict[str, int],
+    full: dict[str, int],
+    episodes: int,
+    queries: int,
+    runs: Path,
+    verbose: bool = False,
+) -> None:
+    """The command itself.
+
+    settings: KEY=VALUE, over the preset. short, full: keys of `train` for the search and for its best. episodes,
+    queries: of the evaluation.
     """
     import json
     import time
@@ -30,36 +57,57 @@ def command(runs: Path = common.Runs, verbose: bool = common.Verbose) -> None:
         console.rule(f"[bold]{text}[/bold]  {time.monotonic() - begun:.0f} s", align="left")
 
     heading("1 · data: synth and pack")
-    pack = common.open_data("synthetic", console)
-    console.print(f"{len(pack.instances)} synthetic instances of {len(pack.categories)} categories in {pack.path}")
+    pack = common.open_data(data, console)
+    what = "synthetic" if pack.synthetic else "real"
+    console.print(f"{len(pack.instances)} {what} instances of {len(pack.categories)} categories in {pack.path}")
     heading("2 · search: 4 short trials")
     precision = f"model.backbone.precision={fast_precision()}"
-    short = ["data.split=1", "train.epochs=2", "train.steps=50", "train.warmup=20", precision]
+    chosen = ["data.split=1", precision, *_schedule(short), *settings]
     name = f"demo-{datetime.now():%Y%m%d-%H%M%S}"
-    search(Asked("demo.yaml", "synthetic", "demo", None, short, name, runs=runs), trials=4, verbose=verbose)
+    search(Asked("demo.yaml", data, "demo", None, chosen, name, runs=runs), trials=4, verbose=verbose)
     heading("3 · train --best")
-    # The search's trials are short; the best one's loss weights and depth are trained on the preset's own schedule.
-    full = [f"train.{key}={value}" for key, value in _schedule().items()]
-    checkpoint = train(name, True, None, 1, "demo", None, full, 1, f"{name}-best", runs, None, verbose)
+    checkpoint = train(
+        search=name,
+        best=True,
+        data=None,
+        split=None,
+        preset=None,
+        config_file=None,
+        settings=_schedule(full),
+        workers=1,
+        name=f"{name}-best",
+        runs=runs,
+        address=None,
+        verbose=verbose,
+    )
     heading("4 · eval --split 1: categories never seen")
     report = runs / f"{name}-best" / "eval-split1-test.json"
-    evaluate(1, "test", 1, 3, 15, "model", None, None, checkpoint, runs, report)
+    evaluate(
+        split=1,
+        part="test",
+        shots=1,
+        episodes=episodes,
+        queries=queries,
+        predictor="model",
+        data=None,
+        annotations=None,
+        checkpoint=checkpoint,
+        ablate=False,
+        runs=runs,
+        json_file=report,
+    )
     scores = json.loads(report.read_text())
     ahead = scores["mpck4"] - scores["template"]["mpck4"]
     heading("done")
     console.print(
         f"model mPCK4 {scores['mpck4']:.3f}, template {scores['template']['mpck4']:.3f} on the same {scores['pairs']} "
         f"pairs: {ahead:+.3f}\n"
-        f"{scores['protocol']}, split 1 test, 1 shot, unseen categories, synthetic data\n"
+        f"{scores['protocol']}, split 1 test, 1 shot, unseen categories, {what} data\n"
         f"search {runs / name}\ncheckpoint {checkpoint}\nreport {report}",
         soft_wrap=True,
         highlight=False,
     )
 
 
-def _schedule() -> dict[str, int]:
-    from capetune.config import load_preset
-
-    preset = load_preset("demo").train
-    assert preset.steps is not None
-    return {"epochs": preset.epochs, "steps": preset.steps, "warmup": preset.warmup}
+def _schedule(keys: dict[str, int]) -> list[str]:
+    return [f"train.{key}={value}" for key, value in keys.items()]

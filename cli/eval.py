@@ -55,6 +55,7 @@ def command(
     import json
     import sys
     from dataclasses import replace
+    from functools import partial
 
     from rich.console import Console
     from rich.progress import Progress
@@ -88,13 +89,9 @@ def command(
             if support is not None:
                 chosen.support = support
             task = bar.add_task(f"categories, {name} support" if ablate else "categories", total=None)
+            step = partial(_advance, bar, task)
             found[name] = evaluate(
-                annotated,
-                chosen,
-                shots,
-                episodes or EPISODES.get(part, EPISODES["val"]),
-                queries,
-                lambda done, total, task=task: bar.update(task, completed=done, total=total),
+                annotated, chosen, shots, episodes or EPISODES.get(part, EPISODES["val"]), queries, step
             )
     report = replace(
         found.pop("own"),
@@ -111,27 +108,36 @@ def command(
     print_report(report, common.console(err=alone))
 
 
+def _advance(bar: Any, task: Any, done: int, total: int) -> None:
+    bar.update(task, completed=done, total=total)
+
+
 def _model_predictor(data: str | None, checkpoint: Path | None, runs: Path, split: int) -> tuple[Any, str, str]:
     """The model as a `Predictor`, the checkpoint's path and its config's hash.
 
     Raises UserError where the model was trained on another split of the same data: it may have seen the categories.
     """
-    import torch
-
-    from capetune.evaluation.model import ModelPredictor
-    from capetune.training.checkpoint import load_model
+    from capetune.training.kept import read_meta
     from capetune.training.runs import latest_best
 
     if checkpoint is None:
         checkpoint, _ = latest_best(runs)
         typer.echo(f"best checkpoint of the latest run: {checkpoint}", err=True)
-    model, meta = load_model(checkpoint)
+    meta = read_meta(checkpoint)
     pack = common.open_data(data or meta.data["pack"], common.console(err=True))
     if meta.data["split"] != split and pack.synthetic == (meta.data["data"] == "synthetic"):
         raise UserError(
             f"{checkpoint} was trained on split {meta.data['split']}: it may have seen categories that split {split} "
             f"tests; train one with `capetune train --split {split}` or evaluate --split {meta.data['split']}"
         )
+
+    # Slow to import: not before what can be refused without them.
+    import torch
+
+    from capetune.evaluation.model import ModelPredictor
+    from capetune.training.checkpoint import load_model
+
+    model, _ = load_model(checkpoint)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     return ModelPredictor(model.to(device), pack, meta.config.data, device), str(checkpoint), meta.config.hash()
 

@@ -34,7 +34,7 @@ def print_report(report: Any, console: Console) -> None:
         rows.add_row(str(row.category.id), row.category.name, report.predictor, pairs, *_shares(row.scores))
         if report.predictor != "template":
             rows.add_row("", "", "template", pairs, *_shares(row.template))
-    console.print(total, rows)
+    console.print(rows, total)  # what matters most stays in sight
     lines = [f"{left_out} more categories are not shown; --json FILE has them all"] if left_out else []
     lines += [
         f"{len(report.per_category)} of {len(report.per_category) + len(report.not_sampled)} categories, "

@@ -6,6 +6,7 @@ Nothing here or at the top of a command's file may import torch, ray or numpy: `
 from __future__ import annotations
 
 import atexit
+import contextlib
 import os
 import signal
 import sys
@@ -48,8 +49,28 @@ def options(
         os.environ["CAPETUNE_DEBUG"] = "1"
 
 
+def program() -> None:
+    """Entry point: `run`, the exit functions, and none of Python's own end, in which threads of Ray's and torch's C++
+    now and then crash: with SIGSEGV for an exit code after everything is written and said."""
+    code = [1]
+    atexit.register(lambda: _leave(code[0]))  # the first registered runs last
+    try:
+        run()
+    except SystemExit as end:
+        code[0] = end.code if isinstance(end.code, int) else int(end.code is not None)
+        raise
+
+
+def _leave(code: int) -> NoReturn:
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):  # a closed pipe
+            stream.flush()
+    os._exit(code)
+
+
 def run() -> None:
-    """Entry point. Exit codes: 0 done, 1 our bug, 2 bad input (one line on stderr), 130 Ctrl-C, 143 SIGTERM."""
+    """The program but for its very end. Exit codes: 0 done, 1 our bug, 2 bad input (one line on stderr), 130 Ctrl-C,
+    143 SIGTERM."""
     received = [signal.SIGINT]
 
     def terminate(number: int, frame: object) -> None:

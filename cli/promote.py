@@ -44,21 +44,24 @@ def command(
 
     prepare_environment(address, verbose)  # before anything below imports Ray
 
-    from capetune.datasets.whole import write_aside
-    from capetune.reports.live import share
-    from capetune.reports.promotion import FILE, promotion_table, read_tables, tabulated, with_table
-    from capetune.training.loop import describe_data
     from capetune.training.runs import Run, find_search, held, read_run
     from capetune.tuning.best import ranked_config, ranked_trial
-    from capetune.tuning.preflight import plan
-    from capetune.tuning.promote import Promotion, run_promotion
-    from capetune.tuning.search import check_scorable
 
     console = common.console()
     search = find_search(runs, name)
     config = ranked_config(search, rank, settings)
     pack = common.open_data(data or str(search.facts["pack"]), console)
-    chosen = _numbers("--splits", splits, 5)
+    chosen, supports = _numbers("--splits", splits, 5), _numbers("--shots", shots, 100)
+
+    # Ray and torch take seconds to import: not before what can be refused without them.
+    from capetune.datasets.whole import write_aside
+    from capetune.reports.live import share
+    from capetune.reports.promotion import FILE, promotion_table, read_tables, tabulated, with_table
+    from capetune.training.loop import describe_data
+    from capetune.tuning.preflight import plan
+    from capetune.tuning.promote import Promotion, run_promotion
+    from capetune.tuning.search import check_scorable
+
     for split in chosen:
         check_scorable(pack, split)
         if not len(pack.part(split, "test")):
@@ -66,7 +69,7 @@ def command(
                 f"{pack.path} holds no instance of split {split} test to score by; leave it out of --splits"
             )
     folder = runs / f"{name}-promoted"
-    promotion = Promotion(config, pack, folder, chosen, _numbers("--shots", shots, 100), seeds, episodes, queries)
+    promotion = Promotion(config, pack, folder, chosen, supports, seeds, episodes, queries)
     with held(folder):
         run = read_run(folder) or Run(folder, "promote", "running")
         facts = {"config_hash": config.hash(), "data_hash": pack.fingerprint}
@@ -95,10 +98,15 @@ def command(
         def hear(event: dict) -> None:
             epoch = f", epoch {event['epoch']:.0f}/{config.train.epochs}" if event["epoch"] else ""
             score = f"  val mPCK4 {share(event['score'])}" if event["score"] is not None else ""
+            if event["state"] == "ended":
+                found = promotion.scores(event["job"])
+                told = [f"{count} shot{'s' * (count > 1)} {share(mpck4)}" for count, mpck4 in found.items()]
+                score = f", test mPCK4: {', '.join(told)}" if told else " without a score"
             console.print(f"{event['job']}: {event['state']}{epoch}{score}", highlight=False)
 
         if left:
-            with ray_cluster(address, verbose) as cluster, common.recorded(run, **facts):
+            going = common.way_on("run the same command again", console)
+            with ray_cluster(address, verbose) as cluster, common.recorded(run, **facts), going:
                 common.say_cluster(cluster, console)
                 shared = plan(cluster, workers, len(left))
                 console.print(shared.words, highlight=False)

@@ -137,11 +137,17 @@ def diff(
     for name in ("", first, second):
         table.add_column(name, overflow="fold")
     for key in keys:
-        table.add_row(key, *("–" if each.get(key) is None else str(each[key]) for each in facts))
+        table.add_row(key, *(_cell(each.get(key)) for each in facts))
     console = common.console()
     console.print(table if keys else f"{first} and {second} have the same configuration, data and scores")
     if any(key in keys for key in ("protocol", "pack", "split", "shots", "validation")):
         console.print("their scores are of other data or another protocol: they can't be compared", highlight=False)
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "–"
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
 def _row(run: Run) -> dict[str, Any]:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import math
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -100,7 +98,7 @@ def command(
     """
     if resume is None and space is None:
         raise UserError("what is to be searched? give --space FILE (`capetune space list` names built-in ones)")
-    fixed = {"--data": data, "--preset": preset, "--config": config, "--name": name, "--split": split}
+    fixed: dict[str, Any] = {"--data": data, "--preset": preset, "--config": config, "--name": name, "--split": split}
     fixed |= {"--set": settings or None, "--storage": storage, "--cache-features": cache or None}
     given = [option for option, value in fixed.items() if value is not None]
     if resume is not None and given:
@@ -155,6 +153,11 @@ def search(
 
     prepare_environment(address, verbose)  # before anything below imports Ray
 
+    console = common.console()
+    begun = _begin(asked, console) if asked.resume is None else _go_on(asked, asked.resume, console)
+    config, space, pack, folder = begun.config, begun.space, begun.pack, begun.folder
+
+    # Ray and torch take seconds to import: not before what can be refused without them.
     from capetune.models.backbone import Backbone
     from capetune.reports.live import SearchView
     from capetune.reports.search import results_lines, results_table, write_results
@@ -166,9 +169,6 @@ def search(
     from capetune.tuning.study import run_search
     from capetune.tuning.trackers import make_tracker
 
-    console = common.console()
-    begun = _begin(asked, console) if asked.resume is None else _go_on(asked, asked.resume, console)
-    config, space, pack, folder = begun.config, begun.space, begun.pack, begun.folder
     check_scorable(pack, config.data.split)
     make_sampler(space.header.sampler, 0)  # says what it needs installed
     facts = describe_data(pack, config.data.split)
@@ -205,7 +205,7 @@ def search(
                 what = Search(config, space, pack, folder, budget, keep, begun.storage, features)
                 goal, keys = what.goal, list(space.parameters)
                 with (
-                    _way_on(run.name, console),
+                    common.way_on(f"capetune search --resume {run.name}", console),
                     SearchView(console, budget.trials, config.train.epochs, keys, goal) as view,
                 ):
                     results = run_search(what, shared, view.hear, written, trackers)
@@ -228,22 +228,12 @@ def search(
     return run.name
 
 
-@contextmanager
-def _way_on(name: str, console: Console) -> Iterator[None]:
-    try:
-        yield
-    except KeyboardInterrupt:
-        console.print(f"go on with it: capetune search --resume {name}", soft_wrap=True, highlight=False)
-        raise
-
-
 def _begin(asked: Asked, console: Console) -> Begun:
     from datetime import datetime
 
     from capetune.config import load_config
     from capetune.training.runs import LOCK, run_folder
     from capetune.tuning.space_file import load_space
-    from capetune.tuning.study import check_new
 
     assert asked.space is not None
     config = load_config(asked.preset, asked.config, asked.settings)
@@ -253,6 +243,8 @@ def _begin(asked: Asked, console: Console) -> Begun:
     if folder.is_dir() and any(path.name != LOCK for path in folder.iterdir()):
         raise UserError(f"{folder} exists already; choose another --name, or go on with it: --resume {folder.name}")
     if asked.storage is not None:
+        from capetune.tuning.study import check_new
+
         check_new(asked.storage, folder.name)
     return Begun(config, space, pack, folder, asked.storage)
 
@@ -319,8 +311,10 @@ def _same_data(run: Any, facts: dict[str, Any]) -> None:
 
 def _protocol(config: Config) -> dict[str, Any]:
     """What the scores are scores of."""
+    from capetune.evaluation.protocol import in_episodes
+
     settings = config.validation
-    words = f"official pairs of the val part, {settings.episodes} episodes, {settings.queries} queries"
+    words = f"official pairs of the val part, {in_episodes(settings.episodes, settings.queries)}"
     return {"protocol": words, "shots": settings.shots}
 
 

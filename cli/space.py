@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Any
 
 import typer
 
@@ -65,7 +66,7 @@ def show(
     base = load_config(preset, config, settings)
     space = load_space(file, base)
     default = space.default(base)
-    rows = []
+    rows: list[dict[str, Any]] = []
     for key, parameter in space.parameters.items():
         rows.append(
             {

@@ -82,11 +82,6 @@ def train(
     prepare_environment(address, verbose)  # before anything below imports Ray
 
     from capetune.config import load_config
-    from capetune.datasets.stream import check_readers
-    from capetune.models.backbone import Backbone
-    from capetune.reports.live import TrainView
-    from capetune.training.launch import check_workers, launch_training
-    from capetune.training.loop import describe_data
     from capetune.training.runs import HISTORY, Run, find_search, held, read_history, read_run, run_folder
     from capetune.tuning.best import ranked_checkpoint, ranked_config, ranked_trial
 
@@ -112,6 +107,14 @@ def train(
     else:
         config = load_config(stem, config_file, settings)
     pack = common.open_data(data or "synthetic", console)
+
+    # Ray and torch take seconds to import: not before what can be refused without them.
+    from capetune.datasets.stream import check_readers
+    from capetune.models.backbone import Backbone
+    from capetune.reports.live import TrainView
+    from capetune.training.launch import check_workers, launch_training
+    from capetune.training.loop import describe_data
+
     facts = describe_data(pack, config.data.split)
     check_readers(pack, workers, config.data.workers)
     Backbone(config.model)  # missing weights are said here, not by every worker
@@ -131,6 +134,7 @@ def train(
             with (
                 held(folder),
                 common.recorded(run, config_hash=config.hash(), config=config.model_dump(mode="json"), **facts),
+                common.way_on("run the same command again", console),
                 TrainView(console, config.train.epochs, history) as view,
             ):
                 launch_training(config, pack, folder, cluster, workers, view.hear, start=start)
@@ -149,7 +153,7 @@ def train(
 
 def _check_start(start: Path, config: Config) -> None:
     """Another split's test categories may be among those that the checkpoint was trained on."""
-    from capetune.training.checkpoint import read_meta
+    from capetune.training.kept import read_meta
 
     meta, split = read_meta(start), config.data.split
     if meta.config.data.split != split:

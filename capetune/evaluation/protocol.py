@@ -72,11 +72,16 @@ def pair_visible(instances: Sequence[Instance], pairs: CategoryPairs) -> np.ndar
     return visible[pairs.queries] & visible[pairs.supports].all(axis=1)
 
 
+def in_episodes(episodes: int, queries: int) -> str:
+    """ "3 episodes of 15 queries a category"."""
+    return f"{episodes} episode{'s' * (episodes > 1)} of {queries} quer{'ies' if queries > 1 else 'y'} a category"
+
+
 def protocol_name(part: str, episodes: int, queries: int, left_out: int = 0) -> str:
     """ "official" where the numbers are those of the official protocol, else what was changed.
 
     left_out: instances of the part that the data lacks; others are drawn in their place, so the pairs differ.
     """
     official = queries == QUERIES and EPISODES.get(part) == episodes
-    name = "official" if official and not left_out else f"official pairs, {episodes} episodes, {queries} queries"
+    name = "official" if official and not left_out else f"official pairs, {in_episodes(episodes, queries)}"
     return f"{name}, {left_out} instances left out" if left_out else name

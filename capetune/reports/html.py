@@ -51,11 +51,12 @@ def write_report(run: Run, out: Path | None = None) -> Report:
     page = out or run.folder / PAGE
     if page.is_dir():
         raise UserError(f"{page} is a folder; give --out a file, such as {page / PAGE}")
+    if not page.parent.is_dir():
+        raise UserError(f"can't write {page}: give --out a file in a folder that exists")
     drawn: list[tuple[Panel, str]] = []
     files: list[Path] = []
     try:
         story = read_story(run)
-        page.parent.mkdir(parents=True, exist_ok=True)
         (run.folder / FIGURES).mkdir(exist_ok=True)
         for panel in panels(story):
             file = run.folder / FIGURES / f"{panel.name}.png"

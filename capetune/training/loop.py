@@ -29,13 +29,12 @@ from capetune.models.backbone import Maps
 from capetune.models.estimator import PoseEstimator
 from capetune.models.losses import total_loss
 from capetune.pose import Batch
-from capetune.training.checkpoint import CheckpointMeta, fill, load_training, read_meta, save_checkpoint
+from capetune.training.checkpoint import fill, load_training, save_checkpoint
 from capetune.training.features import Features
+from capetune.training.kept import CheckpointMeta, read_meta
 from capetune.training.optim import make_optimizer, make_schedule
 
 Metrics = dict[str, float]
-# Of an epoch's metrics those that a search may be after.
-METRICS = ("mpck4", "mpck5", *(f"pck_{t:g}" for t in THRESHOLDS), "val_loss", "val_coordinates", "generate_ms")
 Save = Callable[[Path], None]
 
 

@@ -18,14 +18,7 @@ from typing import Any, Literal
 
 from capetune.datasets.whole import write_aside
 from capetune.errors import UserError
-from capetune.training.checkpoint import (
-    META,
-    CheckpointMeta,
-    best_checkpoint,
-    keep_checkpoints,
-    latest_checkpoint,
-    read_meta,
-)
+from capetune.training.kept import META, CheckpointMeta, best_checkpoint, keep_checkpoints, latest_checkpoint, read_meta
 
 RECORD, CONFIG, HISTORY, RESULTS = "run.json", "config.yaml", "history.jsonl", "results.json"
 ERROR, LOCK = "error.txt", ".lock"

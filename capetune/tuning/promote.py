@@ -21,8 +21,9 @@ from capetune.datasets.pack import Pack, open_pack
 from capetune.datasets.whole import write_aside
 from capetune.evaluation.evaluate import evaluate
 from capetune.evaluation.model import ModelPredictor
-from capetune.evaluation.protocol import EPISODES
-from capetune.training.checkpoint import best_checkpoint, keep_checkpoints, load_model
+from capetune.evaluation.protocol import EPISODES, in_episodes
+from capetune.training.checkpoint import load_model
+from capetune.training.kept import best_checkpoint, keep_checkpoints
 from capetune.training.runs import ERROR, error_line, held, read_history
 from capetune.tuning.goal import Goal
 from capetune.tuning.preflight import Plan
@@ -49,9 +50,7 @@ class Promotion:
     def protocol(self) -> str:
         if self.episodes is None and self.queries == 15:
             return "official pairs"
-        episodes = self.episodes or EPISODES["test"]
-        one, more = ("episode", "episodes"), ("query", "queries")
-        return f"{episodes} {one[episodes > 1]} of {self.queries} {more[self.queries > 1]} a category"
+        return in_episodes(self.episodes or EPISODES["test"], self.queries)
 
     def jobs(self) -> list[dict[str, Any]]:
         """The first seed is the configuration's own."""
@@ -67,6 +66,12 @@ class Promotion:
         file = self.folder / job["name"] / _report_name(shots, self.episodes, self.queries)
         return json.loads(file.read_text()) if file.is_file() else None
 
+    def scores(self, name: str) -> dict[int, float]:
+        """Shots → official mPCK4 of the job of that name, as far as it is scored."""
+        job = next(job for job in self.jobs() if job["name"] == name)
+        found = {count: self.report(job, count) for count in self.shots}
+        return {count: report["mpck4"] for count, report in found.items() if report is not None}
+
     def left(self) -> list[dict[str, Any]]:
         return [job for job in self.jobs() if any(self.report(job, shots) is None for shots in self.shots)]
 
@@ -81,7 +86,7 @@ def run_promotion(
 ) -> None:
     """Run every job that isn't whole, as many at once as `plan` says; those that fail leave a traceback.
 
-    listener: called with {"job", "state", "epoch", "score"} as jobs begin, finish an epoch, and end.
+    listener: called with {"job", "state", "epoch", "score"} as jobs begin, finish an epoch, are scored, and end.
     """
     jobs = promotion.left()
     if not jobs:
@@ -110,6 +115,7 @@ def run_job(given: dict[str, Any], work: Work, asked: dict[str, Any]) -> None:
             fill_folder(folder, {"number": job["number"], "overrides": job["overrides"]}, work)
             if (folder / ERROR).is_file():
                 return
+        tune.report({"scoring": True})
         try:
             keep_checkpoints(folder, also_latest=False)
             _score(folder, work, **asked)
@@ -142,6 +148,7 @@ class _Listener(tune.Callback):
         return {}
 
     def _say(self, trial: Trial, state: str, metrics: dict[str, Any]) -> None:
+        state = "scoring" if metrics.get("scoring") else state
         event = {"job": trial.config["job"]["name"], "state": state}
         self.listener({**event, "epoch": metrics.get("epoch"), "score": metrics.get("mpck4")})
 

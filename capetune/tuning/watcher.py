@@ -18,7 +18,7 @@ from ray.tune.experiment import Trial
 
 from capetune.datasets.whole import write_aside
 from capetune.errors import UserError
-from capetune.training.checkpoint import keep_checkpoints
+from capetune.training.kept import keep_checkpoints
 from capetune.training.loop import Metrics
 from capetune.training.runs import ERROR, error_line, read_history
 from capetune.tuning.goal import Goal

@@ -12,7 +12,8 @@ from capetune.config import load_preset
 from capetune.datasets.pack import open_pack
 from capetune.errors import UserError
 from capetune.models.estimator import PoseEstimator
-from capetune.training.checkpoint import CheckpointMeta, save_checkpoint
+from capetune.training.checkpoint import save_checkpoint
+from capetune.training.kept import CheckpointMeta
 from capetune.training.loop import describe_data
 from capetune.training.runs import Run
 

@@ -118,5 +118,49 @@ def test_sigterm_ends_like_ctrl_c_but_for_its_code(program, capsys):
     assert capsys.readouterr().err == "error: interrupted\n"
 
 
+REFUSED = [
+    "search --space nosuch",
+    "train --set a.b=1",
+    "train --best",
+    "promote nosuch",
+    "eval --split 1",
+    "runs show x",
+]
+
+
+@pytest.mark.parametrize("words", REFUSED)
+def test_what_can_be_refused_without_torch_and_ray_is_refused_before_they_are_imported(words, tmp_path):
+    code = (
+        "import sys\n"
+        "from capetune.cli.main import run\n"
+        "try:\n"
+        "    run()\n"
+        "except SystemExit as stop:\n"
+        "    print(stop.code, sorted({'torch', 'ray', 'timm', 'torchvision'} & sys.modules.keys()))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code, *words.split()], cwd=tmp_path, capture_output=True, text=True)
+    assert done.stdout == "2 []\n", done
+
+
+@pytest.mark.parametrize(("entry", "code"), [("program", 2), ("run", -signal.SIGSEGV)])
+def test_a_crash_in_python_s_own_end_changes_no_exit_code(entry, code, tmp_path):
+    """As Ray's threads may, after Ctrl-C while it starts. What was to be done at the end is done."""
+    words = (
+        "import atexit, ctypes, sys\n"
+        "from capetune.cli import main\n"
+        "class Crash:\n"
+        "    def __del__(self, read=ctypes.string_at):\n"
+        "        read(0)\n"
+        "sys.modules['kept'] = Crash()\n"
+        "run = main.run\n"
+        "main.run = lambda: (atexit.register(print, 'left'), run())\n"
+        f"main.{entry}()\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", words, "runs", "show", "x"], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert (done.returncode, done.stdout) == (code, "left\n"), done
+
+
 def test_done_is_0(program):
     assert program(lambda: None) == 0

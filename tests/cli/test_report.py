@@ -48,7 +48,10 @@ def typed(monkeypatch, capsys, tmp_path):
         ("begun --runs nowhere", "there is no search 'begun' in nowhere (there: none yet)"),
         ("begun", "no trial of begun has ended yet, so there is nothing to report; go on with it: capetune search"),
         ("failed --out runs", "runs is a folder; give --out a file, such as runs/report.html"),
-        ("failed --out runs/begun/run.json/page.html", "can't write the report: "),
+        (
+            "failed --out runs/begun/run.json/page.html",
+            "can't write runs/begun/run.json/page.html: give --out a file in a folder that exists",
+        ),
     ],
 )
 def test_bad_input_is_one_line_with_its_cure_and_exit_code_2(typed, tmp_path, words, line):

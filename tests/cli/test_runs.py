@@ -9,7 +9,8 @@ from typer.testing import CliRunner
 from capetune.cli.main import app
 from capetune.config import load_preset
 from capetune.errors import UserError
-from capetune.training.checkpoint import CheckpointMeta, save_checkpoint
+from capetune.training.checkpoint import save_checkpoint
+from capetune.training.kept import CheckpointMeta
 from capetune.training.runs import Run, add_to_history, held
 
 

@@ -9,7 +9,7 @@ import pytest
 from capetune.cli.train import _check_start, _same
 from capetune.config import load_preset
 from capetune.errors import UserError
-from capetune.training.checkpoint import FORMAT, META
+from capetune.training.kept import FORMAT, META
 from capetune.training.runs import Run
 
 

@@ -63,7 +63,7 @@ def test_the_report_says_what_was_left_out_and_how_it_was_taken(make_part):
     part = make_part({1: 20, 2: 9, 3: 0}, split=4, part="val", synthetic=True)
     document = evaluate(part, Center(), shots=5, episodes=20, queries=5).to_json()
     assert json.loads(json.dumps(document)) == document
-    assert document["protocol"] == "official pairs, 20 episodes, 5 queries"
+    assert document["protocol"] == "official pairs, 20 episodes of 5 queries a category"
     assert (document["split"], document["part"], document["shots"]) == (4, "val", 5)
     assert (document["episodes"], document["queries"], document["pairs"]) == (20, 5, 100)
     assert (document["data"], document["predictor"]) == ("synthetic", "center")

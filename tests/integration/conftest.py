@@ -36,7 +36,7 @@ class Program:
     def __init__(self, arguments: list[str], folder: Path, environment: dict[str, str]) -> None:
         # Tests that run in a shell's background inherit SIGINT as ignored.
         own = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
-        command = [sys.executable, "-c", own + "from capetune.cli.main import run; run()", *arguments]
+        command = [sys.executable, "-c", own + "from capetune.cli.main import program; program()", *arguments]
         self.process = subprocess.Popen(
             command,
             cwd=folder,

@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 
 from capetune.cli.main import app
 from capetune.config import load_config
-from capetune.training.checkpoint import read_meta
+from capetune.training.kept import read_meta
 from capetune.training.runs import find_search, latest_best, read_history, read_run
 
 pytestmark = pytest.mark.timeout(900)
@@ -65,7 +65,7 @@ def test_nothing_but_what_we_say_is_printed(searched):
 
 
 def test_scores_say_what_they_are_scores_of(results):
-    assert results["protocol"] == "official pairs of the val part, 1 episodes, 5 queries"
+    assert results["protocol"] == "official pairs of the val part, 1 episode of 5 queries a category"
     assert (results["split"], results["shots"], results["data"]) == (1, 1, "real")
     assert results["trials"][0]["metrics"]["template_mpck4"] > 0
 
@@ -261,7 +261,8 @@ def test_trials_train_on_kept_features_which_go_when_it_is_done(start, place, ti
 def test_the_best_is_promoted_on_splits_and_seeds_and_goes_on_where_it_was(searched, start, place):
     asked = ("--splits", "1,2", "--seeds", 2, "--shots", 1, "--episodes", 1, "--queries", 3)
     program = start("promote", "wild", *asked)
-    program.wait_for("split1-seed42: ended")
+    program.wait_for("split1-seed42: scoring")
+    assert program.wait_for("split1-seed42: ended").startswith("split1-seed42: ended, test mPCK4: 1 shot 0.")
     program.signal(signal.SIGKILL, group=True)
     program.end()
     program = start("promote", "wild", *asked)

@@ -23,6 +23,7 @@ def test_an_interrupted_training_goes_on_with_the_same_command_and_survives_a_lo
     program.signal(signal.SIGTERM, group=True)
     assert program.end() == 143
     assert program.err == ["error: interrupted"]
+    assert program.out[-1] == "go on with it: run the same command again"
     assert _state(folder) == "interrupted"
     done = len(read_history(folder))
     assert 1 <= done < 20

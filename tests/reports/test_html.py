@@ -204,13 +204,16 @@ def test_a_figure_of_an_earlier_report_that_can_t_be_drawn_any_more_goes(make_se
     assert sorted(file.name for file in (run.folder / "figures").iterdir()) == ["curves.png", "history.png", "mine.png"]
 
 
-def test_the_page_can_go_elsewhere_but_not_over_a_folder(make_search, tmp_path):
+def test_the_page_can_go_elsewhere_but_not_over_a_folder_nor_into_one_that_isn_t_there(make_search, tmp_path):
     run = make_search("one", ["completed"])
-    report = write_report(run, tmp_path / "new/page.html")
+    report = write_report(run, tmp_path / "page.html")
     assert report.page.read_text().startswith("<!DOCTYPE html>")
     assert not (run.folder / "report.html").exists()
     with pytest.raises(UserError, match="is a folder; give --out a file"):
         write_report(run, tmp_path)
+    with pytest.raises(UserError, match="a file in a folder that exists"):
+        write_report(run, tmp_path / "new/page.html")
+    assert not (tmp_path / "new").exists()
 
 
 def test_what_optuna_can_t_draw_is_said_in_its_place(make_search, monkeypatch):

@@ -12,16 +12,14 @@ from capetune.config import Config
 from capetune.errors import UserError
 from capetune.models.estimator import PoseEstimator
 from capetune.pose import Batch
-from capetune.training.checkpoint import (
+from capetune.training.checkpoint import load_model, load_training, save_checkpoint
+from capetune.training.kept import (
     CheckpointMeta,
     best_checkpoint,
     find_checkpoints,
     keep_checkpoints,
     latest_checkpoint,
-    load_model,
-    load_training,
     read_meta,
-    save_checkpoint,
 )
 from capetune.training.runs import add_to_history, keep_epoch, read_history, resume_point
 

@@ -18,7 +18,8 @@ from capetune.evaluation.evaluate import evaluate
 from capetune.evaluation.model import ModelPredictor
 from capetune.models.estimator import PoseEstimator
 from capetune.pose import Batch
-from capetune.training.checkpoint import load_model, load_training, read_meta
+from capetune.training.checkpoint import load_model, load_training
+from capetune.training.kept import read_meta
 from capetune.training.loop import Metrics, Ranks, Save, fit, named_memory_error, train_epoch, train_step, validate
 from capetune.training.optim import make_optimizer, make_schedule
 

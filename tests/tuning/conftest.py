@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from capetune.config import load_preset
-from capetune.training.checkpoint import CheckpointMeta, save_checkpoint
+from capetune.training.checkpoint import save_checkpoint
+from capetune.training.kept import CheckpointMeta
 from capetune.training.runs import add_to_history
 from capetune.tuning.search import Search
 from capetune.tuning.space import Budget
