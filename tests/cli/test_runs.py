@@ -79,6 +79,8 @@ def test_two_runs_differ_in_what_differs(root):
         "loss.tokens": [0.2, 0.7],
     }
     assert "loss.tokens  0.2  0.7" in runs("diff", "one", "two", "--runs", root).stdout
+    train(root, "third", 1 / 3)
+    assert runs("diff", "two", "third", "--runs", root).stdout.splitlines()[1].split() == ["mpck4", "0.6", "0.333333"]
     train(root, "again", 0.5)
     assert "have the same configuration" in runs("diff", "one", "again", "--runs", root).stdout
 
