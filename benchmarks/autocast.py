@@ -21,7 +21,9 @@ from capetune.pose import Batch
 from capetune.training.loop import train_step
 from capetune.training.optim import make_optimizer, make_schedule
 
-NUDGE = 1e-4  # relative: what moves a control's weights, far below what any training undoes
+# What is trained: the backbone's precision, and how far the weights are nudged, relative to themselves. The nudge is a
+# control: what it changes in the end is chance.
+TRAININGS = {"float32": ("float32", 0.0), "float32, nudged": ("float32", 1e-4), "bfloat16": ("bfloat16", 0.0)}
 
 
 def trainer(
@@ -44,19 +46,18 @@ def trainer(
 
 
 def learn(size: int, count: int, steps: int, seeds: int) -> dict[str, list[float]]:
-    """Each seed's mean loss of the last ten of `steps` steps on synthetic images: in float32, in float32 from weights
-    nudged by NUDGE (how far two such trainings part by chance), and with the backbone in bfloat16."""
-    losses: dict[str, list[float]] = {"float32": [], "float32, nudged": [], "bfloat16": []}
+    """Each seed's mean loss of the last ten of `steps` steps on synthetic images, for each of TRAININGS."""
+    losses: dict[str, list[float]] = {kind: [] for kind in TRAININGS}
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         generate(root / "raw", categories=40, images=12, size=2 * size, progress=False)
         pack(root / "raw" / "annotations", root / "raw" / "images", root / "pack", size=size, progress=False)
         data = paper_config([f"data.size={size}"]).data
         for seed in range(seeds):
-            for kind, ends in losses.items():
+            for kind, (precision, nudge) in TRAININGS.items():
                 batches = train_batches(open_pack(root / "pack"), data, count, seed, 1, steps=steps)
-                step = trainer(kind.split(",")[0], size, batches, seed, NUDGE if "nudged" in kind else 0.0)
-                ends.append(statistics.mean([step() for _ in range(steps)][-10:]))
+                step = trainer(precision, size, batches, seed, nudge)
+                losses[kind].append(statistics.mean([step() for _ in range(steps)][-10:]))
     return losses
 
 

@@ -20,6 +20,9 @@ Data = typer.Option(
     "synthetic", "--data", metavar="PACK", help="A pack, or `synthetic`: the built-in set, made on first use."
 )
 Preset = typer.Option("tiny", "--preset", help="Built-in preset: demo, full, paper or tiny.")
+MaybePreset = typer.Option(
+    None, "--preset", help="demo, full, paper or tiny. Default: tiny."
+)  # where not giving one matters
 ConfigFile = typer.Option(None, "--config", metavar="FILE", help="YAML file with any part of the configuration.")
 Settings = typer.Option([], "--set", metavar="KEY=VALUE", help="One configuration key; may be repeated.")
 Runs = typer.Option(Path("runs"), "--runs", metavar="DIR", help="Where runs are kept.")

@@ -70,11 +70,14 @@ def show(name: str = typer.Argument(...), runs: Path = common.Runs, as_json: boo
 
     from rich.table import Table
 
-    from capetune.reports.promotion import promotion_table, read_tables
     from capetune.training.runs import find_run, read_history, read_results
 
     run = find_run(runs, name)
-    tables = read_tables(run.folder)
+    tables = []
+    if run.kind == "promote":  # its intervals need scipy, which takes a second to import
+        from capetune.reports.promotion import promotion_table, read_tables
+
+        tables = read_tables(run.folder)
     trials = read_results(run.folder).get("trials", [])
     history = read_history(run.folder)
     if as_json:

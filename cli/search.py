@@ -47,7 +47,7 @@ def command(
     ),
     hours: float | None = typer.Option(None, "--hours", min=0.0, help="End after so many hours; --resume goes on."),
     split: int | None = common.Split,
-    preset: str | None = typer.Option(None, "--preset", help="demo, full, paper or tiny. Default: tiny."),
+    preset: str | None = common.MaybePreset,
     config: Path | None = common.ConfigFile,
     settings: list[str] = common.Settings,
     workers: int | None = typer.Option(

@@ -26,7 +26,7 @@ def command(
         None, "--data", metavar="PACK", help="A pack, or `synthetic`. Default: the search's data, else synthetic."
     ),
     split: int | None = common.Split,
-    preset: str | None = typer.Option(None, "--preset", help="demo, full, paper or tiny. Default: tiny."),
+    preset: str | None = common.MaybePreset,
     config: Path | None = common.ConfigFile,
     settings: list[str] = common.Settings,
     workers: int = typer.Option(
