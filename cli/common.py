@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -52,26 +52,19 @@ def open_data(data: str, console: Console) -> Pack:
 
 
 @contextmanager
-def recorded(run: Run, **facts: Any) -> Iterator[Run]:
-    """Keep `run.json` true: running, then completed, interrupted or failed."""
+def recorded(run: Run, facts: Mapping[str, Any], again: str, console: Console) -> Iterator[None]:
+    """Keep `run.json` true: running, then completed, interrupted or failed. Interrupted, it says how to go on."""
     run.save("running", **facts)
     try:
-        yield run
+        yield
     except BaseException as error:
+        interrupted = isinstance(error, KeyboardInterrupt)
         with suppress(OSError):  # a full disk: what matters is the error
-            run.save("interrupted" if isinstance(error, KeyboardInterrupt) else "failed")
+            run.save("interrupted" if interrupted else "failed")
+        if interrupted:
+            console.print(f"go on with it: {again}", soft_wrap=True, highlight=False)
         raise
     run.save("completed")
-
-
-@contextmanager
-def way_on(how: str, console: Console) -> Iterator[None]:
-    """Where what runs within is interrupted, say how it goes on."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        console.print(f"go on with it: {how}", soft_wrap=True, highlight=False)
-        raise
 
 
 def say_cluster(cluster: Cluster, console: Console) -> None:

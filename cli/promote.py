@@ -105,8 +105,8 @@ def command(
             console.print(f"{event['job']}: {event['state']}{epoch}{score}", highlight=False)
 
         if left:
-            going = common.way_on("run the same command again", console)
-            with ray_cluster(address, verbose) as cluster, common.recorded(run, **facts), going:
+            kept = common.recorded(run, facts, "run the same command again", console)
+            with ray_cluster(address, verbose) as cluster, kept:
                 common.say_cluster(cluster, console)
                 shared = plan(cluster, workers, len(left))
                 console.print(shared.words, highlight=False)

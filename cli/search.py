@@ -200,14 +200,11 @@ def search(
             record |= {"storage": begun.storage, "tracker": tracker, "environment": environment()}
             # Kept at every trial's end, so that an interrupted search has a best configuration too.
             written = partial(write_results, folder, config, facts)
-            with common.recorded(run, **record, **facts):
+            with common.recorded(run, record | facts, f"capetune search --resume {run.name}", console):
                 features = _keep_features(folder / FEATURES, pack, config, cache, console) if cache else None
                 what = Search(config, space, pack, folder, budget, keep, begun.storage, features)
                 goal, keys = what.goal, list(space.parameters)
-                with (
-                    common.way_on(f"capetune search --resume {run.name}", console),
-                    SearchView(console, budget.trials, config.train.epochs, keys, goal) as view,
-                ):
+                with SearchView(console, budget.trials, config.train.epochs, keys, goal) as view:
                     results = run_search(what, shared, view.hear, written, trackers)
                     written(results)
                     failed = [result for result in results if result.status == "failed"]

@@ -131,10 +131,10 @@ def train(
         with ray_cluster(address, verbose) as cluster:
             check_workers(pack, cluster, config, workers)
             common.say_cluster(cluster, console)
+            record = facts | {"config_hash": config.hash(), "config": config.model_dump(mode="json")}
             with (
                 held(folder),
-                common.recorded(run, config_hash=config.hash(), config=config.model_dump(mode="json"), **facts),
-                common.way_on("run the same command again", console),
+                common.recorded(run, record, "run the same command again", console),
                 TrainView(console, config.train.epochs, history) as view,
             ):
                 launch_training(config, pack, folder, cluster, workers, view.hear, start=start)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -35,16 +36,16 @@ def test_one_bug_among_them_and_it_isn_t_the_user_s_to_cure():
     ("error", "state"),
     [(None, "completed"), (KeyboardInterrupt, "interrupted"), (ValueError, "failed"), (UserError, "failed")],
 )
-def test_the_record_says_how_a_run_ended(tmp_path, error, state):
+def test_the_record_says_how_a_run_ended_and_how_an_interrupted_one_goes_on(tmp_path, capsys, error, state):
     run = Run(tmp_path / "run", "search", "running")
-    if error is None:
-        with common.recorded(run, split=1):
-            assert read_run(run.folder).state == "running"
-    else:
-        with pytest.raises(error), common.recorded(run, split=1):
+    console, ends = common.console(), nullcontext() if error is None else pytest.raises(error)
+    with ends, common.recorded(run, {"split": 1}, "the same again", console):
+        assert read_run(run.folder).state == "running"
+        if error is not None:
             raise error
     again = read_run(run.folder)
     assert (again.state, again.facts["split"]) == (state, 1)
+    assert capsys.readouterr().out == ("go on with it: the same again\n" if state == "interrupted" else "")
 
 
 def test_missing_categories_are_said_with_the_data(capsys):
