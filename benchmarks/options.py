@@ -39,6 +39,7 @@ OPTIONS = {
     "no token loss": ["loss.tokens=0.0"],
     "ema 0.99": ["train.ema=0.99"],
     "constant rate": ["train.schedule=constant"],
+    "no warm-up": ["train.warmup=0"],
     "clip 0.1": ["train.clip=0.1"],
     "category mean as template": ["data.shots=all"],
     "accumulate 2": ["train.accumulate=2"],
