@@ -13,8 +13,9 @@ $(STAMP): pyproject.toml constraints.txt
 demo: setup
 	$(BIN)/capetune demo
 
+# Two files at a time: most of what tests/integration takes is waiting for Ray.
 test: setup
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 check: setup
 	$(BIN)/ruff check .

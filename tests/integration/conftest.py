@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -10,7 +11,9 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
+import optuna
 import psutil
 import pytest
 
@@ -150,3 +153,24 @@ def start(place: Path) -> Iterator[Start]:
     yield starter
     for program in programs:
         program.kill()
+
+
+@pytest.fixture(scope="session")
+def trials_of() -> Callable[[Path], dict[int, dict[str, Any]]]:
+    """What a search's results.json says of each trial, by its number."""
+
+    def read(folder: Path) -> dict[int, dict[str, Any]]:
+        return {trial["number"]: trial for trial in json.loads((folder / "results.json").read_text())["trials"]}
+
+    return read
+
+
+@pytest.fixture(scope="session")
+def study_of() -> Callable[[Path], optuna.Study]:
+    """A search's study, as anybody with Optuna would open it."""
+
+    def load(folder: Path) -> optuna.Study:
+        journal = optuna.storages.journal.JournalFileBackend(str(folder / "optuna.journal"))
+        return optuna.load_study(study_name=folder.name, storage=optuna.storages.JournalStorage(journal))
+
+    return load

@@ -2,23 +2,16 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 import signal
-import time
-import urllib.error
-import urllib.request
 
-import optuna
-import psutil
 import pytest
 import yaml
-from mlflow import MlflowClient
 from typer.testing import CliRunner
 
 from capetune.cli.main import app
 from capetune.config import load_config
 from capetune.training.kept import read_meta
-from capetune.training.runs import find_search, latest_best, read_history, read_run
+from capetune.training.runs import find_search, latest_best
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -117,145 +110,21 @@ def test_the_token_is_ours_alone(searched, place):
     assert len(token.read_text()) == 64
 
 
-def test_a_running_search_is_guarded_and_ctrl_c_ends_all_of_it(start, place, tiny_pack):
-    many = {"train.epochs": 500}
-    program = start("search", "--space", "losses", "--data", tiny_pack, "--trials", 40, "--name", "long", set_=many)
-    said = program.wait_for("Ray: ")
-    program.wait_for("epoch 2/")
-    dashboard = next(word for word in said.split() if word.startswith("http://127.0.0.1:"))
-    token = (place.parent / "home/cache/ray-token").read_text()
-    assert _status(dashboard, None) == 401
-    assert _status(dashboard, token) == 200
-    assert _listening(program.children()) == {"127.0.0.1"}
-
-    program.signal(signal.SIGINT, group=True)
-    time.sleep(0.2)  # an impatient second Ctrl-C, wherever the first one has got to
-    program.signal(signal.SIGINT, group=True)
-    assert program.end() == 130
-    assert program.err == ["error: interrupted"]
-    run = read_run(place / "runs/long")
-    assert run is not None
-    assert run.state == "interrupted"
-
-
-def test_a_finished_search_is_extended_and_the_sampler_goes_on(searched, start, place):
-    before = _results(place / "runs/wild")
+def test_a_finished_search_is_extended_and_the_sampler_goes_on(searched, start, place, trials_of, study_of):
+    before = trials_of(place / "runs/wild")
     program = start("search", "--resume", "wild", "--trials", 5)
     assert program.end() == 0, program.err
-    after = _results(place / "runs/wild")
+    after = trials_of(place / "runs/wild")
     assert sorted(after) == list(range(5))
     assert {number: after[number] for number in before} == before
     points = {tuple(trial["overrides"].values()) for trial in after.values()}
     assert len(points) == 5
-    study = _study(place / "runs/wild")
+    study = study_of(place / "runs/wild")
     assert [trial.number for trial in study.trials] == list(range(5))
     assert study.best_value == max(trial["score"] for trial in after.values() if trial["score"] is not None)
     program = start("search", "--resume", "wild")
     assert program.end() == 0
     assert program.out[-1] == "wild is complete: 5 trials; --trials with more extends it"
-
-
-def test_a_search_that_is_killed_anywhere_goes_on_without_losing_or_repeating_a_trial(start, place, tiny_pack):
-    """SIGKILL of the driver alone, of a worker, and of everything at once; then to the end."""
-    long = {"train.epochs": 4, "train.steps": 3}
-    program = start("search", "--space", "losses", "--data", tiny_pack, "--trials", 4, "--name", "hard", set_=long)
-    program.wait_for("epoch 2/4")
-    program.signal(signal.SIGKILL)
-    program.process.wait(60)  # some of Ray's agents live on for a while: that must do no harm
-
-    program = start("search", "--resume", "hard")
-    program.wait_for("epoch 3/4")
-    trials = [process for process in program.children() if "ray::ImplicitFunc" in " ".join(process.cmdline())]
-    victim = trials[0]
-    victim.kill()
-    program.wait_for("completed, epoch 4/4")
-    program.signal(signal.SIGKILL, group=True)
-    assert program.end() == -signal.SIGKILL
-
-    program = start("search", "--resume", "hard")
-    assert program.end() == 0, program.err
-    folder = place / "runs/hard"
-    results = _results(folder)
-    assert sorted(results) == [0, 1, 2, 3]
-    assert {trial["status"] for trial in results.values()} <= {"completed", "pruned"}
-    assert [trial.state.is_finished() for trial in _study(folder).trials] == [True] * 4
-    events = [json.loads(line) for line in (folder / "events.jsonl").read_text().splitlines()]
-    ends = [event["trial"] for event in events if event["state"] != "running"]
-    assert sorted(ends) == [0, 1, 2, 3]
-    for number, trial in results.items():
-        history = read_history(folder / f"trials/trial-{number:03d}")
-        assert [row["epoch"] for row in history] == list(range(1, trial["epochs"] + 1))
-    kept = {str(file.parent.relative_to(folder)) for file in folder.glob("trials/*/*/meta.json")}
-    assert kept == {trial["checkpoint"] for trial in results.values()} - {None}
-    assert len(kept) == 3
-
-
-def test_a_search_whose_epochs_or_hours_are_spent_stops_and_goes_on_with_more(start, place, tiny_pack):
-    for name, epochs in (("small", 9), ("large", 900)):
-        (place / f"{name}.yaml").write_text(f"budget: {{epochs: {epochs}}}\nloss.tokens: {{log: [0.05, 2]}}\n")
-    options = ("--data", tiny_pack, "--trials", 2, "--name", "late", "--keep", 1, "--workers-per-trial", 2)
-    program = start("search", "--space", "small.yaml", *options, set_={"train.epochs": 25})
-    assert program.end() == 0, program.err
-    assert program.out[-1].endswith("--resume late with a larger budget in --space FILE goes on")
-    folder = place / "runs/late"
-    assert read_run(folder).state == "interrupted"
-    assert 9 <= sum(len(read_history(trial)) for trial in folder.glob("trials/*")) <= 10
-    before = read_history(folder / "trials/trial-000")
-    assert {number: trial["status"] for number, trial in _results(folder).items()} == {0: "stopped"}
-
-    program = start(
-        "search", "--resume", "late", "--space", "large.yaml", "--hours", 5 / 3600, "--workers-per-trial", 1
-    )
-    assert program.end() == 0, program.err
-    assert program.out[-1].endswith("trials are left: --resume late with more --hours goes on")
-
-    program = start("search", "--resume", "late", "--hours", 1)
-    assert program.end() == 0, program.err
-    after = _results(folder)
-    assert sorted(after) == [0, 1]
-    assert {trial["status"] for trial in after.values()} <= {"completed", "pruned"}
-    assert read_history(folder / "trials/trial-000")[: len(before)] == before
-    assert read_run(folder).state == "completed"
-    assert len(list(folder.glob("trials/*/epoch-*"))) == 1  # --keep is remembered
-
-
-def test_trials_of_two_workers_give_every_cpu_back(start, place, tiny_pack):
-    program = start(
-        *("search", "--space", "losses", "--data", tiny_pack, "--trials", 2, "--name", "pair"),
-        *("--workers-per-trial", 2, "--track", "wandb"),
-        also={"WANDB_MODE": "offline"},
-    )
-    assert program.end() == 0, program.err
-    assert "2 workers a trial" in next(line for line in program.out if line.startswith("✓ cluster"))
-    results = _results(place / "runs/pair")
-    assert {number: trial["status"] for number, trial in results.items()} == {0: "completed", 1: "completed"}
-    assert len(list((place / "runs/pair/wandb").glob("offline-run-*/run-*.wandb"))) == 2
-
-
-def test_trials_train_on_kept_features_which_go_when_it_is_done(start, place, tiny_pack):
-    keys = {"model.backbone.weights": "imagenet"}
-    tracking = {"MLFLOW_TRACKING_URI": f"sqlite:///{place}/mlflow.db"}
-    program = start(
-        *("search", "--space", "losses", "--data", tiny_pack, "--trials", 2, "--name", "kept-features"),
-        *("--cache-features", 2, "--track", "mlflow"),
-        set_=keys,
-        also=tracking,
-    )
-    program.wait_for("computing features")
-    program.signal(signal.SIGKILL, group=True)
-    program.end()
-    program = start("search", "--resume", "kept-features", also=tracking)
-    assert program.end() == 0, program.err
-    folder = place / "runs/kept-features"
-    assert [trial["status"] for trial in _results(folder).values()] == ["completed", "completed"]
-    assert not list(folder.glob("features*"))
-    client = MlflowClient(f"sqlite:///{place}/mlflow.db")
-    runs = client.search_runs([client.get_experiment_by_name("kept-features").experiment_id])
-    assert len(runs) == 2
-    for run in runs:
-        trial = _results(folder)[int(run.data.params["number"])]
-        epochs = [(row.step, row.value) for row in client.get_metric_history(run.info.run_id, "mpck4")]
-        assert epochs == [tuple(row) for row in trial["history"]]
 
 
 def test_the_best_is_promoted_on_splits_and_seeds_and_goes_on_where_it_was(searched, start, place):
@@ -276,31 +145,3 @@ def test_the_best_is_promoted_on_splits_and_seeds_and_goes_on_where_it_was(searc
     assert row["interval"] > 0
     assert 0 <= row["mpck4"] <= 1
     assert row["template"] > 0
-
-
-def _results(folder):
-    return {trial["number"]: trial for trial in json.loads((folder / "results.json").read_text())["trials"]}
-
-
-def _study(folder):
-    """As anybody with Optuna would open it."""
-    storage = optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(folder / "optuna.journal")))
-    return optuna.load_study(study_name=folder.name, storage=storage)
-
-
-def _status(dashboard: str, token: str | None) -> int:
-    request = urllib.request.Request(dashboard.rstrip("/") + "/api/cluster_status")
-    if token:
-        request.add_header("Authorization", f"Bearer {token}")
-    try:
-        with urllib.request.urlopen(request, timeout=30) as answer:
-            return answer.status
-    except urllib.error.HTTPError as error:
-        return error.code
-
-
-def _listening(processes) -> set[str]:
-    """Addresses that processes take connections on."""
-    ids = {process.pid for process in processes} - {os.getpid()}
-    found = {c.laddr.ip for c in psutil.net_connections("inet") if c.status == psutil.CONN_LISTEN and c.pid in ids}
-    return {address.removeprefix("::ffff:") for address in found}  # IPv4's loopback as IPv6 spells it
