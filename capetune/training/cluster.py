@@ -4,6 +4,7 @@ without a password, unless it is told otherwise)."""
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import os
 import secrets
@@ -110,7 +111,7 @@ def _start(verbose: bool, cpus: int | None, before: Sequence[psutil.Process]) ->
         # machine has left or runs, and every training's end waits 12 s for them.
         os.environ["RAY_API_SERVER_ADDRESS"] = f"http://127.0.0.1:{port}"
         try:
-            with _own_signals():
+            with _own_signals(), _group_apart():
                 context = ray.init(
                     "local",
                     num_cpus=cpus or os.cpu_count(),
@@ -207,6 +208,26 @@ def _own_signals() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def _group_apart() -> Iterator[None]:
+    """Start Ray's processes in process groups of their own.
+
+    A SIGTERM to all of ours (`timeout`, a batch system) would end Ray beneath us, and its C++ ends a driver whose
+    raylet is gone, at once and with exit code 1, before we hear of the signal. Ray has no setting for it; that its
+    processes end with us, even killed, is seen to by Linux, and elsewhere by a reaper that needs them in our group.
+    """
+    import ray._private.services
+
+    services: Any = ray._private.services
+    popen = services.ConsolePopen
+    if sys.platform == "linux":
+        services.ConsolePopen = functools.partial(popen, process_group=0)
+    try:
+        yield
+    finally:
+        services.ConsolePopen = popen
 
 
 def _stop(before: Sequence[psutil.Process]) -> None:

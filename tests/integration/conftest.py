@@ -100,8 +100,9 @@ class Program:
         return code
 
     def kill(self) -> None:
+        """SIGKILL to it and to every process below it at once, as when a machine goes down."""
         if self.process.poll() is None:
-            self.signal(signal.SIGKILL, group=True)
+            self.signal(signal.SIGKILL)
         for process in self.seen:
             if process.is_running():
                 process.kill()

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import csv
 import json
-import signal
 
 import pytest
 import yaml
@@ -132,7 +131,7 @@ def test_the_best_is_promoted_on_splits_and_seeds_and_goes_on_where_it_was(searc
     program = start("promote", "wild", *asked)
     program.wait_for("split1-seed42: scoring")
     assert program.wait_for("split1-seed42: ended").startswith("split1-seed42: ended, test mPCK4: 1 shot 0.")
-    program.signal(signal.SIGKILL, group=True)
+    program.kill()
     program.end()
     program = start("promote", "wild", *asked)
     assert program.end() == 0, program.err

@@ -54,7 +54,7 @@ def test_a_search_that_is_killed_anywhere_goes_on_without_losing_or_repeating_a_
     victim = trials[0]
     victim.kill()
     program.wait_for("completed, epoch 4/4")
-    program.signal(signal.SIGKILL, group=True)
+    program.kill()
     assert program.end() == -signal.SIGKILL
 
     program = start("search", "--resume", "hard")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 
 import pytest
 from mlflow import MlflowClient
@@ -33,7 +32,7 @@ def test_trials_train_on_kept_features_which_go_when_it_is_done(start, place, ti
         also=tracking,
     )
     program.wait_for("computing features")
-    program.signal(signal.SIGKILL, group=True)
+    program.kill()
     program.end()
     program = start("search", "--resume", "kept-features", also=tracking)
     assert program.end() == 0, program.err

@@ -11,7 +11,7 @@ pytestmark = pytest.mark.timeout(900)
 
 
 def test_an_interrupted_training_goes_on_with_the_same_command_and_survives_a_lost_worker(start, place, tiny_pack):
-    """SIGTERM, then a worker killed, then the driver and its group killed, then the end: each epoch once."""
+    """SIGTERM, then a worker killed, then all of it killed at once, then the end: each epoch once."""
     # Two ranks and 5 queries: the validation's pairs can't be shared evenly.
     alone = ("train", "--data", tiny_pack, "--name", "kept")
     both = (*alone, "--workers", 2)  # how many there are may change on the way
@@ -36,7 +36,7 @@ def test_an_interrupted_training_goes_on_with_the_same_command_and_survives_a_lo
     before = len(read_history(folder))
     workers[1].kill()
     program.wait_for(f"epoch {before + 2}/20")
-    program.signal(signal.SIGKILL, group=True)
+    program.kill()
     assert program.end() == -signal.SIGKILL
     assert _state(folder) == "running"
 

@@ -121,6 +121,29 @@ def test_signals_go_back_to_whom_they_belong():
     assert [signal.getsignal(number) for number in cluster.SIGNALS] == before
 
 
+def test_a_signal_to_our_process_group_leaves_ray_to_us(tmp_path):
+    code = """
+import os, signal, time
+from capetune.training import cluster
+signal.signal(signal.SIGTERM, lambda number, frame: print("heard"))
+with cluster.ray_cluster(cpus=1):
+    import ray
+    os.killpg(0, signal.SIGTERM)
+    time.sleep(2)  # its processes would end in less
+    print(ray.get(ray.remote(lambda: "alive").remote()))
+"""
+    environment = os.environ | {"CAPETUNE_CACHE": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=200,
+        start_new_session=True,
+    )
+    assert (done.returncode, done.stdout.split(), done.stderr) == (0, ["heard", "alive"], "")
+
+
 def test_ray_s_loggers_are_hushed():
     for name in ("ray.data.some", "ray.tune.some", "rays"):
         logging.getLogger(name).setLevel(logging.INFO)
