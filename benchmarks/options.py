@@ -50,12 +50,14 @@ OPTIONS = {
     "pyramid": ["model.backbone.stride=pyramid"],
     "last block trained": ["model.backbone.frozen=5", "train.backbone_rate=0.3"],
     "all trained": ["model.backbone.frozen=0", "train.backbone_rate=0.1"],
+    "untrained Lite0": ["model.backbone.weights=none", "model.backbone.frozen=0"],
+    "untrained ResNet-50": ["model.backbone.name=resnet50", "model.backbone.weights=none", "model.backbone.frozen=0"],
 }
 
 
 def kept_here(config: Config, settings: list[str]) -> bool:
     """Whether the features that the base keeps are also this option's."""
-    return not any(setting.startswith(("model.backbone.stride", "model.backbone.frozen")) for setting in settings)
+    return not any(setting.startswith("model.backbone.") for setting in settings)
 
 
 def train(config: Config, pack: Pack, steps: int, features: Features | None) -> PoseEstimator:
