@@ -1,6 +1,6 @@
 """Train and score on test pairs, beside the template: unseen synthetic categories, or last frames of seen real ones.
 
-A seed of `synthetic` took eleven minutes on one core. `frames` wants the folders of ../shared/data/mp100-real-images.
+`synthetic` also scores each model with wrong supports. `frames` wants the folders of ../shared/data/mp100-real-images.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from capetune.datasets.shards import pack
 from capetune.evaluation.evaluate import evaluate
 from capetune.evaluation.model import ModelPredictor
 from capetune.evaluation.report import EvalReport
+from capetune.evaluation.support import ablations
 from capetune.models.backbone import fast_precision
 from capetune.models.estimator import PoseEstimator
 
@@ -52,6 +53,15 @@ def score(
     pck = {f"@{t}": value for t, value in report.scores.to_json()["pck"].items()}
     scores = {"mPCK4": report.scores.mpck4, "template": report.template.mpck4, **pck}
     return scores | by_keypoint(report) | {"teacher-forced": predictor.mean_losses()["forced_mpck4"]}
+
+
+def ablated(model: PoseEstimator, config: Config, data: Pack, episodes: int, queries: int) -> dict[str, float]:
+    """mPCK4 of the same 1-shot pairs with each wrong support."""
+    part, found = data.part(1, "test"), {}
+    for name, support in ablations(part).items():
+        predictor = ModelPredictor(model, data, config.data, support=support)
+        found[f"{name} support"] = evaluate(part, predictor, 1, episodes, queries).scores.mpck4
+    return found
 
 
 def by_keypoint(report: EvalReport) -> dict[str, float]:
@@ -90,6 +100,8 @@ def main() -> None:
             seconds = time.monotonic() - begun
             for shots in (1, 5) if arguments.what == "synthetic" else (1,):
                 scores = score(model, config, data, shots, *EPISODES[arguments.what])
+                if arguments.what == "synthetic" and shots == 1:
+                    scores |= ablated(model, config, data, *EPISODES[arguments.what])
                 facts = {"accuracy": arguments.what, "seed": seed, "shots": shots, "seconds": round(seconds)}
                 facts |= {"threads": arguments.threads, "settings": arguments.set, "config": config.hash()}
                 rows.append(record(f"accuracy-{arguments.what}", facts | scores, arguments.save))
@@ -107,9 +119,19 @@ def show(rows: list[dict[str, Any]], what: str) -> None:
     table = Table("shots", *columns, title=title)
     for shots in sorted({row["shots"] for row in rows}):
         values = [[row[column] for row in rows if row["shots"] == shots] for column in columns]
-        cells = [f"{statistics.mean(v):.3f} ± {statistics.stdev(v) if len(v) > 1 else 0:.3f}" for v in values]
-        table.add_row(str(shots), *cells[:-1], f"{statistics.mean(values[-1]):.0f}")
+        table.add_row(str(shots), *map(spread, values[:-1]), f"{statistics.mean(values[-1]):.0f}")
     Console(width=120).print(table)
+    wrong = Table("support, 1 shot", "mPCK4", "falls by")
+    for name in [key for key in rows[0] if key.endswith(" support")]:
+        values = [row[name] for row in rows if name in row]
+        falls = [row["mPCK4"] - row[name] for row in rows if name in row]
+        wrong.add_row(name.removesuffix(" support"), spread(values), spread(falls))
+    if wrong.rows:
+        Console(width=120).print(wrong)
+
+
+def spread(values: list[float]) -> str:
+    return f"{statistics.mean(values):.3f} ± {statistics.stdev(values) if len(values) > 1 else 0:.3f}"
 
 
 if __name__ == "__main__":

@@ -31,6 +31,8 @@ OPTIONS = {
     "xy": ["model.sequence=xy"],
     "no support at step": ["model.support_at_step=false"],
     "refine": ["model.refine=true"],
+    "refine, prefix dropout, noise": ["model.refine=true", "train.prefix_dropout=0.3", "train.input_noise=0.1"],
+    "refine, category mean": ["model.refine=true", "data.shots=all"],
     "6 decoder layers": ["model.decoder.layers=6"],
     "prefix dropout 0.3": ["train.prefix_dropout=0.3"],
     "input noise 0.1": ["train.input_noise=0.1"],

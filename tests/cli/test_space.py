@@ -6,7 +6,9 @@ import pytest
 from typer.testing import CliRunner
 
 from capetune.cli.main import app
+from capetune.config import leaf_keys
 from capetune.errors import UserError
+from capetune.tuning.space_file import BUILT_IN
 
 TEXT = """metric: val_loss
 budget: {trials: 4}
@@ -23,8 +25,21 @@ def space(*arguments):
 
 def test_the_built_in_spaces_are_named_with_what_they_are_for():
     out = space("list").stdout
-    for name in ("decoder", "losses", "optimiser", "backbone", "sequence", "smoke", "data", "demo"):
+    for name in ("decoder", "losses", "optimiser", "backbone", "networks", "sequence", "smoke", "data", "demo"):
         assert any(line.startswith(name + " ") for line in out.splitlines()), name
+
+
+def test_every_option_of_the_model_and_its_training_is_in_a_built_in_space():
+    searched = set()
+    for file in BUILT_IN.glob("*.yaml"):
+        tree = json.loads(space("show", file.stem, "--preset", "demo", "--json").stdout)
+        searched |= {row["key"] for row in tree["parameters"]}
+    apart = {  # not options, but how long and how large
+        *("seed", "train.epochs", "train.batch_size", "train.steps", "model.heads", "model.support.layers"),
+        *("model.decoder.points", "model.backbone.weights", "model.backbone.precision"),
+        *("data.split", "data.size", "data.workers", *(key for key in leaf_keys() if key.startswith("validation."))),
+    }
+    assert set(leaf_keys()) - searched == apart
 
 
 def test_a_space_is_a_table_with_sizes_and_conditions(tmp_path):
