@@ -86,7 +86,7 @@ def train(config: Config, pack: Pack, steps: int, features: Features | None) -> 
 
 
 def kept_features(pack: Pack, config: Config) -> Features:
-    """Those of the built-in set for this backbone, made on first use: about five minutes and 1.6 GB."""
+    """Those of the built-in set for this backbone, made on first use: a few minutes and 1.6 GB."""
     folder = writable_cache() / "options-features"
     if not folder.is_dir():
         keep_features(folder, pack, config, copies=8)

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from capetune.config import ModelConfig
 from capetune.models.attention import sinusoid
+from capetune.models.memory import keep_freed_memory
 from capetune.models.nets import make_net
 
 Maps = tuple[Tensor, ...]  # one a stride, finest first
@@ -29,6 +30,7 @@ class Backbone(nn.Module):
         Raises UserError as `make_net` does.
         """
         super().__init__()
+        keep_freed_memory()
         self.config = config.backbone
         self.net = make_net(self.config, pretrained)
         self.net.to(memory_format=torch.channels_last)

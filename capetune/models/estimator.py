@@ -21,8 +21,8 @@ from capetune.pose import Batch, Prediction
 class Output:
     """Teacher-forced decoding: token logits (B, T, A, V + 4) and points (B, T, 2) of each layer, and the targets.
 
-    With `model.refine` the second pass's layers follow the first's. forced: (B, K, 2), where the first pass puts each
-    keypoint after the prefix it was given.
+    With `model.refine` the second pass's layers follow the first's. forced: (B, K, 2), where the last pass puts each
+    keypoint, the first having been given true places: what `predict` gives, but for the mistakes it makes on the way.
     """
 
     logits: list[Tensor]
@@ -57,6 +57,7 @@ class PoseEstimator(nn.Module):
         if self.config.refine:
             more = self.decoder(plan, entering(plan, forced), self.decoder.refining(memory, forced))
             logits, points = logits + more[0], points + more[1]
+            forced = places(plan, logits[-1].detach(), points[-1].detach(), self.config)
         return Output(logits, points, targets, forced * batch.joints.unsqueeze(-1))
 
     def remember(self, batch: Batch, features: Maps) -> Memory:
