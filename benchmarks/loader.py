@@ -30,6 +30,7 @@ def stored_bytes(data: Pack, count: int) -> list[torch.Tensor]:
         with data.shard_paths[row.shard].open("rb") as stream:
             stream.seek(row.offset)
             out.append(torch.frombuffer(bytearray(stream.read(row.length)), dtype=torch.uint8))
+    assert len(out) == count, f"the pack has only {len(out)} train instances"
     return out
 
 
@@ -38,7 +39,7 @@ def main() -> None:
     count, size = 640, 16  # several passes, so that starting processes and filling buffers count for little
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
-        generate(root / "raw", categories=40, images=20, size=900, progress=False)
+        generate(root / "raw", categories=48, images=20, size=900, progress=False)
         pack(root / "raw" / "annotations", root / "raw" / "images", root / "pack", progress=False)
         data = open_pack(root / "pack")
         jpgs = stored_bytes(data, count)

@@ -31,7 +31,7 @@ class BackboneConfig(Section):
         32, description="pixels of the image per cell of the feature map; pyramid: maps of 8, 16 and 32"
     )
     frozen: Annotated[int, Field(ge=0)] | Literal["all"] = Field(
-        0, description="stages kept as they were pretrained, from the stem on (2 is DETR's); all: every one"
+        0, description="stages kept as they were pretrained, from the stem on (2 is DETR's); all, or more than it has"
     )
     precision: Literal["float32", "bfloat16"] = Field("float32", description="of its arithmetic; weights are float32")
 

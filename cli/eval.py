@@ -83,6 +83,8 @@ def command(
         chosen = baselines.Template() if predictor == "template" else baselines.Center()
         annotated = _part(annotations, data, split, part)
     supports = {"own": chosen.support, **ablations(annotated)} if ablate else {"own": None}
+    if ablate and "other" not in supports:
+        typer.echo(f"split {split} {part} has a single category: there is no other category's template", err=True)
     found = {}
     with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as bar:
         for name, support in supports.items():

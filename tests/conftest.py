@@ -61,13 +61,21 @@ def tiny_parts() -> dict[tuple[int, str], list[int]]:
     return parts
 
 
+def tiny_names(id: int, k: int) -> list[str]:
+    """Those of every other category tell left from right: the chain of its keypoints is the same from both ends."""
+    if id % 2:
+        return [f"point {i}" for i in range(k)]
+    left = [f"left {i}" for i in range(k // 2)]
+    return [*left, *["middle"][: k % 2], *(name.replace("left", "right") for name in reversed(left))]
+
+
 def write_tiny(root: Path) -> None:
     """14 categories of stick figures, 18 small pictures and 20 instances each, blobs of colour at the keypoints."""
     rng = np.random.default_rng(0)
     categories, images, annotations = [], [], []
     for id in TINY_CATEGORIES:
         k = 4 + id % 6
-        names, base = [f"point {i}" for i in range(k)], rng.uniform(0.05, 0.95, (k, 2))
+        names, base = tiny_names(id, k), rng.uniform(0.05, 0.95, (k, 2))
         skeleton = [[i, i + 1] for i in range(1, k)]  # 1-based
         categories.append({"id": id, "name": f"tiny{id}", "keypoints": names, "skeleton": skeleton})
         (root / "images" / f"tiny{id}_body").mkdir(parents=True)

@@ -24,7 +24,8 @@ def own(category: Category, instances: Sequence[Instance], supports: np.ndarray)
 
 def ablations(part: Part) -> dict[str, Support]:
     """By name: `noise`, places drawn evenly over the box; `shuffled`, the own template's keypoints in another order;
-    `other`, template and graph of the part's next category, its keypoints repeated or cut to K.
+    `other`, template and graph of the part's next category, its keypoints repeated or cut to K; it is absent where the
+    part has a single category.
 
     What they draw is the same at every call.
     """
@@ -47,4 +48,5 @@ def ablations(part: Part) -> dict[str, Support]:
         repeat = np.arange(category.graph.size) % shown.graph.size
         return template[:, repeat], known[:, repeat], adjacency[np.ix_(repeat, repeat)]
 
-    return {"noise": noise, "shuffled": shuffled, "other": other}
+    wrong: dict[str, Support] = {"noise": noise, "shuffled": shuffled}
+    return wrong | {"other": other} if len(filled) > 1 else wrong

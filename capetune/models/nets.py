@@ -55,17 +55,55 @@ class Net(nn.Module):
 class TimmNet(nn.Module):
     """The same of a network that timm cuts into features itself."""
 
-    def __init__(self, net: Any, shown: dict[int, int]) -> None:
+    def __init__(self, net: Any, channels: tuple[int, ...], ends: list[str]) -> None:
+        """channels: of each map shown. ends: the names of the modules that maps come from, up to the last one shown."""
         super().__init__()
         self.net = net
-        self.channels = tuple(shown.values())
+        self.channels = channels
         self.normal = (tuple(net.default_cfg["mean"]), tuple(net.default_cfg["std"]))
+        self.ends = [end.replace(".", "_") for end in ends]
+        _cut(net, self.ends)
 
     def parts(self) -> list[nn.Module]:
-        return list(self.net.children())
+        """A stage ends where one of the network's own maps comes out, as ResNet's stem and layers do. A network that
+        doesn't lay its modules in a row, as a ViT, is a single stage."""
+        stages, stage = [], nn.ModuleList()
+        for name, unit in _units(self.net, self.ends):
+            stage.append(unit)
+            if name in self.ends:
+                stages.append(stage)
+                stage = nn.ModuleList()
+        return stages or [stage]
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        return cast(list[Tensor], self.net(x))
+        maps = cast(list[Tensor], self.net(x))
+        last = getattr(self.net, "output_fmt", "NCHW") == "NHWC"  # Swin's and other transformers' channels
+        return [seen.permute(0, 3, 1, 2) for seen in maps] if last else maps
+
+
+def _units(net: nn.Module, ends: list[str]) -> list[tuple[str, nn.Module]]:
+    """The modules in a row, by name; what holds a row of which some are ends is unfolded."""
+    units: list[tuple[str, nn.Module]] = []
+    for name, child in net.named_children():
+        if isinstance(child, nn.Sequential) and name not in ends and any(end.startswith(f"{name}_") for end in ends):
+            units += [(f"{name}_{inner}", module) for inner, module in child.named_children()]
+        else:
+            units.append((name, child))
+    return units
+
+
+def _cut(net: nn.Module, ends: list[str]) -> None:
+    """Take off the blocks after the last end, which some of timm's networks run for nothing. What can't be taken off is
+    frozen: DistributedDataParallel would wait for its gradients."""
+    units = _units(net, ends)
+    names = [name for name, _ in units]
+    if ends[-1] not in names:
+        return
+    for name, unit in units[names.index(ends[-1]) + 1 :]:
+        unit.requires_grad_(False)
+        row, _, inner = name.rpartition("_")
+        if isinstance(getattr(net, row, None), nn.Sequential):
+            delattr(getattr(net, row), inner)
 
 
 def make_net(config: BackboneConfig, pretrained: bool) -> Net | TimmNet:
@@ -109,14 +147,18 @@ def _timm(config: BackboneConfig, strides: tuple[int, ...], pretrained: bool) ->
         info: Any = timm.create_model(config.name, features_only=True).feature_info
     except Exception as error:  # each architecture refuses in its own way
         raise UserError(f"model.backbone.name: timm's {config.name} gives no feature maps ({error})") from None
-    levels = {stride: level for level, stride in enumerate(info.reduction())}  # the last of each stride
+    dicts = info.get_dicts()
+    levels = {entry["reduction"]: entry for entry in dicts}  # the last of each stride
     absent = [stride for stride in strides if stride not in levels]
     if absent:
         raise UserError(
             f"model.backbone.stride: {config.name} has no map of stride {absent[0]}, but {sorted(levels)}; "
             "choose one of these, or another backbone"
         )
-    wanted: dict[str, Any] = {"features_only": True, "out_indices": tuple(levels[stride] for stride in strides)}
+    wanted: dict[str, Any] = {
+        "features_only": True,
+        "out_indices": tuple(levels[stride]["index"] for stride in strides),
+    }
     if pretrained and config.weights != "none":
         wanted["pretrained"] = True
         if config.weights != "imagenet":
@@ -130,7 +172,9 @@ def _timm(config: BackboneConfig, strides: tuple[int, ...], pretrained: bool) ->
             f"model.backbone.weights={config.weights}: no weights for timm's {config.name} ({reason}); give a file "
             "with --set model.backbone.weights=FILE, or start untrained with --set model.backbone.weights=none"
         ) from None
-    return TimmNet(net, {levels[stride]: info.channels()[levels[stride]] for stride in strides})
+    last = max(dicts.index(levels[stride]) for stride in strides)
+    channels = tuple(levels[stride]["num_chs"] for stride in strides)
+    return TimmNet(net, channels, [entry["module"] for entry in dicts[: last + 1]])
 
 
 def _load(net: nn.Module, state: dict[str, Tensor], classifier: str, config: BackboneConfig) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -54,6 +55,13 @@ def test_shuffled_has_the_same_places_for_other_keypoints(part: Part, supports: 
         assert sorted(shuffled[pair].tolist()) == sorted(template[pair].tolist())
         assert seen[pair].sum() == known[pair].sum()
     assert np.array_equal(graph, adjacency)
+
+
+def test_a_single_category_has_no_other(part: Part) -> None:
+    """Its own template would be called another category's, and the score wouldn't fall."""
+    single = replace(part, categories=part.categories[:1])
+    assert set(ablations(part)) == {"noise", "shuffled", "other"}
+    assert set(ablations(single)) == {"noise", "shuffled"}
 
 
 def test_other_is_the_next_categorys(part: Part, supports: np.ndarray) -> None:

@@ -99,11 +99,34 @@ def test_a_pyramid_is_the_three_maps_together(make_config: Make, name: str) -> N
             torch.testing.assert_close(single.features(images)[0], seen)
 
 
-def test_any_timm_network_serves(make_config: Make) -> None:
-    backbone = Backbone(make_config(backbone={"name": "convnext_atto", "stride": 8, "frozen": 2})).train()
-    (out,) = backbone(torch.randint(0, 255, (2, 3, 64, 64), dtype=torch.uint8))
-    assert out.shape == (2, 32, 8, 8)
-    torch.testing.assert_close(backbone.mean.flatten() / 255, torch.tensor([0.485, 0.456, 0.406]))
+@pytest.mark.parametrize(
+    ("name", "frozen", "learns"),
+    [
+        ("resnet18", 2, ["layer2", "layer3"]),  # DETR's: the stem and the first layer
+        ("mobilenetv3_small_050", 2, ["blocks.1", "blocks.2", "blocks.3"]),
+        ("convnext_atto", 1, ["stages_1", "stages_2"]),
+        ("hrnet_w18_small", 1, ["transition2", "stage3"]),
+        ("vit_tiny_patch16_224", 0, ["model"]),
+        ("swin_tiny_patch4_window7_224", 2, ["layers_2"]),
+    ],
+)
+def test_any_timm_network_serves(make_config: Make, name: str, frozen: int, learns: list[str]) -> None:
+    """Its stages are frozen one by one; whatever is to be trained gets a gradient, or DDP would wait for it."""
+    backbone = Backbone(make_config(backbone={"name": name, "stride": 16, "frozen": frozen})).train()
+    (out,) = backbone(torch.randint(0, 255, (2, 3, 224, 224), dtype=torch.uint8))
+    assert out.shape == (2, 32, 14, 14)
+    out.square().sum().backward()
+    for key, weight in backbone.net.named_parameters():
+        assert weight.requires_grad == (weight.grad is not None), key
+    row = [".".join(key.split(".")[1:3]) for key, weight in backbone.net.named_parameters() if weight.requires_grad]
+    assert list(dict.fromkeys(key if key.startswith("blocks") else key.split(".")[0] for key in row)) == learns
+    mean = 0.5 if name.startswith("vit") else 0.485
+    assert backbone.mean.flatten()[0] / 255 == pytest.approx(mean)
+
+
+def test_a_vits_map_is_its_last_blocks(make_config: Make) -> None:
+    backbone = Backbone(make_config(backbone={"name": "vit_tiny_patch16_224", "stride": 16}))
+    assert len(backbone.net.net.model.blocks) == 12
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pytest
 
 from capetune.models.memory import keep_freed_memory
 
-# A buffer of 80 MB is filled and freed, again and again; its pages are counted after the first time.
+# A buffer of 80 MB is filled and freed, again and again; its pages are counted after the third time.
 PROGRAM = """
 import resource, sys
 import torch
@@ -18,7 +18,8 @@ from capetune.models.backbone import Backbone
 
 if sys.argv[1] == "model":
     Backbone(load_config("demo", None, ["model.backbone.weights=none"]).model)
-torch.ones(20_000_000)
+for _ in range(3):
+    torch.ones(20_000_000)
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 for _ in range(3):
     torch.ones(20_000_000)

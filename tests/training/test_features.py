@@ -24,6 +24,7 @@ KEYS = {
     "model.backbone.name": "efficientnet_lite0",
     "model.backbone.frozen": "all",
     "data.size": 64,
+    "data.flip": 0.5,
     "train.batch_size": 7,
 }
 
@@ -53,6 +54,9 @@ def test_every_instance_is_kept_in_crops_of_its_own(kept: Features, config: Conf
     assert kept.draws.shape == (200, 3, 3)
     assert np.abs(kept.draws[..., 0]).max() <= config.data.rotation
     assert len(np.unique(kept.draws[..., 0])) == 600
+    flips = kept.draws[..., 2].any(axis=1)
+    flippable = TrainSet(pack, 1).flippable
+    assert {id for id, flipped in zip(kept.ids // 10**14, flips, strict=True) if flipped} == flippable
     assert [maps.shape[:2] for maps in kept.maps] == [(200, 3)] * (
         3 if config.model.backbone.stride == "pyramid" else 1
     )
