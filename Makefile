@@ -24,7 +24,7 @@ check: setup
 	$(BIN)/python -m pytest tests/test_architecture.py
 
 bench: setup
-	for name in step generate loader autocast memory cached; do $(BIN)/python benchmarks/$$name.py || exit 1; done
+	for name in step generate loader autocast memory cached allocator; do $(BIN)/python benchmarks/$$name.py || exit 1; done
 
 bench-gpu: setup
 	$(BIN)/python benchmarks/gpu.py

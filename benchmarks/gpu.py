@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from statistics import median
 from typing import Any
 
 import torch
@@ -61,7 +62,7 @@ def main() -> None:
             floor.train(mode)
             seconds = interleave({"ResNet-50": finished(base), "ours": finished(work)}, arguments.rounds)
             facts = {"work": name, "batch": count, "size": config.data.size, "gpu": machine, "reach": {}}
-            facts["images_a_second"] = {who: count / value for who, value in seconds.items()}
+            facts["images_a_second"] = {who: count / median(turns) for who, turns in seconds.items()}
             publish(f"{name}-{count}", seconds, "ResNet-50", facts, arguments.save)
     model.train()
     with torch.profiler.profile() as profile:

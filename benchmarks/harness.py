@@ -20,40 +20,48 @@ from rich.table import Table
 RESULTS = Path(__file__).parent / "results"
 
 
-def interleave(work: dict[str, Callable[[], Any]], rounds: int) -> dict[str, float]:
-    """Median seconds of each piece of work over `rounds` turns, after one turn that isn't counted."""
+def interleave(work: dict[str, Callable[[], Any]], rounds: int) -> dict[str, list[float]]:
+    """Seconds of each piece of work in each of `rounds` turns, after one that isn't counted. Who begins changes."""
     times: dict[str, list[float]] = {name: [] for name in work}
+    order = list(work)
     for turn in range(rounds + 1):
-        for name, run in work.items():
+        for name in order:
             begun = time.perf_counter()
-            run()
+            work[name]()
             if turn:
                 times[name].append(time.perf_counter() - begun)
-    return {name: statistics.median(values) for name, values in times.items()}
+        order.append(order.pop(0))
+    return times
 
 
 def publish(
-    name: str, values: dict[str, float], floor: str, facts: dict[str, Any], save: bool, unit: str = "s"
+    name: str, values: dict[str, list[float]], floor: str, facts: dict[str, Any], save: bool, unit: str = "s"
 ) -> None:
     """A table, and one line of JSON; with `save`, the line is added to results/NAME.jsonl too.
 
-    values: median of each piece of work, in `unit`. facts: what was measured, and `reach`, the ratio to the floor that
+    values: of each piece of work in each turn, in `unit`. The ratio to the floor is the median over the turns, so that
+    a neighbour who comes and goes between them changes little. facts: what was measured, and `reach`, the ratio that
     each piece of work is to stay under.
     """
+    medians = {work: statistics.median(turns) for work, turns in values.items()}
+    ratio = {
+        work: statistics.median(mine / its for mine, its in zip(turns, values[floor], strict=True))
+        for work, turns in values.items()
+    }
     table = Table("work", unit, f"× {floor}", "reach", title=name, title_justify="left")
-    for work, value in values.items():
+    for work, value in medians.items():
         reach = facts["reach"].get(work)
-        table.add_row(work, f"{value:.4g}", f"{value / values[floor]:.2f}", f"{reach:.2f}" if reach else "")
+        table.add_row(work, f"{value:.4g}", f"{ratio[work]:.2f}", f"{reach:.2f}" if reach else "")
     Console().print(table)
-    facts |= {"machine": f"{platform.machine()}, {torch.get_num_threads()} threads"}
-    facts |= {"torch": torch.__version__, "torchvision": torchvision.__version__}
-    ratio = {work: value / values[floor] for work, value in values.items()}
-    record(name, {"benchmark": name, "unit": unit, "values": values, "ratio": ratio, "floor": floor, **facts}, save)
+    record(name, {"benchmark": name, "unit": unit, "values": medians, "ratio": ratio, "floor": floor, **facts}, save)
 
 
 def record(name: str, row: dict[str, Any], save: bool) -> dict[str, Any]:
-    """Print the row as one line of JSON with the day's date; with `save`, add it to results/NAME.jsonl too."""
-    row = {**row, "date": datetime.now(UTC).date().isoformat()}
+    """Print the row, with machine, versions and day, as one line of JSON; with `save`, add it to results/NAME.jsonl."""
+    kind = torch.backends.cpu.get_cpu_capability()
+    row = row | {"machine": f"{platform.machine()}, {kind}, {torch.get_num_threads()} threads"}
+    row |= {"torch": torch.__version__, "torchvision": torchvision.__version__}
+    row |= {"date": datetime.now(UTC).date().isoformat()}
     line = json.dumps(row)
     print(line, flush=True)
     if save:

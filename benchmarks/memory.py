@@ -40,7 +40,9 @@ def main() -> None:
             )
             peaks[name] = float(out.stdout.split()[-1])
     facts = {"work": "peak RSS of a training", "reach": {"10 000 instances": 1.1}}
-    publish("memory", peaks, "1 000 instances", facts, arguments.save, unit="MiB")
+    publish(
+        "memory", {name: [peak] for name, peak in peaks.items()}, "1 000 instances", facts, arguments.save, unit="MiB"
+    )
 
 
 if __name__ == "__main__":

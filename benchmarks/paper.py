@@ -2,17 +2,39 @@
 
 from __future__ import annotations
 
+import atexit
+import tempfile
+from functools import cache
+from pathlib import Path
+
 import torch
 import torchvision
 
 from capetune.config import Config, load_config
 from capetune.pose import Batch
 
-SETTINGS = ["model.backbone.weights=none"]  # speed doesn't depend on the weights
-
 
 def paper_config(settings: list[str] | None = None) -> Config:
-    return load_config("paper", None, [*SETTINGS, *(settings or [])])
+    """Untrained: no weights can be downloaded here, and speed doesn't depend on their values."""
+    return load_config("paper", None, ["model.backbone.weights=none", *(settings or [])])
+
+
+@cache
+def weights_file() -> str:
+    """A file of ResNet-50's weights, random ones, which goes with the process.
+
+    With such a file the backbone is a pretrained one: its BatchNorm keeps its statistics, here those of noise.
+    """
+    folder = tempfile.TemporaryDirectory()
+    atexit.register(folder.cleanup)
+    net = resnet50().train()
+    for module in net.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.momentum = 1.0
+    with torch.no_grad():
+        net(torch.randn(4, 3, 128, 128))
+    torch.save(net.state_dict(), Path(folder.name) / "resnet50.pth")
+    return str(Path(folder.name) / "resnet50.pth")
 
 
 def random_batch(size: int, count: int, keypoints: int = 17) -> Batch:

@@ -1,4 +1,7 @@
-"""A training step of the paper's configuration against a plain ResNet-50 forward and backward of the same batch."""
+"""A training step of the paper's configuration against a plain ResNet-50 forward and backward of the same batch.
+
+As with any pretrained backbone, ours keeps BatchNorm's statistics; the plain network, in training, computes them.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ from collections.abc import Callable
 
 import torch
 from harness import interleave, options, publish
-from paper import paper_config, random_batch, resnet50
+from paper import paper_config, random_batch, resnet50, weights_file
 
 from capetune.config import Config
 from capetune.models.estimator import PoseEstimator
@@ -28,7 +31,7 @@ def main() -> None:
 
     work = {"ResNet-50 forward + backward": plain}
     for name, settings in (("all trained", []), ("stem and first stage frozen", ["model.backbone.frozen=2"])):
-        work[name] = step(paper_config(settings), batch)
+        work[name] = step(paper_config([*settings, f"model.backbone.weights={weights_file()}"]), batch)
     seconds = interleave(work, arguments.rounds)
     facts = {
         "work": "training step, float32",

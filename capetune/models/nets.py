@@ -155,10 +155,8 @@ def _timm(config: BackboneConfig, strides: tuple[int, ...], pretrained: bool) ->
             f"model.backbone.stride: {config.name} has no map of stride {absent[0]}, but {sorted(levels)}; "
             "choose one of these, or another backbone"
         )
-    wanted: dict[str, Any] = {
-        "features_only": True,
-        "out_indices": tuple(levels[stride]["index"] for stride in strides),
-    }
+    chosen = [levels[stride] for stride in strides]
+    wanted: dict[str, Any] = {"features_only": True, "out_indices": tuple(entry["index"] for entry in chosen)}
     if pretrained and config.weights != "none":
         wanted["pretrained"] = True
         if config.weights != "imagenet":
@@ -172,9 +170,8 @@ def _timm(config: BackboneConfig, strides: tuple[int, ...], pretrained: bool) ->
             f"model.backbone.weights={config.weights}: no weights for timm's {config.name} ({reason}); give a file "
             "with --set model.backbone.weights=FILE, or start untrained with --set model.backbone.weights=none"
         ) from None
-    last = max(dicts.index(levels[stride]) for stride in strides)
-    channels = tuple(levels[stride]["num_chs"] for stride in strides)
-    return TimmNet(net, channels, [entry["module"] for entry in dicts[: last + 1]])
+    upto = dicts[: max(map(dicts.index, chosen)) + 1]
+    return TimmNet(net, tuple(entry["num_chs"] for entry in chosen), [entry["module"] for entry in upto])
 
 
 def _load(net: nn.Module, state: dict[str, Tensor], classifier: str, config: BackboneConfig) -> None:
