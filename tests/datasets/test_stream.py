@@ -125,6 +125,17 @@ def test_augmentation_differs_from_epoch_to_epoch(pack):
     assert all(len(drawn) == 2 for drawn in angles.values())
 
 
+def test_mirrored_are_those_whose_names_tell_left_from_right(pack):
+    config = CONFIG.model_copy(update={"flip": 0.5})
+    mirrored, plain = set(), set()
+    for batch in batches(pack, steps=25, config=config):
+        for id, affine in zip(batch.ids.tolist(), batch.to_source.numpy(), strict=True):
+            (mirrored if np.linalg.det(affine[:, :2]) < 0 else plain).add(id // 10**14)
+    tell = {id for id in mirrored | plain if pack.categories[id].graph.names[0] == "left 0"}
+    assert mirrored == tell
+    assert plain == {i.category_id for group in pack.part(1, "train").instances.values() for i in group}
+
+
 def test_unselected_pixels_are_not_decoded(pack, monkeypatch):
     decoded = []
     real = Pack.decode

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
+
 import torch
 
 from capetune.config import TrainConfig
@@ -29,3 +32,13 @@ def test_noise_has_the_deviation_asked_for_and_stays_in_the_crop() -> None:
     edge = disturbed(torch.ones(50, 40, 2), middle, TrainConfig(input_noise=0.5))
     assert edge.min() >= 0
     assert edge.max() <= 1
+
+
+@torch.no_grad()
+def test_a_wholly_dropped_prefix_is_the_template_in_the_model_too(make_model: Callable, make_batch: Callable) -> None:
+    model, batch = make_model(), make_batch(5, 3)
+    dropped = model(batch, TrainConfig(prefix_dropout=1.0))
+    plain = model(batch)
+    instead = model(replace(batch, target=batch.template))
+    torch.testing.assert_close(dropped.points[-1], instead.points[-1])
+    assert not torch.allclose(dropped.points[-1], plain.points[-1])

@@ -20,7 +20,17 @@ from capetune.models.estimator import PoseEstimator
 from capetune.pose import Batch
 from capetune.training.checkpoint import load_model, load_training
 from capetune.training.kept import read_meta
-from capetune.training.loop import Metrics, Ranks, Save, fit, named_memory_error, train_epoch, train_step, validate
+from capetune.training.loop import (
+    Metrics,
+    Ranks,
+    Save,
+    average,
+    fit,
+    named_memory_error,
+    train_epoch,
+    train_step,
+    validate,
+)
 from capetune.training.optim import make_optimizer, make_schedule
 
 KEYS = {
@@ -134,6 +144,20 @@ def test_resuming_equals_training_through_with(config: Config, pack: Pack, tmp_p
     through = Run(config, pack, tmp_path / "through")
     resumed = Run(config, pack, tmp_path / "resumed", resume=tmp_path / "through" / "1")
     assert untimed(resumed.metrics) == untimed(through.metrics[1:])
+
+
+def test_the_average_is_the_recursion_over_steps(config: Config, pack: Pack) -> None:
+    torch.manual_seed(0)
+    model = PoseEstimator(config.model)
+    averaged = average(model, 0.8)
+    wanted = model.decoder.point_head.weight.detach().clone()
+    for step in range(4):
+        with torch.no_grad():
+            model.decoder.point_head.weight.add_(step + 1.0)
+        averaged.update_parameters(model)
+        own = model.decoder.point_head.weight.detach()
+        wanted = own.clone() if step == 0 else 0.8 * wanted + 0.2 * own
+    torch.testing.assert_close(averaged.module.decoder.point_head.weight, wanted)
 
 
 def test_averaged_weights_are_what_is_evaluated_and_kept(run: Run, config: Config, pack: Pack, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 import math
 
 import pytest
@@ -74,6 +75,23 @@ def test_linear_maps_decay_and_biases_norms_and_embeddings_dont(model: PoseEstim
         model.decoder.point_head.bias,
     ):
         assert decay[id(weight)] == 0.0
+
+
+def test_the_fused_optimiser_makes_the_plain_ones_steps(model: PoseEstimator) -> None:
+    mine, plain = copy.deepcopy(model), copy.deepcopy(model)
+    fused = make_optimizer(mine, TrainConfig(learning_rate=0.01, weight_decay=0.3))
+    assert fused.defaults["fused"]
+    for group in (slow := make_optimizer(plain, TrainConfig(learning_rate=0.01, weight_decay=0.3))).param_groups:
+        group["fused"], group["foreach"] = False, False
+    for step in range(3):
+        for optimizer in (fused, slow):
+            torch.manual_seed(step)
+            for group in optimizer.param_groups:
+                for weight in group["params"]:
+                    weight.grad = torch.randn_like(weight)
+            optimizer.step()
+    for got, wanted in zip(mine.parameters(), plain.parameters(), strict=True):
+        torch.testing.assert_close(got, wanted)
 
 
 def test_each_trained_weight_is_optimised_once_and_no_frozen_one(model: PoseEstimator) -> None:
