@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import ctypes
 import json
 import platform
 import statistics
@@ -17,7 +18,11 @@ import torchvision
 from rich.console import Console
 from rich.table import Table
 
+from capetune.models.memory import keep_freed_memory
+
 RESULTS = Path(__file__).parent / "results"
+LIBC = ctypes.CDLL(None)
+THRESHOLD = 32 * 2**20  # bytes; as far as glibc raises it by itself
 
 
 def interleave(work: dict[str, Callable[[], Any]], rounds: int) -> dict[str, list[float]]:
@@ -32,6 +37,19 @@ def interleave(work: dict[str, Callable[[], Any]], rounds: int) -> dict[str, lis
                 times[name].append(time.perf_counter() - begun)
         order.append(order.pop(0))
     return times
+
+
+def usual(work: Callable[[], Any]) -> Callable[[], None]:
+    """The same work as in a process without capetune: glibc gives freed buffers above its threshold back."""
+
+    def run() -> None:
+        keep_freed_memory.__wrapped__(THRESHOLD)
+        if hasattr(LIBC, "malloc_trim"):
+            LIBC.malloc_trim(0)  # nor does it find what the others have kept
+        work()
+        keep_freed_memory.__wrapped__()
+
+    return run
 
 
 def publish(
