@@ -1,6 +1,7 @@
 """Train and score on test pairs, beside the template: unseen synthetic categories, or last frames of seen real ones.
 
-`synthetic` also scores each model with wrong supports. `frames` wants the folders of ../shared/data/mp100-real-images.
+`synthetic` trains on kept features, two crops an instance, and counts the seconds that these take; it scores each model
+with wrong supports, too. `frames` wants the folders of ../shared/data/mp100-real-images.
 """
 
 from __future__ import annotations
@@ -28,10 +29,11 @@ from capetune.evaluation.report import EvalReport
 from capetune.evaluation.support import ablations
 from capetune.models.backbone import fast_precision
 from capetune.models.estimator import PoseEstimator
+from capetune.training.features import keep_features, open_features
 
 VIDEOS = ["fly", "openfield_mouse_body", "reaching_mouse_arm", "mirror_mouse_body"]
 SETTINGS = {
-    "synthetic": ["train.steps=2100"],
+    "synthetic": ["train.steps=1600", "model.refine=true"],
     "frames": [
         "train.steps=1800",
         "train.batch_size=16",
@@ -96,7 +98,11 @@ def main() -> None:
             config = load_config("demo", None, settings + arguments.set)
             begun = time.monotonic()
             assert config.train.steps is not None
-            model = train(config, data, config.train.steps, None)  # no epoch is chosen by its score
+            kept = None
+            if arguments.what == "synthetic":
+                keep_features(root / f"features-{seed}", data, config, copies=2)
+                kept = open_features(root / f"features-{seed}")
+            model = train(config, data, config.train.steps, kept)  # no epoch is chosen by its score
             seconds = time.monotonic() - begun
             for shots in (1, 5) if arguments.what == "synthetic" else (1,):
                 scores = score(model, config, data, shots, *EPISODES[arguments.what])
