@@ -40,7 +40,7 @@ def large_set() -> Pack:
 def kept_features(data: Pack, config: Config) -> Features:
     folder = writable_cache() / "categories" / "features"
     if not folder.is_dir():
-        keep_features(folder, data, config, copies=4)
+        keep_features(folder, data, config, copies=2)
     return open_features(folder)
 
 
