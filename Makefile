@@ -23,8 +23,9 @@ check: setup
 	$(BIN)/mypy
 	$(BIN)/python -m pytest tests/test_architecture.py
 
+# make bench ARGS=--save keeps the lines in benchmarks/results/
 bench: setup
-	for name in step generate loader autocast memory cached allocator; do $(BIN)/python benchmarks/$$name.py || exit 1; done
+	for name in step generate loader autocast memory cached allocator; do $(BIN)/python benchmarks/$$name.py $(ARGS) || exit 1; done
 
 bench-gpu: setup
-	$(BIN)/python benchmarks/gpu.py
+	$(BIN)/python benchmarks/gpu.py $(ARGS)
