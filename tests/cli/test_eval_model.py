@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 from capetune.cli.main import app
 from capetune.config import load_preset
 from capetune.datasets.pack import open_pack
+from capetune.datasets.shards import pack as write_pack
 from capetune.errors import UserError
 from capetune.models.estimator import PoseEstimator
 from capetune.training.checkpoint import save_checkpoint
@@ -80,6 +81,13 @@ def test_an_ablation_scores_the_same_pairs_with_wrong_supports(runs):
     plain = json.loads(evaluate("--split", 1, "--runs", runs, "--json", "-").stdout)
     assert plain["mpck4"] == report["mpck4"]
     assert plain["ablation"] == {}
+
+
+def test_a_single_category_has_no_others_template(runs, real_images, tmp_path):
+    write_pack(real_images / "annotations", real_images / "images", tmp_path / "real", size=64, progress=False)
+    result = evaluate("--split", 1, "--runs", runs, "--data", tmp_path / "real", "--ablate", "--json", "-")
+    assert "split 1 test has a single category: there is no other category's template" in result.stderr
+    assert list(json.loads(result.stdout)["ablation"]) == ["noise", "shuffled"]
 
 
 def test_a_baseline_has_no_support_to_ablate(tiny_root):
