@@ -67,7 +67,8 @@ class TimmNet(nn.Module):
     def parts(self) -> list[nn.Module]:
         """A stage ends where one of the network's own maps comes out, as ResNet's stem and layers do. A network that
         doesn't lay its modules in a row, as a ViT, is a single stage."""
-        stages, stage = [], nn.ModuleList()
+        stages: list[nn.Module] = []
+        stage = nn.ModuleList()
         for name, unit in _units(self.net, self.ends):
             stage.append(unit)
             if name in self.ends:
