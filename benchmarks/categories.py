@@ -1,18 +1,19 @@
 """How many categories a model must see before it generalises: unseen mPCK4 after training on more and more of them.
 
 The set is larger than the built-in one, which trains on 700: it is drawn, packed and its features kept on first use.
-With --save the figure goes to docs/figures/categories.png.
+With --save the figure of all saved results goes to docs/figures/categories.png.
 """
 
 from __future__ import annotations
 
+import json
 import shutil
 import statistics
 from dataclasses import replace
 from pathlib import Path
 
 import matplotlib
-from harness import parsed, parser, record
+from harness import RESULTS, parsed, parser, record
 from options import score, train
 
 from capetune.config import Config, load_config
@@ -75,7 +76,6 @@ def main() -> None:
     common = [f"model.backbone.precision={fast_precision()}"]
     data = large_set()
     whole, part = kept_features(data, load_config("demo", None, common)), data.part(1, "train")
-    rows = []
     for count in arguments.counts:
         instances = sum(len(part.instances[category.id]) for category in part.categories[:count])
         # Kept in the order of the categories: the first ones are a slice.
@@ -90,9 +90,9 @@ def main() -> None:
             model = train(config, data, arguments.steps, features)
             row = {"categories": count, "instances": instances, "steps": arguments.steps, "seed": seed}
             row |= {str(shots): score(model, data, config, shots) for shots in (1, 5)}
-            rows.append(record("categories", row, arguments.save))
+            record("categories", row, arguments.save)
     if arguments.save:
-        draw(rows, FIGURE)
+        draw([json.loads(line) for line in (RESULTS / "categories.jsonl").read_text().splitlines()], FIGURE)
 
 
 if __name__ == "__main__":
