@@ -35,6 +35,7 @@ def large_set() -> Pack:
         shutil.rmtree(root / "raw", ignore_errors=True)
         generate(root / "raw", categories=IN_ALL)
         pack(root / "raw" / "annotations", root / "raw" / "images", root / "pack", size=128)
+        shutil.rmtree(root / "raw")
     return open_pack(root / "pack")
 
 
