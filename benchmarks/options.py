@@ -53,7 +53,6 @@ OPTIONS = {
     "last block trained": ["model.backbone.frozen=5", "train.backbone_rate=0.3"],
     "all trained": ["model.backbone.frozen=0", "train.backbone_rate=0.1"],
     "untrained Lite0": ["model.backbone.weights=none", "model.backbone.frozen=0"],
-    "untrained ResNet-50": ["model.backbone.name=resnet50", "model.backbone.weights=none", "model.backbone.frozen=0"],
 }
 
 
