@@ -20,9 +20,9 @@ from rich.table import Table
 
 from capetune.config import Config, load_config
 from capetune.datasets.builtin import open_data
-from capetune.datasets.frames import split_by_frames
-from capetune.datasets.pack import Pack, open_pack
-from capetune.datasets.shards import pack
+from capetune.datasets.mp100.frames import split_by_frames
+from capetune.datasets.packs.reader import Pack, open_pack
+from capetune.datasets.packs.writer import pack
 from capetune.evaluation.evaluate import evaluate
 from capetune.evaluation.model import ModelPredictor
 from capetune.evaluation.report import EvalReport

@@ -12,10 +12,10 @@ import torch
 from harness import interleave, options, publish
 from paper import paper_config, random_batch
 
-from capetune.datasets.pack import open_pack
-from capetune.datasets.shards import pack
-from capetune.datasets.stream import train_batches
-from capetune.datasets.synthetic import generate
+from capetune.datasets.episodes.stream import train_batches
+from capetune.datasets.packs.reader import open_pack
+from capetune.datasets.packs.writer import pack
+from capetune.datasets.synthetic.generate import generate
 from capetune.models.backbone import fast_precision
 from capetune.models.estimator import PoseEstimator
 from capetune.pose import Batch

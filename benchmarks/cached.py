@@ -14,9 +14,9 @@ from pathlib import Path
 from harness import interleave, options, publish
 
 from capetune.config import Config, load_config
-from capetune.datasets.pack import Pack, open_pack
-from capetune.datasets.shards import pack
-from capetune.datasets.synthetic import generate
+from capetune.datasets.packs.reader import Pack, open_pack
+from capetune.datasets.packs.writer import pack
+from capetune.datasets.synthetic.generate import generate
 from capetune.training.features import Features, keep_features, open_features
 from capetune.training.loop import fit
 

@@ -17,11 +17,11 @@ from harness import RESULTS, parsed, parser, record
 from options import score, train
 
 from capetune.config import Config, load_config
-from capetune.datasets.builtin import writable_cache
-from capetune.datasets.pack import Pack, open_pack
-from capetune.datasets.shards import pack
-from capetune.datasets.synthetic import generate
+from capetune.datasets.packs.reader import Pack, open_pack
+from capetune.datasets.packs.writer import pack
+from capetune.datasets.synthetic.generate import generate
 from capetune.models.backbone import fast_precision
+from capetune.storage.cache import writable_cache
 from capetune.training.features import Features, keep_features, open_features
 
 matplotlib.use("Agg")

@@ -16,7 +16,7 @@ from paper import paper_config, random_batch, resnet50
 
 from capetune.config import Config, load_config
 from capetune.datasets.builtin import open_data
-from capetune.datasets.stream import train_batches
+from capetune.datasets.episodes.stream import train_batches
 from capetune.models.estimator import PoseEstimator
 from capetune.pose import Batch
 from capetune.training.loop import train_step

@@ -15,10 +15,10 @@ from harness import interleave, options, publish
 from torchvision.io import decode_jpeg
 
 from capetune.config import load_config
-from capetune.datasets.pack import Pack, open_pack
-from capetune.datasets.shards import pack
-from capetune.datasets.stream import train_batches
-from capetune.datasets.synthetic import generate
+from capetune.datasets.episodes.stream import train_batches
+from capetune.datasets.packs.reader import Pack, open_pack
+from capetune.datasets.packs.writer import pack
+from capetune.datasets.synthetic.generate import generate
 
 
 def stored_bytes(data: Pack, count: int) -> list[torch.Tensor]:

@@ -16,7 +16,7 @@ CHILD = "--train"
 def train(folder: str) -> None:
     """A short epoch; prints the peak resident memory in MiB."""
     from capetune.config import load_config
-    from capetune.datasets.pack import open_pack
+    from capetune.datasets.packs.reader import open_pack
     from capetune.training.loop import fit
 
     settings = ["train.epochs=1", "train.steps=40", "validation.episodes=1", "model.backbone.weights=none"]
@@ -26,8 +26,8 @@ def train(folder: str) -> None:
 
 def main() -> None:
     arguments = options(__doc__, rounds=1)
-    from capetune.datasets.shards import pack
-    from capetune.datasets.synthetic import generate
+    from capetune.datasets.packs.writer import pack
+    from capetune.datasets.synthetic.generate import generate
 
     peaks = {}
     with tempfile.TemporaryDirectory() as root:

@@ -14,14 +14,15 @@ from rich.console import Console
 from rich.table import Table
 
 from capetune.config import Config, load_config
-from capetune.datasets.builtin import open_data, writable_cache
-from capetune.datasets.pack import Pack
-from capetune.datasets.stream import train_batches
-from capetune.datasets.supports import TrainSet
+from capetune.datasets.builtin import open_data
+from capetune.datasets.episodes.stream import train_batches
+from capetune.datasets.episodes.supports import TrainSet
+from capetune.datasets.packs.reader import Pack
 from capetune.evaluation.evaluate import evaluate
 from capetune.evaluation.model import ModelPredictor
 from capetune.models.backbone import fast_precision
 from capetune.models.estimator import PoseEstimator
+from capetune.storage.cache import writable_cache
 from capetune.training.features import Features, keep_features, open_features
 from capetune.training.loop import average, train_step
 from capetune.training.optim import make_optimizer, make_schedule

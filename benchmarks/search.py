@@ -18,11 +18,12 @@ from harness import parsed, parser, record
 from rich.console import Console
 from rich.table import Table
 
+from capetune.cluster.environment import prepare_environment
+from capetune.cluster.session import ray_cluster
 from capetune.config import load_config
-from capetune.datasets.pack import Pack, open_pack
-from capetune.datasets.shards import pack
-from capetune.datasets.synthetic import generate
-from capetune.training.cluster import prepare_environment, ray_cluster
+from capetune.datasets.packs.reader import Pack, open_pack
+from capetune.datasets.packs.writer import pack
+from capetune.datasets.synthetic.generate import generate
 from capetune.training.features import keep_features
 
 SPACE = """

@@ -12,9 +12,9 @@ import typer
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from capetune.datasets.pack import Pack
-    from capetune.training.cluster import Cluster
-    from capetune.training.runs import Run
+    from capetune.cluster.machines import Cluster
+    from capetune.datasets.packs.reader import Pack
+    from capetune.runs.record import Run
 
 Data = typer.Option(
     "synthetic", "--data", metavar="PACK", help="A pack, or `synthetic`: the built-in set, made on first use."

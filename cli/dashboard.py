@@ -24,7 +24,7 @@ def command(
 
       capetune dashboard --optuna decoder-20261123-081500
     """
-    from capetune.training.runs import find_run
+    from capetune.runs.registry import find_run
 
     run = find_run(runs, optuna, "search")
     if find_spec("optuna_dashboard") is None:

@@ -37,7 +37,7 @@ def command(
     from rich.console import Console
     from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    from capetune.datasets.doctor import check
+    from capetune.datasets.mp100.check import check
 
     columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("images"))
     silent = images is None or not sys.stderr.isatty()

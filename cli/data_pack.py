@@ -32,7 +32,7 @@ def command(
     """
     import sys
 
-    from capetune.datasets.shards import pack
+    from capetune.datasets.packs.writer import pack
 
     manifest = pack(annotations, images, out, shards, size, strict=strict, progress=sys.stderr.isatty())
     _print(manifest, out)

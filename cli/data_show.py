@@ -28,8 +28,8 @@ def command(
 
       capetune data show shards --out birds.png --category Woodpecker --count 6
     """
-    from capetune.datasets.pack import open_pack
-    from capetune.datasets.sheet import choose, draw_sheet, find_category, save
+    from capetune.datasets.packs.reader import open_pack
+    from capetune.reports.sheet import choose, draw_sheet, find_category, save
 
     if part is not None and split is None:
         raise UserError("--part wants --split beside it")

@@ -28,7 +28,7 @@ def command(
 
       capetune data pack --annotations data/frames --images data/images --out shards-frames
     """
-    from capetune.datasets.frames import split_by_frames
+    from capetune.datasets.mp100.frames import split_by_frames
 
     made = split_by_frames(annotations, out, category, train, val)
     typer.echo(f"{out}: split 1 by {by.value}, seen categories")

@@ -25,7 +25,7 @@ def command(
     """
     from time import perf_counter
 
-    from capetune.datasets.synthetic import generate
+    from capetune.datasets.synthetic.generate import generate
 
     start = perf_counter()
     generate(out, categories, images, size, seed, workers)

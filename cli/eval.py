@@ -8,7 +8,6 @@ from typing import Any, Literal
 import typer
 
 from capetune.cli import common
-from capetune.cli.eval_table import print_report
 from capetune.errors import UserError
 
 
@@ -60,11 +59,12 @@ def command(
     from rich.console import Console
     from rich.progress import Progress
 
-    from capetune.datasets.whole import write_aside
     from capetune.evaluation import baselines
     from capetune.evaluation.evaluate import evaluate
     from capetune.evaluation.protocol import EPISODES
     from capetune.evaluation.support import ablations
+    from capetune.reports.evaluation import print_report
+    from capetune.storage.whole import write_aside
 
     if json_file is not None and str(json_file) != "-" and (json_file.is_dir() or not json_file.parent.is_dir()):
         raise UserError(f"can't write {json_file}: give --json a file in a folder that exists")
@@ -119,8 +119,8 @@ def _model_predictor(data: str | None, checkpoint: Path | None, runs: Path, spli
 
     Raises UserError where the model was trained on another split of the same data: it may have seen the categories.
     """
-    from capetune.training.kept import read_meta
-    from capetune.training.runs import latest_best
+    from capetune.runs.checkpoints import read_meta
+    from capetune.runs.registry import latest_best
 
     if checkpoint is None:
         checkpoint, _ = latest_best(runs)
@@ -146,7 +146,7 @@ def _model_predictor(data: str | None, checkpoint: Path | None, runs: Path, spli
 
 def _part(annotations: Path | None, data: str | None, split: int, part: str) -> Any:
     if annotations is not None and data is None:
-        from capetune.datasets.mp100 import find_files, read_part
+        from capetune.datasets.mp100.files import find_files, read_part
 
         files = find_files(annotations)
         if (split, part) not in files:

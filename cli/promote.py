@@ -40,12 +40,15 @@ def command(
     """
     import json
 
-    from capetune.training.cluster import prepare_environment, ray_cluster
+    from capetune.cluster.environment import prepare_environment
+    from capetune.cluster.session import ray_cluster
 
     prepare_environment(address, verbose)  # before anything below imports Ray
 
-    from capetune.training.runs import Run, find_search, held, read_run
-    from capetune.tuning.best import ranked_config, ranked_trial
+    from capetune.runs.best import ranked_config, ranked_trial
+    from capetune.runs.record import Run, read_run
+    from capetune.runs.registry import find_search
+    from capetune.storage.hold import held
 
     console = common.console()
     search = find_search(runs, name)
@@ -54,12 +57,13 @@ def command(
     chosen, supports = _numbers("--splits", splits, 5), _numbers("--shots", shots, 100)
 
     # Ray and torch take seconds to import: not before what can be refused without them.
-    from capetune.datasets.whole import write_aside
-    from capetune.reports.live import share
-    from capetune.reports.promotion import FILE, promotion_table, read_tables, tabulated, with_table
+    from capetune.reports.promotion import promotion_table
+    from capetune.reports.words import share
+    from capetune.runs.promotion import FILE, Promotion, read_tables, tabulated, with_table
+    from capetune.storage.whole import write_aside
     from capetune.training.loop import describe_data
     from capetune.tuning.preflight import plan
-    from capetune.tuning.promote import Promotion, run_promotion
+    from capetune.tuning.promote import run_promotion
     from capetune.tuning.search import check_scorable
 
     for split in chosen:

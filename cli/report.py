@@ -28,12 +28,12 @@ def command(
 
       capetune report decoder-20261123-081500 --out ~/decoder.html
     """
-    from capetune.training.runs import find_run
+    from capetune.runs.registry import find_run
 
     run = find_run(runs, name, "search")
 
     from capetune.reports.html import in_words, write_report
-    from capetune.reports.live import title
+    from capetune.runs.metrics import title
 
     report = write_report(run, out)
     story, best = report.story, report.story.best

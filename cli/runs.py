@@ -11,7 +11,7 @@ from capetune.cli import common
 from capetune.errors import UserError
 
 if TYPE_CHECKING:
-    from capetune.training.runs import Run
+    from capetune.runs.record import Run
 
 app = typer.Typer(help="List runs, show one, compare two.", rich_markup_mode=None)
 Json = typer.Option(False, "--json", help="Print JSON in place of a table.")
@@ -38,7 +38,7 @@ def listing(context: typer.Context, runs: Path = common.Runs, as_json: bool = Js
 
     from rich.table import Table
 
-    from capetune.training.runs import all_runs
+    from capetune.runs.registry import all_runs
 
     rows = [_row(run) for run in all_runs(runs)]
     if as_json:
@@ -70,12 +70,15 @@ def show(name: str = typer.Argument(...), runs: Path = common.Runs, as_json: boo
 
     from rich.table import Table
 
-    from capetune.training.runs import find_run, read_history, read_results
+    from capetune.runs.history import read_history
+    from capetune.runs.registry import find_run
+    from capetune.runs.results import read_results
 
     run = find_run(runs, name)
     tables = []
     if run.kind == "promote":  # its intervals need scipy, which takes a second to import
-        from capetune.reports.promotion import promotion_table, read_tables
+        from capetune.reports.promotion import promotion_table
+        from capetune.runs.promotion import read_tables
 
         tables = read_tables(run.folder)
     trials = read_results(run.folder).get("trials", [])
@@ -125,7 +128,7 @@ def diff(
 
     from rich.table import Table
 
-    from capetune.training.runs import find_run
+    from capetune.runs.registry import find_run
 
     pair = [find_run(runs, name) for name in (first, second)]
     for run in pair:

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from capetune.config import Config
-    from capetune.datasets.pack import Pack
+    from capetune.datasets.packs.reader import Pack
+    from capetune.runs.results import TrialResult
     from capetune.tuning.space import Budget, Space
-    from capetune.tuning.trial import TrialResult
 
 FEATURES = "features"
 TRIALS = 20  # where neither the command nor the space says
@@ -149,7 +149,8 @@ def search(
     """The command itself; returns the run's name."""
     from functools import partial
 
-    from capetune.training.cluster import prepare_environment, ray_cluster
+    from capetune.cluster.environment import prepare_environment
+    from capetune.cluster.session import ray_cluster
 
     prepare_environment(address, verbose)  # before anything below imports Ray
 
@@ -160,9 +161,11 @@ def search(
     # Ray and torch take seconds to import: not before what can be refused without them.
     from capetune.models.backbone import Backbone
     from capetune.reports.live import SearchView
-    from capetune.reports.search import results_lines, results_table, write_results
+    from capetune.reports.search import results_lines, results_table
+    from capetune.runs.record import Run, environment, read_run
+    from capetune.runs.results import write_results
+    from capetune.storage.hold import held
     from capetune.training.loop import describe_data
-    from capetune.training.runs import Run, environment, held, read_run
     from capetune.tuning.preflight import plan, preflight
     from capetune.tuning.samplers import make_sampler
     from capetune.tuning.search import Search, check_scorable
@@ -229,7 +232,8 @@ def _begin(asked: Asked, console: Console) -> Begun:
     from datetime import datetime
 
     from capetune.config import load_config
-    from capetune.training.runs import LOCK, run_folder
+    from capetune.runs.registry import run_folder
+    from capetune.storage.hold import LOCK
     from capetune.tuning.space_file import load_space
 
     assert asked.space is not None
@@ -248,7 +252,8 @@ def _begin(asked: Asked, console: Console) -> Begun:
 
 def _go_on(asked: Asked, name: str, console: Console) -> Begun:
     from capetune.config import load_config
-    from capetune.training.runs import CONFIG, find_run
+    from capetune.runs.record import CONFIG
+    from capetune.runs.registry import find_run
     from capetune.tuning.space_file import load_space
 
     run = find_run(asked.runs, name, "search")
@@ -317,8 +322,8 @@ def _protocol(config: Config) -> dict[str, Any]:
 
 def _write_down(begun: Begun) -> None:
     """What --resume goes on with."""
-    from capetune.datasets.whole import write_aside
-    from capetune.training.runs import CONFIG
+    from capetune.runs.record import CONFIG
+    from capetune.storage.whole import write_aside
 
     write_aside(begun.folder / CONFIG, begun.config.to_yaml())
     write_aside(begun.folder / "space.yaml", begun.space.text)

@@ -12,7 +12,7 @@ from capetune.errors import UserError
 
 if TYPE_CHECKING:
     from capetune.config import Config
-    from capetune.training.runs import Run
+    from capetune.runs.record import Run
 
 
 def command(
@@ -77,13 +77,17 @@ def train(
     from_checkpoint: bool = False,
 ) -> Path:
     """The command itself; returns the best checkpoint."""
-    from capetune.training.cluster import prepare_environment, ray_cluster
+    from capetune.cluster.environment import prepare_environment
+    from capetune.cluster.session import ray_cluster
 
     prepare_environment(address, verbose)  # before anything below imports Ray
 
     from capetune.config import load_config
-    from capetune.training.runs import HISTORY, Run, find_search, held, read_history, read_run, run_folder
-    from capetune.tuning.best import ranked_checkpoint, ranked_config, ranked_trial
+    from capetune.runs.best import ranked_checkpoint, ranked_config, ranked_trial
+    from capetune.runs.history import HISTORY, read_history
+    from capetune.runs.record import Run, read_run
+    from capetune.runs.registry import find_search, run_folder
+    from capetune.storage.hold import held
 
     console = common.console()
     for option, value in {"--preset": preset, "--config": config_file}.items():
@@ -109,7 +113,7 @@ def train(
     pack = common.open_data(data or "synthetic", console)
 
     # Ray and torch take seconds to import: not before what can be refused without them.
-    from capetune.datasets.stream import check_readers
+    from capetune.datasets.episodes.stream import check_readers
     from capetune.models.backbone import Backbone
     from capetune.reports.live import TrainView
     from capetune.training.launch import check_workers, launch_training
@@ -153,7 +157,7 @@ def train(
 
 def _check_start(start: Path, config: Config) -> None:
     """Another split's test categories may be among those that the checkpoint was trained on."""
-    from capetune.training.kept import read_meta
+    from capetune.runs.checkpoints import read_meta
 
     meta, split = read_meta(start), config.data.split
     if meta.config.data.split != split:

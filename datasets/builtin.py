@@ -7,28 +7,13 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from capetune.datasets.pack import Pack, open_pack
-from capetune.datasets.shards import pack
-from capetune.datasets.synthetic import VERSION, generate
+from capetune.datasets.packs.reader import Pack, open_pack
+from capetune.datasets.packs.writer import pack
+from capetune.datasets.synthetic.generate import VERSION, generate
 from capetune.errors import UserError
+from capetune.storage.cache import cache_folder, writable_cache
 
 SYNTHETIC = "synthetic"
-
-
-def cache_folder() -> Path:
-    """Where capetune keeps what it can make again: $CAPETUNE_CACHE, else the user's cache folder."""
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(os.environ.get("CAPETUNE_CACHE") or Path(base) / "capetune").absolute()
-
-
-def writable_cache() -> Path:
-    """The same, made if need be. Raises UserError where it can't be."""
-    folder = cache_folder()
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"can't make {folder} ({error.strerror}): set CAPETUNE_CACHE to a folder you own") from None
-    return folder
 
 
 def open_data(data: str, say: Callable[[str], None] = lambda line: None) -> Pack:

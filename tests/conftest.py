@@ -131,7 +131,7 @@ def tiny_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def tiny_pack(tiny_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The path of a pack of `tiny_root`: 8 shards, inputs up to 128 px. Don't write into it."""
-    from capetune.datasets.shards import pack
+    from capetune.datasets.packs.writer import pack
 
     out = tmp_path_factory.mktemp("packed") / "tiny"
     pack(tiny_root / "annotations", tiny_root / "images", out, shards=8, size=128, progress=False)

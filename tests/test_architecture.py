@@ -12,20 +12,24 @@ ORDER = [
     "errors",
     "pose",
     "config",
+    "storage",
+    "cluster",
     "models",
     "datasets",
     "evaluation",
+    "runs",
     "training",
     "tuning",
+    "service",
     "reports",
     "cli",
 ]
 HOMES = {
-    "ray": ("training/cluster", "training/worker", "training/launch", "tuning/", "cli/"),
+    "ray": ("cluster/", "training/worker", "training/launch", "tuning/"),
     "optuna": ("tuning/", "reports/"),
     "plotly": ("reports/",),
     "jinja2": ("reports/",),
-    "webdataset": ("datasets/",),
+    "webdataset": ("datasets/packs/", "datasets/episodes/stream"),
     "typer": ("cli/",),
 }
 SLOW = {

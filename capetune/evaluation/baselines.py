@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from capetune.datasets.templates import mean_template, normalise, place
+from capetune.datasets.episodes.templates import mean_template, normalise, place
 from capetune.pose import Category, Instance
 
 

@@ -10,10 +10,10 @@ import numpy as np
 import torch
 
 from capetune.config import DataConfig, LossConfig
-from capetune.datasets.batch import template_in_crop
-from capetune.datasets.crop import apply, invert, source_to_unit
-from capetune.datasets.pack import Pack
-from capetune.datasets.queries import encode_queries
+from capetune.datasets.episodes.batch import template_in_crop
+from capetune.datasets.episodes.queries import encode_queries
+from capetune.datasets.packs.crop import apply, invert, source_to_unit
+from capetune.datasets.packs.reader import Pack
 from capetune.evaluation.pck import mpck4, pck_curve
 from capetune.evaluation.protocol import CategoryPairs, pair_visible
 from capetune.evaluation.support import Shown, Support, own

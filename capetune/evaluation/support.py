@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from capetune.datasets.templates import mean_template, normalise
+from capetune.datasets.episodes.templates import mean_template, normalise
 from capetune.pose import Category, Instance, Part
 
 Shown = tuple[np.ndarray, np.ndarray, np.ndarray]

@@ -11,15 +11,16 @@ import plotly.io
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from plotly.offline import get_plotlyjs
 
-from capetune.datasets.whole import write_aside
 from capetune.errors import UserError
-from capetune.reports.live import clock, share, short, title
 from capetune.reports.marks import STATES
 from capetune.reports.panels import Panel, panels
 from capetune.reports.pictures import paint
 from capetune.reports.plots import draw
 from capetune.reports.story import Row, Story, read_story
-from capetune.training.runs import Run, environment
+from capetune.reports.words import clock, share, short
+from capetune.runs.metrics import title
+from capetune.runs.record import Run, environment
+from capetune.storage.whole import write_aside
 
 PAGE, FIGURES = "report.html", "figures"
 # A page that asks the network for anything breaks its own rules, and the browser's console says so.

@@ -15,6 +15,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from capetune.reports.words import clock, share, short, tails
+from capetune.runs.metrics import title
 from capetune.tuning.goal import Goal
 
 STYLES = {"failed": "red", "pruned": "dim", "stopped": "dim"}
@@ -186,38 +188,3 @@ class TrainView:
             f"(template {m['template_mpck4']:.3f}, teacher-forced {m['forced_mpck4']:.3f})  "
             f"PCK@.2 {m['pck_0.2']:.3f}  train/val {losses}"
         )
-
-
-def title(metric: str) -> str:
-    """A metric's name as people write it."""
-    return metric.replace("mpck", "mPCK").replace("pck_0", "PCK@")
-
-
-def short(value: Any) -> str:
-    """A parameter's value for a table."""
-    return f"{value:.3g}" if isinstance(value, float) else str(value)
-
-
-def share(value: float | None) -> str:
-    """A score for a table."""
-    return "–" if value is None else f"{value:.3f}"
-
-
-def clock(seconds: float) -> str:
-    """m:ss, or h:mm:ss from an hour on."""
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes}:{rest:02d}" if minutes < 60 else f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}"
-
-
-def tails(keys: Sequence[str]) -> list[str]:
-    """Each dotted key cut to its end, as short as it stays one of its own: layers, or decoder.layers beside another."""
-
-    def tail(key: str) -> str:
-        parts = key.split(".")
-        for count in range(1, len(parts)):
-            end = ".".join(parts[-count:])
-            if sum(other == end or other.endswith("." + end) for other in keys) == 1:
-                return end
-        return key
-
-    return [tail(key) for key in keys]

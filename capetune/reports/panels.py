@@ -9,8 +9,8 @@ from typing import Literal
 import optuna
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from capetune.reports.live import title
 from capetune.reports.story import Story
+from capetune.runs.metrics import title
 
 Kind = Literal["curves", "history", "importances", "parallel", "slices", "front"]
 ROW = 3  # slices beside each other

@@ -14,10 +14,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator
 from optuna.visualization import matplotlib as optuna_plots
 
-from capetune.reports.live import title
 from capetune.reports.marks import ACCENT, BROKEN, GREEN, GREY, INK, STATES, curves, pruned
 from capetune.reports.panels import Panel
 from capetune.reports.story import Story
+from capetune.runs.metrics import title
 
 SIZE, DPI = (9.0, 4.5), 150  # inches, dots an inch
 

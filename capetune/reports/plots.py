@@ -8,10 +8,10 @@ import plotly.graph_objects as go
 from optuna import visualization as optuna_plots
 from plotly.colors import label_rgb, sequential, unlabel_rgb
 
-from capetune.reports.live import title
 from capetune.reports.marks import ACCENT, BROKEN, GREEN, GREY, INK, STATES, curves, pruned
 from capetune.reports.panels import Panel
 from capetune.reports.story import Story
+from capetune.runs.metrics import title
 
 HEIGHT = 400  # pixels
 GRID = "#e3e6ec"

@@ -2,57 +2,22 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import json
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from rich.table import Table
 from rich.text import Text
 
-from capetune.config import Config
-from capetune.datasets.whole import write_aside
-from capetune.reports.live import STYLES, share, short, tails, title
+from capetune.reports.live import STYLES
+from capetune.reports.words import share, short, tails
+from capetune.runs.metrics import title
+from capetune.runs.results import TrialResult, varied_keys
 from capetune.tuning.goal import Goal
-from capetune.tuning.trial import TrialResult
-
-COLUMNS = ("number", "status", "score", "template", "epochs", "seconds", "config_hash", "twin", "checkpoint", "error")
-
-
-def write_results(folder: Path, base: Config, facts: dict[str, Any], results: list[TrialResult]) -> None:
-    """results.json, results.csv (a line a trial) and best.yaml (the best trial's whole configuration).
-
-    results: best first. facts: what the scores are of: protocol, split, shots, data, missing categories. best.yaml
-    isn't written while no trial has a score.
-    """
-    rows = [{**asdict(result), "template": result.template, "epochs": result.epochs} for result in results]
-    write_aside(folder / "results.json", json.dumps({**facts, "trials": rows}, indent=2) + "\n")
-    keys = _keys(results)
-    pck = [name for name in results[0].metrics if name.startswith("pck_")] if results else []
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([*COLUMNS, *pck, *keys])
-    for row in rows:
-        values = [*(row["metrics"].get(name) for name in pck), *(row["overrides"].get(key) for key in keys)]
-        writer.writerow([*(row[name] for name in COLUMNS), *values])
-    write_aside(folder / "results.csv", text.getvalue())
-    if results and results[0].score is not None:
-        best = base.with_overrides(results[0].overrides)
-        what = title(facts["goal"][0])
-        head = f"# Trial {results[0].number} of {folder.name}: validation {what} {results[0].score:.4f}\n"
-        write_aside(folder / "best.yaml", head + best.to_yaml())
-
-
-def _keys(results: list[TrialResult]) -> list[str]:
-    """Every varied key; one that stands under a condition is not every trial's."""
-    return list(dict.fromkeys(key for result in results for key in result.overrides))
 
 
 def results_table(results: list[TrialResult], goal: Goal, most: int = 10) -> Table:
     """The best trials, with the template's mPCK4 on the same pairs beside each."""
-    keys = _keys(results)
+    keys = varied_keys(results)
     shown = f"best {min(most, len(results))} of {len(results)} trials" if len(results) > most else None
     table = Table(title=shown, title_justify="left", box=None, pad_edge=False, padding=(0, 2, 0, 0))
     metrics = list(dict.fromkeys([*goal.metrics, "mpck4"]))

@@ -12,14 +12,15 @@ import optuna
 
 from capetune.config import Config, load_config
 from capetune.errors import UserError
-from capetune.reports.live import tails
-from capetune.training.runs import TRIALS, Run, read_history, read_results
+from capetune.reports.words import tails
+from capetune.runs.history import read_history
+from capetune.runs.record import Run
+from capetune.runs.results import TRIALS, TrialResult, read_results, saved_overrides, saved_results, trial_folder
 from capetune.tuning.goal import Goal
 from capetune.tuning.schedulers import rungs
 from capetune.tuning.space import Space
 from capetune.tuning.space_file import load_space
 from capetune.tuning.study import JOURNAL, open_storage
-from capetune.tuning.trial import TrialResult, saved_overrides, saved_results, trial_folder
 
 TRACEBACK_MOST = 20_000  # characters of a traceback's end
 

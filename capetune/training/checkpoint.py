@@ -15,10 +15,10 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from capetune import __version__
-from capetune.datasets.whole import write_aside
 from capetune.errors import UserError
 from capetune.models.estimator import PoseEstimator
-from capetune.training.kept import FORMAT, META, CheckpointMeta, read_meta
+from capetune.runs.checkpoints import FORMAT, META, CheckpointMeta, read_meta
+from capetune.storage.whole import write_aside
 
 MODEL, TRAINING = "model.safetensors", "training.pt"
 

@@ -15,17 +15,17 @@ import numpy as np
 import torch
 
 from capetune.config import Config
-from capetune.datasets.augment import Augmentation, draw
-from capetune.datasets.batch import augmented_to_unit, collate, place_item, stack_images
-from capetune.datasets.crop import warp_crop
-from capetune.datasets.pack import Pack
-from capetune.datasets.queries import encode_queries
-from capetune.datasets.stream import generator
-from capetune.datasets.supports import TrainSet
-from capetune.datasets.whole import whole
+from capetune.datasets.episodes.augment import Augmentation, draw
+from capetune.datasets.episodes.batch import augmented_to_unit, collate, place_item, stack_images
+from capetune.datasets.episodes.queries import encode_queries
+from capetune.datasets.episodes.stream import generator
+from capetune.datasets.episodes.supports import TrainSet
+from capetune.datasets.packs.crop import warp_crop
+from capetune.datasets.packs.reader import Pack
 from capetune.errors import UserError
 from capetune.models.backbone import Backbone, Maps
 from capetune.pose import Batch, Instance
+from capetune.storage.whole import whole
 
 CHUNK = 64  # crops a forward pass
 # What kept maps hold fast.

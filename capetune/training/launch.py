@@ -8,13 +8,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
+from capetune.cluster.machines import Cluster
 from capetune.config import Config
-from capetune.datasets.pack import Pack
-from capetune.datasets.stream import check_readers
-from capetune.datasets.whole import write_aside
+from capetune.datasets.episodes.stream import check_readers
+from capetune.datasets.packs.reader import Pack
 from capetune.errors import UserError
-from capetune.training.cluster import Cluster
-from capetune.training.runs import ERROR, error_line
+from capetune.runs.failures import ERROR, error_line
+from capetune.storage.whole import write_aside
 
 Listener = Callable[[dict[str, Any]], None]
 

@@ -18,9 +18,9 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from capetune.config import Config
-from capetune.datasets.pack import Pack
-from capetune.datasets.stream import steps_per_epoch, train_batches
-from capetune.datasets.supports import TrainSet
+from capetune.datasets.episodes.stream import steps_per_epoch, train_batches
+from capetune.datasets.episodes.supports import TrainSet
+from capetune.datasets.packs.reader import Pack
 from capetune.errors import UserError
 from capetune.evaluation.evaluate import evaluate
 from capetune.evaluation.model import ModelPredictor, SharedPredictor
@@ -29,9 +29,9 @@ from capetune.models.backbone import Maps
 from capetune.models.estimator import PoseEstimator
 from capetune.models.losses import total_loss
 from capetune.pose import Batch
+from capetune.runs.checkpoints import CheckpointMeta, read_meta
 from capetune.training.checkpoint import fill, load_training, save_checkpoint
 from capetune.training.features import Features
-from capetune.training.kept import CheckpointMeta, read_meta
 from capetune.training.optim import make_optimizer, make_schedule
 
 Metrics = dict[str, float]

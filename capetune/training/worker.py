@@ -14,10 +14,10 @@ import torch
 import torch.distributed
 
 from capetune.config import Config
-from capetune.datasets.pack import open_pack
+from capetune.datasets.packs.reader import open_pack
 from capetune.errors import UserError
+from capetune.runs.checkpoints import keep_epoch, resume_point
 from capetune.training.loop import Metrics, Ranks, Save, fit
-from capetune.training.runs import keep_epoch, resume_point
 from capetune.training.tensorboard import scalars
 
 

@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import optuna
-import ray
 import torch
-from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from rich.filesize import decimal
 
+from capetune.cluster.machines import Cluster
+from capetune.cluster.probe import check_writable
 from capetune.config import Config, ModelConfig
-from capetune.datasets.pack import Pack
-from capetune.datasets.stream import check_readers
+from capetune.datasets.episodes.stream import check_readers
+from capetune.datasets.packs.reader import Pack
 from capetune.errors import UserError
 from capetune.models.estimator import PoseEstimator
-from capetune.training.cluster import Cluster
 from capetune.tuning.space import Space
 
 DRAWN = 8  # points of the space whose models are measured
@@ -97,30 +93,3 @@ def _bytes(config: ModelConfig, averaged: bool) -> int:
     weights = sum(value.numel() * value.element_size() for value in model.state_dict().values())
     trained = sum(value.numel() * 4 for value in model.parameters() if value.requires_grad)
     return weights * (1 + averaged) + 2 * trained
-
-
-def check_writable(folder: Path) -> int:
-    """Let every machine of the cluster write a file there. Returns how many there are."""
-    nodes = [node for node in ray.nodes() if node["Alive"]]
-    probe = ray.remote(num_cpus=0)(_write)
-    asked: dict[str, Any] = {}
-    for number, node in enumerate(nodes):
-        where = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-        asked[node["NodeName"]] = probe.options(scheduling_strategy=where).remote(str(folder.resolve()), number)
-    for name, answer in asked.items():
-        file, error = ray.get(answer)
-        seen = Path(file).is_file()
-        Path(file).unlink(missing_ok=True)
-        if error or not seen:
-            why = error or "what it wrote there can't be seen from here"
-            raise UserError(f"{name} can't write into {folder}: {why}; give --runs a folder that all machines share")
-    return len(nodes)
-
-
-def _write(folder: str, number: int) -> tuple[str, str | None]:
-    file = Path(folder) / f".probe-{number}"
-    try:
-        file.write_text(f"{socket.gethostname()} {os.getpid()}\n")
-    except OSError as error:
-        return str(file), str(error.strerror or error)
-    return str(file), None

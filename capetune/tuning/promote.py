@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import traceback
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,69 +15,23 @@ from typing import Any
 from ray import tune
 from ray.tune.experiment import Trial
 
-from capetune.config import Config
-from capetune.datasets.pack import Pack, open_pack
-from capetune.datasets.whole import write_aside
+from capetune.datasets.packs.reader import open_pack
 from capetune.evaluation.evaluate import evaluate
 from capetune.evaluation.model import ModelPredictor
-from capetune.evaluation.protocol import EPISODES, in_episodes
+from capetune.evaluation.protocol import EPISODES
+from capetune.runs.checkpoints import best_checkpoint, keep_checkpoints
+from capetune.runs.failures import ERROR
+from capetune.runs.history import read_history
+from capetune.runs.promotion import Promotion, report_name
+from capetune.storage.hold import held
+from capetune.storage.whole import write_aside
 from capetune.training.checkpoint import load_model
-from capetune.training.kept import best_checkpoint, keep_checkpoints
-from capetune.training.runs import ERROR, error_line, held, read_history
 from capetune.tuning.goal import Goal
 from capetune.tuning.preflight import Plan
 from capetune.tuning.trial import Work, fill_folder
 from capetune.tuning.tuner import run_tuner
 
 BEST = Goal(("mpck4",), ("max",))
-
-
-@dataclass(frozen=True)
-class Promotion:
-    """config: what is promoted. episodes, queries: of the evaluation, a category's and an episode's; None: official."""
-
-    config: Config
-    pack: Pack
-    folder: Path
-    splits: tuple[int, ...]
-    shots: tuple[int, ...]
-    seeds: int
-    episodes: int | None
-    queries: int
-
-    @property
-    def protocol(self) -> str:
-        if self.episodes is None and self.queries == 15:
-            return "official pairs"
-        return in_episodes(self.episodes or EPISODES["test"], self.queries)
-
-    def jobs(self) -> list[dict[str, Any]]:
-        """The first seed is the configuration's own."""
-        seeds = [self.config.seed + i for i in range(self.seeds)]
-        pairs = [(split, seed) for split in self.splits for seed in seeds]
-        return [
-            {"number": i, "name": f"split{split}-seed{seed}", "overrides": {"data.split": split, "seed": seed}}
-            for i, (split, seed) in enumerate(pairs)
-        ]
-
-    def report(self, job: dict[str, Any], shots: int) -> dict[str, Any] | None:
-        """A job's official scores, as `EvalReport.to_json`; None while it has none of this protocol."""
-        file = self.folder / job["name"] / _report_name(shots, self.episodes, self.queries)
-        return json.loads(file.read_text()) if file.is_file() else None
-
-    def scores(self, name: str) -> dict[int, float]:
-        """Shots → official mPCK4 of the job of that name, as far as it is scored."""
-        job = next(job for job in self.jobs() if job["name"] == name)
-        found = {count: self.report(job, count) for count in self.shots}
-        return {count: report["mpck4"] for count, report in found.items() if report is not None}
-
-    def left(self) -> list[dict[str, Any]]:
-        return [job for job in self.jobs() if any(self.report(job, shots) is None for shots in self.shots)]
-
-    def errors(self) -> dict[str, str]:
-        """The failed jobs' names, with the line that names the error."""
-        files = {job["name"]: self.folder / job["name"] / ERROR for job in self.left()}
-        return {name: error_line(file.read_text()) for name, file in files.items() if file.is_file()}
 
 
 def run_promotion(
@@ -133,11 +86,7 @@ def _score(folder: Path, work: Work, shots: Sequence[int], episodes: int | None,
     for count in shots:
         report = evaluate(part, predictor, count, episodes or EPISODES["test"], queries)
         tree = {**report.to_json(), "checkpoint": found[0].name, "config_hash": meta.config.hash()}
-        write_aside(folder / _report_name(count, episodes, queries), json.dumps(tree, indent=2) + "\n")
-
-
-def _report_name(shots: int, episodes: int | None, queries: int) -> str:
-    return f"eval-{shots}shot-{episodes or 'official'}x{queries}.json"
+        write_aside(folder / report_name(count, episodes, queries), json.dumps(tree, indent=2) + "\n")
 
 
 class _Listener(tune.Callback):

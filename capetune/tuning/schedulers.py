@@ -21,10 +21,10 @@ from ray.tune.schedulers import (
 
 from capetune.config import Config
 from capetune.errors import UserError
-from capetune.training.runs import read_history
+from capetune.runs.history import read_history
+from capetune.runs.results import TrialResult, trial_folder
 from capetune.tuning.goal import Goal
 from capetune.tuning.space import Parameter, Space
-from capetune.tuning.trial import TrialResult, trial_folder
 
 # Values that a trial can change while it trains; others shape its network, its data or its schedule.
 CHANGEABLE = (

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from capetune.config import Config
-from capetune.datasets.pack import Pack
+from capetune.datasets.packs.reader import Pack
 from capetune.errors import UserError
 from capetune.tuning.goal import Goal
 from capetune.tuning.space import Budget, Space

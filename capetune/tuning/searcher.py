@@ -14,8 +14,8 @@ import optuna
 from optuna.trial import FrozenTrial
 from ray.tune.search import Searcher
 
+from capetune.runs.results import saved_overrides, trial_folder
 from capetune.tuning.space import Space
-from capetune.tuning.trial import saved_overrides, trial_folder
 
 
 class StudySearcher(Searcher):

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from capetune.config import Config, check_key, read_yaml
 from capetune.errors import UserError
-from capetune.training.kept import METRICS
+from capetune.runs.metrics import METRICS
 from capetune.tuning.space import Header, Parameter, Space, describe, plain
 
 BUILT_IN = Path(__file__).parents[1] / "search_spaces"

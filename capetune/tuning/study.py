@@ -20,13 +20,15 @@ from ray import tune
 from ray.tune.experiment import Trial
 
 from capetune.errors import UserError
-from capetune.training.runs import ERROR, TRIALS, read_history
+from capetune.runs.failures import ERROR
+from capetune.runs.history import read_history
+from capetune.runs.results import TRIALS, TrialResult, saved_overrides, saved_results, trial_folder
 from capetune.tuning.preflight import Plan
 from capetune.tuning.samplers import make_sampler
 from capetune.tuning.schedulers import carries_checkpoints, make_scheduler, recall
 from capetune.tuning.search import Search, check_scorable
 from capetune.tuning.searcher import StudySearcher
-from capetune.tuning.trial import TrialResult, Work, no_room, run_trial, saved_overrides, saved_results, trial_folder
+from capetune.tuning.trial import Work, no_room, run_trial
 from capetune.tuning.tuner import run_tuner
 from capetune.tuning.watcher import EVENTS, Keep, Limit, Listener, Watcher, tell
 

@@ -11,29 +11,29 @@ import shutil
 import tempfile
 import time
 import traceback
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from ray import tune
 from ray.tune import Checkpoint
 
+from capetune.cluster.machines import Cluster
 from capetune.config import Config
-from capetune.datasets.pack import open_pack
-from capetune.datasets.whole import write_aside
-from capetune.training.cluster import Cluster
+from capetune.datasets.packs.reader import open_pack
+from capetune.runs.checkpoints import keep_epoch, resume_point
+from capetune.runs.failures import ERROR
+from capetune.runs.record import CONFIG
+from capetune.runs.results import VALUES, trial_folder
+from capetune.storage.hold import held
+from capetune.storage.whole import write_aside
 from capetune.training.features import open_features
 from capetune.training.launch import TrainingFailed, launch_training
 from capetune.training.loop import Metrics, Ranks, Save, fit
-from capetune.training.runs import CONFIG, ERROR, TRIALS, held, keep_epoch, resume_point
 from capetune.training.tensorboard import scalars
 from capetune.tuning.goal import Goal
 from capetune.tuning.preflight import Plan
-
-Status = Literal["completed", "pruned", "stopped", "failed"]
-RESULT, VALUES = "result.json", "trial.json"
 
 
 @dataclass(frozen=True)
@@ -51,70 +51,6 @@ class Work:
     plan: Plan
     features: Path | None = None
     portable: bool = False
-
-
-@dataclass(frozen=True)
-class TrialResult:
-    """How a trial ended.
-
-    number: 0 is the default configuration. overrides: dotted key → value, over the search's base configuration.
-    status: completed; pruned, stopped early by the scheduler; stopped, cut off by the search's budget, to go on when
-    that is raised; failed, an error, never scored. score: the search's metric in its best epoch, None if it failed.
-    metrics: those of the best epoch, as `training.loop.fit` reports them; empty if it failed. history: (epoch, score)
-    of every finished epoch. seconds: what it took in all. twin: an earlier trial with the same configuration.
-    checkpoint: its best, None if it failed or others' were kept in its stead. error: the failure's last line, the
-    whole of which is in the file `traceback`; bad_input: it is the user's to cure. Paths start at the run's folder.
-    """
-
-    number: int
-    overrides: dict[str, Any]
-    status: Status
-    score: float | None
-    metrics: Metrics
-    history: list[tuple[int, float]]
-    seconds: float
-    config_hash: str | None
-    checkpoint: str | None
-    twin: int | None = None
-    error: str | None = None
-    bad_input: bool = False
-    traceback: str | None = None
-
-    @property
-    def epochs(self) -> int:
-        """Finished ones."""
-        return self.history[-1][0] if self.history else 0
-
-    @property
-    def template(self) -> float | None:
-        """The template's mPCK4 on the same pairs."""
-        return self.metrics.get("template_mpck4")
-
-
-def trial_folder(run: Path, number: int) -> Path:
-    return run / TRIALS / f"trial-{number:03d}"
-
-
-def save_result(run: Path, result: TrialResult) -> None:
-    write_aside(trial_folder(run, result.number) / RESULT, json.dumps(asdict(result), indent=2) + "\n")
-
-
-def saved_results(run: Path) -> Iterator[TrialResult]:
-    """Of the trials that ended, in the order of their numbers; a damaged one counts as not written."""
-    for file in sorted((run / TRIALS).glob(f"trial-*/{RESULT}")):
-        try:
-            tree = json.loads(file.read_text())
-            tree["history"] = [tuple(row) for row in tree["history"]]
-            result = TrialResult(**tree)
-        except (ValueError, KeyError, TypeError):
-            continue
-        yield result
-
-
-def saved_overrides(folder: Path) -> dict[str, Any] | None:
-    """The values that a trial was last trained with, None where it never began."""
-    file = folder / VALUES
-    return json.loads(file.read_text())["overrides"] if file.is_file() else None
 
 
 class DiskFull(Exception):

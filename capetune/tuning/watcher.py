@@ -16,15 +16,17 @@ from optuna.trial import TrialState
 from ray import tune
 from ray.tune.experiment import Trial
 
-from capetune.datasets.whole import write_aside
 from capetune.errors import UserError
-from capetune.training.kept import keep_checkpoints
+from capetune.runs.checkpoints import keep_checkpoints
+from capetune.runs.failures import ERROR, error_line
+from capetune.runs.history import read_history
+from capetune.runs.results import Status, TrialResult, save_result, trial_folder
+from capetune.storage.whole import write_aside
 from capetune.training.loop import Metrics
-from capetune.training.runs import ERROR, error_line, read_history
 from capetune.tuning.goal import Goal
 from capetune.tuning.search import Search
 from capetune.tuning.space import Budget
-from capetune.tuning.trial import DiskFull, Status, TrialResult, save_result, trial_folder
+from capetune.tuning.trial import DiskFull
 
 EVENTS = "events.jsonl"
 Listener = Callable[[dict[str, Any]], None]

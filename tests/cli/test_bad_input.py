@@ -14,8 +14,8 @@ import pytest
 
 from capetune.config import Config, load_preset
 from capetune.models.estimator import PoseEstimator
+from capetune.runs.checkpoints import CheckpointMeta
 from capetune.training.checkpoint import save_checkpoint
-from capetune.training.kept import CheckpointMeta
 
 # All rows run in one process, one after the other: importing torch and Ray for each would take minutes.
 BATCH = """

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from capetune.cli.main import app
 from capetune.errors import UserError
-from capetune.training.runs import Run
+from capetune.runs.record import Run
 from capetune.tuning.study import open_storage
 
 

@@ -9,7 +9,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from capetune.cli.main import app, run
-from capetune.datasets.shards import pack
+from capetune.datasets.packs.writer import pack
 from capetune.errors import UserError
 
 
@@ -150,7 +150,7 @@ def test_a_pack_gives_the_report_of_the_files_it_was_made_of(annotations, tmp_pa
 def test_of_very_many_categories_the_best_and_the_worst_are_shown_and_the_rest_counted() -> None:
     from types import SimpleNamespace
 
-    from capetune.cli.eval_table import MOST, _extremes
+    from capetune.reports.evaluation import MOST, _extremes
 
     rows = [SimpleNamespace(scores=SimpleNamespace(mpck4=i / 100)) for i in range(MOST + 5)]
     shown, left_out = _extremes(rows)

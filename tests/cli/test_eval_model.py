@@ -9,14 +9,14 @@ from typer.testing import CliRunner
 
 from capetune.cli.main import app
 from capetune.config import load_preset
-from capetune.datasets.pack import open_pack
-from capetune.datasets.shards import pack as write_pack
+from capetune.datasets.packs.reader import open_pack
+from capetune.datasets.packs.writer import pack as write_pack
 from capetune.errors import UserError
 from capetune.models.estimator import PoseEstimator
+from capetune.runs.checkpoints import CheckpointMeta
+from capetune.runs.record import Run
 from capetune.training.checkpoint import save_checkpoint
-from capetune.training.kept import CheckpointMeta
 from capetune.training.loop import describe_data
-from capetune.training.runs import Run
 
 KEYS = {"data.size": 64, "model.width": 32, "model.heads": 4, "model.backbone.weights": "none"}
 FEW = ("--episodes", "1", "--queries", "3")

@@ -9,9 +9,11 @@ from typer.testing import CliRunner
 from capetune.cli.main import app
 from capetune.config import load_preset
 from capetune.errors import UserError
+from capetune.runs.checkpoints import CheckpointMeta
+from capetune.runs.history import add_to_history
+from capetune.runs.record import Run
+from capetune.storage.hold import held
 from capetune.training.checkpoint import save_checkpoint
-from capetune.training.kept import CheckpointMeta
-from capetune.training.runs import Run, add_to_history, held
 
 
 class Weights:

@@ -10,8 +10,8 @@ import pytest
 from capetune.cli import common
 from capetune.cli.search import SearchFailed, _all_failed
 from capetune.errors import UserError
-from capetune.training.runs import Run, read_run
-from capetune.tuning.trial import TrialResult
+from capetune.runs.record import Run, read_run
+from capetune.runs.results import TrialResult
 
 
 def failed(number, bad_input):

@@ -9,8 +9,8 @@ import pytest
 from capetune.cli.train import _check_start, _same
 from capetune.config import load_preset
 from capetune.errors import UserError
-from capetune.training.kept import FORMAT, META
-from capetune.training.runs import Run
+from capetune.runs.checkpoints import FORMAT, META
+from capetune.runs.record import Run
 
 
 def test_a_run_goes_on_only_with_its_own_configuration_and_data(tmp_path):

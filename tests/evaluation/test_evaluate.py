@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from capetune.datasets.mp100 import read_part
+from capetune.datasets.mp100.files import read_part
 from capetune.errors import UserError
 from capetune.evaluation.baselines import Center, Template
 from capetune.evaluation.evaluate import evaluate

@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from capetune.config import Config
-from capetune.datasets.batch import collate, make_item
-from capetune.datasets.crop import apply
-from capetune.datasets.pack import Pack, open_pack
-from capetune.datasets.templates import mean_template, normalise
+from capetune.datasets.episodes.batch import collate, make_item
+from capetune.datasets.episodes.templates import mean_template, normalise
+from capetune.datasets.packs.crop import apply
+from capetune.datasets.packs.reader import Pack, open_pack
 from capetune.evaluation.evaluate import evaluate
 from capetune.evaluation.model import ModelPredictor, SharedPredictor, pair_batch, to_source
 from capetune.evaluation.pck import mpck4, pck_curve

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from capetune.datasets.pack import open_pack
+from capetune.datasets.packs.reader import open_pack
 from capetune.evaluation.support import ablations, own
 from capetune.pose import Part
 

@@ -9,8 +9,8 @@ from typer.testing import CliRunner
 
 from capetune.cli.main import app
 from capetune.config import load_config
-from capetune.training.kept import read_meta
-from capetune.training.runs import find_search, latest_best
+from capetune.runs.checkpoints import read_meta
+from capetune.runs.registry import find_search, latest_best
 
 pytestmark = pytest.mark.timeout(900)
 

@@ -5,7 +5,8 @@ import signal
 
 import pytest
 
-from capetune.training.runs import read_history, read_run
+from capetune.runs.history import read_history
+from capetune.runs.record import read_run
 
 pytestmark = pytest.mark.timeout(900)
 

@@ -11,14 +11,13 @@ import optuna
 import pytest
 
 from capetune.config import Config, load_preset
-from capetune.datasets.whole import write_aside
-from capetune.reports.search import write_results
-from capetune.training.runs import Run
+from capetune.runs.record import Run
+from capetune.runs.results import TrialResult, save_result, trial_folder, write_results
+from capetune.storage.whole import write_aside
 from capetune.tuning.goal import Goal
 from capetune.tuning.space import Space
 from capetune.tuning.space_file import load_space
 from capetune.tuning.study import open_storage
-from capetune.tuning.trial import TrialResult, save_result, trial_folder
 from capetune.tuning.watcher import tell
 
 SPACE = """loss.tokens: {log: [0.05, 2.0]}

@@ -9,7 +9,8 @@ from capetune.errors import UserError
 from capetune.reports.html import in_words, write_report
 from capetune.reports.panels import panels
 from capetune.reports.story import read_story
-from capetune.training.runs import Run, held, read_run
+from capetune.runs.record import Run, read_run
+from capetune.storage.hold import held
 
 from .conftest import CONDITIONAL, TRADE
 

@@ -5,7 +5,8 @@ import io
 import pytest
 from rich.console import Console
 
-from capetune.reports.live import SearchView, TrainView, clock, short, tails
+from capetune.reports.live import SearchView, TrainView
+from capetune.reports.words import clock, short, tails
 from capetune.tuning.goal import Goal
 
 KEYS = ["loss.tokens", "model.decoder.layers"]

@@ -9,8 +9,8 @@ from rich.console import Console
 from scipy import stats
 
 from capetune.config import load_preset
-from capetune.reports.promotion import FILE, interval, promotion_table, read_tables, summary, tabulated, with_table
-from capetune.tuning.promote import Promotion, _report_name
+from capetune.reports.promotion import promotion_table
+from capetune.runs.promotion import FILE, Promotion, interval, read_tables, report_name, summary, tabulated, with_table
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ def score(promotion, split, seed, shots, mpck4):
     folder = promotion.folder / f"split{split}-seed{seed}"
     folder.mkdir(exist_ok=True)
     tree = {"mpck4": mpck4, "template": {"mpck4": 0.3 + split / 100}}
-    (folder / _report_name(shots, 3, 15)).write_text(json.dumps(tree))
+    (folder / report_name(shots, 3, 15)).write_text(json.dumps(tree))
 
 
 def test_there_is_a_job_for_every_split_and_seed(promotion):

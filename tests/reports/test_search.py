@@ -9,9 +9,9 @@ import pytest
 from rich.console import Console
 
 from capetune.config import load_config, load_preset
-from capetune.reports.search import results_lines, results_table, write_results
+from capetune.reports.search import results_lines, results_table
+from capetune.runs.results import TrialResult, write_results
 from capetune.tuning.goal import Goal
-from capetune.tuning.trial import TrialResult
 
 FACTS = {"protocol": "official pairs", "shots": 1, "data": "synthetic", "split": 1, "goal": ["mpck4"]}
 GOAL = Goal(("mpck4",), ("max",))

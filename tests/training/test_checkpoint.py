@@ -11,8 +11,8 @@ from capetune.config import Config
 from capetune.errors import UserError
 from capetune.models.estimator import PoseEstimator
 from capetune.pose import Batch
+from capetune.runs.checkpoints import CheckpointMeta, read_meta
 from capetune.training.checkpoint import load_model, load_training, save_checkpoint
-from capetune.training.kept import CheckpointMeta, read_meta
 
 KEYS = {
     "model.sequence": "point",

@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from capetune.config import Config
-from capetune.datasets.augment import Augmentation
-from capetune.datasets.batch import collate, make_item
-from capetune.datasets.pack import Pack, open_pack
-from capetune.datasets.queries import encode_queries
-from capetune.datasets.supports import TrainSet
+from capetune.datasets.episodes.augment import Augmentation
+from capetune.datasets.episodes.batch import collate, make_item
+from capetune.datasets.episodes.queries import encode_queries
+from capetune.datasets.episodes.supports import TrainSet
+from capetune.datasets.packs.reader import Pack, open_pack
 from capetune.errors import UserError
 from capetune.models.backbone import Backbone
 from capetune.models.estimator import PoseEstimator

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from capetune.cluster.machines import Cluster
 from capetune.config import load_preset
-from capetune.datasets.pack import open_pack
+from capetune.datasets.packs.reader import open_pack
 from capetune.errors import UserError
-from capetune.training.cluster import Cluster
 from capetune.training.launch import _keep, check_workers
 
 

@@ -11,15 +11,15 @@ import pytest
 import torch
 
 from capetune.config import Config
-from capetune.datasets.pack import Pack, open_pack
-from capetune.datasets.stream import train_batches
+from capetune.datasets.episodes.stream import train_batches
+from capetune.datasets.packs.reader import Pack, open_pack
 from capetune.errors import UserError
 from capetune.evaluation.evaluate import evaluate
 from capetune.evaluation.model import ModelPredictor
 from capetune.models.estimator import PoseEstimator
 from capetune.pose import Batch
+from capetune.runs.checkpoints import read_meta
 from capetune.training.checkpoint import load_model, load_training
-from capetune.training.kept import read_meta
 from capetune.training.loop import (
     Metrics,
     Ranks,

@@ -7,14 +7,14 @@ import pytest
 import torch
 
 from capetune.config import load_preset
+from capetune.runs.checkpoints import CheckpointMeta
+from capetune.runs.history import add_to_history
+from capetune.runs.results import trial_folder
 from capetune.training.checkpoint import save_checkpoint
-from capetune.training.kept import CheckpointMeta
-from capetune.training.runs import add_to_history
 from capetune.tuning.search import Search
 from capetune.tuning.space import Budget
 from capetune.tuning.space_file import load_space
 from capetune.tuning.study import open_storage
-from capetune.tuning.trial import trial_folder
 from capetune.tuning.watcher import Limit, Watcher
 
 EPOCHS = 3

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from capetune.cluster.machines import Cluster
 from capetune.errors import UserError
 from capetune.models.estimator import PoseEstimator
+from capetune.runs.checkpoints import CheckpointMeta
 from capetune.training.checkpoint import save_checkpoint
-from capetune.training.cluster import Cluster
-from capetune.training.kept import CheckpointMeta
 from capetune.training.optim import make_optimizer
 from capetune.tuning import preflight as module
 from capetune.tuning.preflight import Plan, checkpoint_bytes, plan, preflight

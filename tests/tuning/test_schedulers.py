@@ -6,10 +6,10 @@ import pytest
 from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, HyperBandScheduler, MedianStoppingRule
 
 from capetune.errors import UserError
-from capetune.training.runs import add_to_history
+from capetune.runs.history import add_to_history
+from capetune.runs.results import TrialResult, trial_folder
 from capetune.tuning.goal import Goal
 from capetune.tuning.schedulers import carries_checkpoints, make_scheduler, recall, rungs
-from capetune.tuning.trial import TrialResult, trial_folder
 
 RANGE = "loss.tokens: {log: [0.05, 2]}\n"
 

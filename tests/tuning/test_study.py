@@ -8,11 +8,11 @@ import optuna
 import pytest
 
 from capetune.errors import UserError
+from capetune.runs.results import saved_results
 from capetune.tuning.preflight import Plan
 from capetune.tuning.search import check_scorable
 from capetune.tuning.space import Budget
 from capetune.tuning.study import JOURNAL, _study, check_new, mend, open_storage, run_search
-from capetune.tuning.trial import saved_results
 from capetune.tuning.watcher import EVENTS
 
 PLAN = Plan(1, 1, 1, "cpu")
@@ -160,7 +160,7 @@ def test_a_database_that_can_not_be_opened_is_one_line(tmp_path):
 
 
 def test_a_split_without_validation_instances_is_refused(tiny_pack, monkeypatch):
-    from capetune.datasets.pack import Pack, open_pack
+    from capetune.datasets.packs.reader import Pack, open_pack
 
     pack = open_pack(tiny_pack)
     check_scorable(pack, 1)

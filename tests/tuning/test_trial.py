@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from capetune.training.runs import ERROR
+from capetune.runs.failures import ERROR
+from capetune.runs.results import saved_results, trial_folder
 from capetune.tuning import trial as module
 from capetune.tuning.goal import Goal
 from capetune.tuning.preflight import Plan
-from capetune.tuning.trial import DiskFull, Work, fill_folder, saved_results, trial_folder
+from capetune.tuning.trial import DiskFull, Work, fill_folder
 
 
 @pytest.fixture

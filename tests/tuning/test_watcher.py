@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import time
 
-from capetune.training.runs import ERROR
+from capetune.runs.failures import ERROR
+from capetune.runs.results import saved_results
 from capetune.tuning.space import Budget
-from capetune.tuning.trial import saved_results
 from capetune.tuning.watcher import EVENTS, Limit
 
 

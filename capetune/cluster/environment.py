@@ -1,0 +1,60 @@
+"""What Ray reads from the environment when it is imported: quiet, bound to loopback, guarded by a token."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import sys
+from pathlib import Path
+
+from capetune.storage.cache import cache_folder, writable_cache
+
+
+def prepare_environment(address: str | None, verbose: bool) -> None:
+    """Set what Ray reads from the environment when it is imported: call this before anything imports it."""
+    guarded = os.environ.get("RAY_AUTH_TOKEN_PATH") == str(token_file())
+    assert address or guarded or "ray" not in sys.modules, "Ray was imported before its environment was prepared"
+    if address is None:
+        _guard()
+    _set_environment(verbose)
+
+
+def token_file() -> Path:
+    return cache_folder() / "ray-token"
+
+
+def _guard() -> None:
+    """Bind Ray to loopback and ask for a token on every connection; its file is readable to us only."""
+    file = token_file()
+    if not file.is_file():
+        aside = writable_cache() / f"{file.name}.{os.getpid()}"
+        with open(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as stream:
+            stream.write(secrets.token_hex(32))
+        with contextlib.suppress(FileExistsError):  # another process was first: its Ray counts on its token
+            os.link(aside, file)
+        aside.unlink()
+    os.environ["RAY_AUTH_MODE"] = "token"
+    os.environ["RAY_AUTH_TOKEN_PATH"] = str(file)
+    # Sic: this switch is what keeps Ray from rewriting 127.0.0.1 to the machine's own address and listening there.
+    os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
+
+
+def _set_environment(verbose: bool) -> None:
+    defaults = {
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_TRAIN_V2_ENABLED": "1",
+        "RAY_TRAIN_ENABLE_STATE_TRACKING": "1",
+        "RAY_CHDIR_TO_TRIAL_DIR": "0",
+        "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+        "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+        "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Ctrl-C must reach us: Tune's own handler returns as if all were done
+        "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",  # it is how long each epoch's report waits; default 2
+        "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",  # a trial that failed, or was whole already, ends without any
+        "TUNE_GLOBAL_CHECKPOINT_S": "60",  # nothing is read from Tune's own snapshots
+        "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
+    }
+    if not verbose:
+        defaults |= {"RAY_AIR_NEW_OUTPUT": "0", "RAY_LOG_TO_DRIVER": "0", "RAY_DATA_DISABLE_PROGRESS_BARS": "1"}
+    for name, value in defaults.items():
+        os.environ.setdefault(name, value)

@@ -1,0 +1,127 @@
+"""Start Ray safely and quietly, or join a running cluster (shared facts: Ray listens on the machine's own address,
+without a password, unless it is told otherwise)."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import psutil
+
+from capetune.cluster.environment import prepare_environment, token_file
+from capetune.cluster.machines import Cluster
+from capetune.cluster.processes import PATIENCE, end_ray, group_apart, own_signals
+from capetune.errors import UserError
+
+DASHBOARD_PORT = 8265
+
+
+@contextmanager
+def ray_cluster(address: str | None = None, verbose: bool = False, cpus: int | None = None) -> Iterator[Cluster]:
+    """A Ray session, ended on leaving, however that comes about.
+
+    address: None starts Ray here, bound to loopback and guarded by a token; else a running cluster to join, such as
+    `auto` or `host:6379`, from one of its machines. verbose: let Ray and its workers print. cpus: logical CPUs of
+    a local Ray; default all. Raises UserError where the cluster can't be reached or the dashboard doesn't start.
+    """
+    prepare_environment(address, verbose)
+    if address:
+        _check_address(address)
+    import ray
+
+    before = psutil.Process().children(recursive=True)
+    try:
+        context = _join(address, verbose) if address else _start(verbose, cpus, before)
+        if not verbose:
+            _hush()
+        if not context.dashboard_url:
+            raise UserError("that Ray has no dashboard, and without it trials keep their CPUs")
+        found = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+        machines = tuple((int(node.get("CPU", 0)), int(node.get("GPU", 0))) for node in found)
+        url = context.dashboard_url
+        url = url if url.startswith("http") else f"http://{url}"
+        yield Cluster(url, token_file() if address is None else None, machines)
+    finally:
+        end_ray(before)
+
+
+def _join(address: str, verbose: bool) -> Any:
+    import ray
+
+    try:
+        with own_signals():
+            return ray.init(address, log_to_driver=verbose, logging_level=logging.INFO if verbose else logging.ERROR)
+    except Exception as error:  # Ray raises plain ones, too
+        raise UserError(f"can't join the Ray cluster at {address}: {_line(error)}") from None
+
+
+def _start(verbose: bool, cpus: int | None, before: Sequence[psutil.Process]) -> Any:
+    """Start Ray here, a second time where its dashboard didn't start: of two Rays that start at once, both may find the
+    usual port free."""
+    import ray
+
+    why = ""
+    for preferred in (DASHBOARD_PORT, 0):
+        port = _free_port(preferred)
+        # Train's and Tune's cleaners ask the dashboard. Left to search for it, they take what another Ray on this
+        # machine has left or runs, and every training's end waits 12 s for them.
+        os.environ["RAY_API_SERVER_ADDRESS"] = f"http://127.0.0.1:{port}"
+        try:
+            with own_signals(), group_apart():
+                context = ray.init(
+                    "local",
+                    num_cpus=cpus or os.cpu_count(),
+                    include_dashboard=True,
+                    dashboard_host="127.0.0.1",
+                    dashboard_port=port,
+                    log_to_driver=verbose,
+                    logging_level=logging.INFO if verbose else logging.CRITICAL,
+                )
+            if context.dashboard_url:
+                return context
+            why = "its dashboard didn't start, and without it trials keep their CPUs"
+        except Exception as error:  # Ray raises plain ones where its dashboard takes too long to start
+            why = _line(error)
+        end_ray(before)
+    raise UserError(f"can't start Ray: {why}; look closer with -v")
+
+
+def _line(error: Exception) -> str:
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+
+
+def _check_address(address: str) -> None:
+    """Raises UserError where nobody answers: Ray itself would go on trying for minutes."""
+    if address.startswith("ray://"):
+        raise UserError("ray:// is not supported: run capetune on a machine of the cluster, with --address auto")
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdigit():
+        return  # `auto`, or what Ray knows better
+    try:
+        socket.create_connection((host, int(port)), timeout=PATIENCE * 5).close()
+    except (OSError, OverflowError) as error:
+        raise UserError(f"can't join the Ray cluster at {address}: {error}") from None
+
+
+def _hush() -> None:
+    """Errors only; none from Tune and Train, which print tracebacks of failures that we report ourselves."""
+    ours = ("ray.tune", "ray.train")
+    for name in [*logging.root.manager.loggerDict, *ours]:
+        if name == "ray" or name.startswith("ray."):
+            logging.getLogger(name).setLevel(logging.CRITICAL if name.startswith(ours) else logging.ERROR)
+
+
+def _free_port(preferred: int) -> int:
+    for port in (preferred, 0):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return int(probe.getsockname()[1])
+    raise UserError("no free port for Ray's dashboard")

@@ -1,0 +1,118 @@
+"""A contact sheet of a pack: crops with their keypoints and skeletons, to see that they belong together."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from capetune.datasets.packs.crop import apply, source_to_unit, unit_to_pixel, warp_crop
+from capetune.datasets.packs.reader import Pack
+from capetune.errors import UserError
+from capetune.pose import Category, Instance
+
+TILE = 256
+CAPTION = 22
+GAP = 4
+PAPER = 250
+FONT = cv2.FONT_HERSHEY_SIMPLEX
+
+
+def find_category(pack: Pack, wanted: str) -> Category:
+    """A category by id, name or folder. Raises UserError, with the nearest ones, where there is none or two."""
+    found = [c for c in pack.categories.values() if wanted in (str(c.id), c.name, c.folder)]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        ids = " and ".join(f"{c.id} ({c.folder})" for c in found)
+        raise UserError(f"category {wanted!r} is {ids}: give the id")
+    by_word = {word.lower(): c for c in pack.categories.values() for word in (str(c.id), c.folder, c.name)}
+    near = difflib.get_close_matches(wanted.lower(), by_word, 1, 0.0)
+    category = by_word[near[0]]
+    raise UserError(f"{pack.path} has no category {wanted!r}; the nearest is {category.name!r} ({category.id})")
+
+
+def choose(
+    pack: Pack, count: int, category: Category | None = None, split: int | None = None, part: str = "train"
+) -> list[Instance]:
+    """Up to `count` packed instances, taken from the categories in turn, in file order.
+
+    category: only of this one. split: only of its part `part`. Raises UserError where there are none.
+    """
+    groups: dict[int, list[Instance]] = {}
+    if split is None:
+        for instance in pack.instances:
+            groups.setdefault(instance.category_id, []).append(instance)
+    else:
+        groups = {id: list(group) for id, group in pack.part(split, part).instances.items()}
+    if category is not None:
+        groups = {category.id: groups.get(category.id, [])}
+    longest = max((len(group) for group in groups.values()), default=0)
+    chosen = [group[turn] for turn in range(longest) for group in groups.values() if turn < len(group)]
+    if not chosen:
+        what = f"category {category.name!r} ({category.id})" if category is not None else "instance"
+        where = f" in split {split} {part}" if split is not None else ""
+        raise UserError(f"{pack.path} holds no image of {what}{where}; `manifest.json` says what was left out")
+    return sorted(chosen[:count], key=lambda instance: instance.category_id)
+
+
+def draw_sheet(pack: Pack, instances: list[Instance]) -> np.ndarray:
+    """Tiles in rows, each the official crop with its caption. Returns uint8 (H, W, 3) RGB."""
+    columns = min(len(instances), math.ceil(math.sqrt(1.5 * len(instances))))
+    rows = math.ceil(len(instances) / columns)
+    height, width = TILE + CAPTION + GAP, TILE + GAP
+    sheet = np.full((rows * height + GAP, columns * width + GAP, 3), PAPER, dtype=np.uint8)
+    for i, instance in enumerate(instances):
+        top, left = (i // columns) * height + GAP, (i % columns) * width + GAP
+        sheet[top : top + TILE + CAPTION, left : left + TILE] = draw_tile(pack, instance)
+    return sheet
+
+
+def draw_tile(pack: Pack, instance: Instance) -> np.ndarray:
+    """One crop, visible keypoints and the edges between them, and a caption. uint8 (TILE + CAPTION, TILE, 3) RGB."""
+    category = pack.categories[instance.category_id]
+    to_unit = source_to_unit(instance.box)
+    image = warp_crop(pack.crop(instance.id, TILE), to_unit, TILE)
+    xy = apply(unit_to_pixel(to_unit, TILE), instance.xy)
+    colours = keypoint_colours(category.graph.size)
+    for i, j in category.graph.edges:
+        if instance.visible[i] and instance.visible[j]:
+            colour = tuple(int(v) for v in (colours[i].astype(int) + colours[j]) // 2)
+            cv2.line(image, _fixed(xy[i]), _fixed(xy[j]), colour, 2, cv2.LINE_AA, shift=4)
+    for k in np.flatnonzero(instance.visible):
+        cv2.circle(image, _fixed(xy[k]), 4 << 4, (0, 0, 0), -1, cv2.LINE_AA, shift=4)
+        cv2.circle(image, _fixed(xy[k]), 3 << 4, tuple(int(v) for v in colours[k]), -1, cv2.LINE_AA, shift=4)
+    caption = np.full((CAPTION, TILE, 3), PAPER, dtype=np.uint8)
+    text = f"{category.name} ({category.id})"
+    wide = cv2.getTextSize(text, FONT, 0.45, 1)[0][0]
+    cv2.putText(caption, text, (2, 15), FONT, 0.45 * min(1.0, (TILE - 4) / wide), (20, 20, 20), 1, cv2.LINE_AA)
+    return np.vstack([image, caption])
+
+
+def keypoint_colours(count: int) -> np.ndarray:
+    """As many distinct bright colours, in the order of the hues. uint8 (count, 3) RGB."""
+    hues = np.arange(count) * 180 // max(1, count)  # cv2 counts hues to 180
+    hsv = np.stack([hues, np.full(count, 230), np.full(count, 255)], axis=1).astype(np.uint8)
+    return cv2.cvtColor(hsv[None], cv2.COLOR_HSV2RGB)[0]
+
+
+def save(image: np.ndarray, path: Path) -> None:
+    """image: uint8 (H, W, 3) RGB. Raises UserError where it can't be written."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        done, data = cv2.imencode(path.suffix or ".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+        assert done
+        path.write_bytes(data.tobytes())
+    except cv2.error:
+        raise UserError(f"can't write a picture called {path.name}: call it something.png") from None
+    except OSError as error:
+        raise UserError(f"can't write {path}: {error.strerror or error}") from None
+
+
+def _fixed(point: np.ndarray) -> tuple[int, int]:
+    """Sixteenths of a pixel, as cv2 wants them with shift=4; far away points are kept within its range."""
+    x, y = np.clip(np.round(point * 16), -(2**20), 2**20)
+    return int(x), int(y)

@@ -1,0 +1,23 @@
+"""The metrics of every finished epoch of a training, in its folder."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from capetune.storage.whole import write_aside
+
+HISTORY = "history.jsonl"
+
+
+def add_to_history(folder: Path, metrics: dict[str, float]) -> None:
+    """Keep an epoch's metrics as a line of `history.jsonl`, in place of an earlier try of it or of later epochs."""
+    rows = [row for row in read_history(folder) if row["epoch"] < metrics["epoch"]]
+    folder.mkdir(parents=True, exist_ok=True)
+    write_aside(folder / HISTORY, "".join(json.dumps(row) + "\n" for row in [*rows, metrics]))
+
+
+def read_history(folder: Path) -> list[dict[str, float]]:
+    """The metrics of every finished epoch, in order; none where there is no history."""
+    file = folder / HISTORY
+    return [json.loads(line) for line in file.read_text().splitlines()] if file.is_file() else []

@@ -1,0 +1,63 @@
+"""The runs below a folder: where one is kept, which there are, and the best of what they made."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from capetune.errors import UserError
+from capetune.runs.checkpoints import CheckpointMeta
+from capetune.runs.record import Run, read_run
+
+
+def run_folder(runs: Path, name: str) -> Path:
+    """Where the run `name` is kept; nothing is made. Raises UserError where the name or the place doesn't serve."""
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", name):
+        raise UserError(f"{name!r} can't be a run's name: take up to 100 letters, digits, dots, dashes, underscores")
+    place = next(folder for folder in (runs, *runs.absolute().parents) if folder.exists())
+    if not place.is_dir() or not os.access(place, os.W_OK):
+        raise UserError(f"can't write runs into {runs}: {place} is not a folder we may write to; give another --runs")
+    return runs / name
+
+
+def all_runs(runs: Path) -> Iterator[Run]:
+    """Every run below `runs`, the latest first."""
+    found = [run for run in map(read_run, runs.iterdir()) if run is not None] if runs.is_dir() else []
+    yield from sorted(found, key=lambda run: str(run.facts.get("started")), reverse=True)
+
+
+def find_run(runs: Path, name: str, kind: str | None = None) -> Run:
+    """The run of that name, of that kind where one is given. Raises UserError where there is none, naming what is."""
+    there = [run for run in all_runs(runs) if kind in (None, run.kind)]
+    found = [run for run in there if run.name == name]
+    if not found:
+        other = [run.kind for run in all_runs(runs) if run.name == name]
+        if other:
+            raise UserError(f"{name!r} is no {kind}, it was made by `capetune {other[0]}`; see `capetune runs`")
+        names = ", ".join(run.name for run in there[:5]) or "none yet"
+        raise UserError(f"there is no {kind or 'run'} {name!r} in {runs} (there: {names})")
+    return found[0]
+
+
+def find_search(runs: Path, name: str | None) -> Run:
+    """A finished search by name, or the latest one. Raises UserError where there is none."""
+    searches = [run for run in all_runs(runs) if run.kind == "search"]
+    if name is not None:
+        searches = [find_run(runs, name, "search")]
+    finished = [run for run in searches if (run.folder / "best.yaml").is_file()]
+    if not finished:
+        if name:
+            raise UserError(f"search {name!r} has no best configuration yet; `capetune search --resume {name}` goes on")
+        raise UserError(f"no search in {runs} has a best configuration yet; run `capetune search` first")
+    return finished[0]
+
+
+def latest_best(runs: Path) -> tuple[Path, CheckpointMeta]:
+    """The best checkpoint of the latest run that has any. Raises UserError where none has."""
+    for run in all_runs(runs):
+        best = run.best()
+        if best is not None:
+            return best
+    raise UserError(f"there is no checkpoint in {runs}; train one with `capetune train`, or name one with --checkpoint")

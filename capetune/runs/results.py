@@ -1,0 +1,124 @@
+"""What a search's folder says of its trials: one by one, and all of them as tables for other programs."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from capetune.config import Config
+from capetune.runs.metrics import title
+from capetune.storage.whole import write_aside
+
+Status = Literal["completed", "pruned", "stopped", "failed"]
+TRIALS = "trials"  # the folder of a search's trials
+RESULT, VALUES = "result.json", "trial.json"  # of one trial
+RESULTS = "results.json"
+COLUMNS = ("number", "status", "score", "template", "epochs", "seconds", "config_hash", "twin", "checkpoint", "error")
+
+
+@dataclass(frozen=True)
+class TrialResult:
+    """How a trial ended.
+
+    number: 0 is the default configuration. overrides: dotted key → value, over the search's base configuration.
+    status: completed; pruned, stopped early by the scheduler; stopped, cut off by the search's budget, to go on when
+    that is raised; failed, an error, never scored. score: the search's metric in its best epoch, None if it failed.
+    metrics: those of the best epoch, as `training.loop.fit` reports them; empty if it failed. history: (epoch, score)
+    of every finished epoch. seconds: what it took in all. twin: an earlier trial with the same configuration.
+    checkpoint: its best, None if it failed or others' were kept in its stead. error: the failure's last line, the
+    whole of which is in the file `traceback`; bad_input: it is the user's to cure. Paths start at the run's folder.
+    """
+
+    number: int
+    overrides: dict[str, Any]
+    status: Status
+    score: float | None
+    metrics: dict[str, float]
+    history: list[tuple[int, float]]
+    seconds: float
+    config_hash: str | None
+    checkpoint: str | None
+    twin: int | None = None
+    error: str | None = None
+    bad_input: bool = False
+    traceback: str | None = None
+
+    @property
+    def epochs(self) -> int:
+        """Finished ones."""
+        return self.history[-1][0] if self.history else 0
+
+    @property
+    def template(self) -> float | None:
+        """The template's mPCK4 on the same pairs."""
+        return self.metrics.get("template_mpck4")
+
+
+def trial_folder(run: Path, number: int) -> Path:
+    return run / TRIALS / f"trial-{number:03d}"
+
+
+def save_result(run: Path, result: TrialResult) -> None:
+    write_aside(trial_folder(run, result.number) / RESULT, json.dumps(asdict(result), indent=2) + "\n")
+
+
+def saved_results(run: Path) -> Iterator[TrialResult]:
+    """Of the trials that ended, in the order of their numbers; a damaged one counts as not written."""
+    for file in sorted((run / TRIALS).glob(f"trial-*/{RESULT}")):
+        try:
+            tree = json.loads(file.read_text())
+            tree["history"] = [tuple(row) for row in tree["history"]]
+            result = TrialResult(**tree)
+        except (ValueError, KeyError, TypeError):
+            continue
+        yield result
+
+
+def saved_overrides(folder: Path) -> dict[str, Any] | None:
+    """The values that a trial was last trained with, None where it never began."""
+    file = folder / VALUES
+    return json.loads(file.read_text())["overrides"] if file.is_file() else None
+
+
+def read_results(folder: Path) -> dict[str, Any]:
+    """What a search wrote of its trials, best first; empty where none has ended or the file is damaged: the trials'
+    folders have it all."""
+    try:
+        tree = json.loads((folder / RESULTS).read_text())
+    except (OSError, ValueError):
+        return {}
+    return tree if isinstance(tree, dict) else {}
+
+
+def write_results(folder: Path, base: Config, facts: dict[str, Any], results: list[TrialResult]) -> None:
+    """results.json, results.csv (a line a trial) and best.yaml (the best trial's whole configuration).
+
+    results: best first. facts: what the scores are of: protocol, split, shots, data, missing categories. best.yaml
+    isn't written while no trial has a score.
+    """
+    rows = [{**asdict(result), "template": result.template, "epochs": result.epochs} for result in results]
+    write_aside(folder / RESULTS, json.dumps({**facts, "trials": rows}, indent=2) + "\n")
+    keys = varied_keys(results)
+    pck = [name for name in results[0].metrics if name.startswith("pck_")] if results else []
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow([*COLUMNS, *pck, *keys])
+    for row in rows:
+        values = [*(row["metrics"].get(name) for name in pck), *(row["overrides"].get(key) for key in keys)]
+        writer.writerow([*(row[name] for name in COLUMNS), *values])
+    write_aside(folder / "results.csv", text.getvalue())
+    if results and results[0].score is not None:
+        best = base.with_overrides(results[0].overrides)
+        what = title(facts["goal"][0])
+        head = f"# Trial {results[0].number} of {folder.name}: validation {what} {results[0].score:.4f}\n"
+        write_aside(folder / "best.yaml", head + best.to_yaml())
+
+
+def varied_keys(results: list[TrialResult]) -> list[str]:
+    """Every varied key; one that stands under a condition is not every trial's."""
+    return list(dict.fromkeys(key for result in results for key in result.overrides))

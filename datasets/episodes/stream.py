@@ -1,0 +1,202 @@
+"""Training batches: WebDataset shards through a readable list of stages, the same number of batches on every rank.
+
+All randomness comes from (seed, epoch, rank, loader worker, pass): an epoch can be repeated exactly, and no two
+epochs are alike. Ranks read different shards within a pass, for the shards are permuted before they are split.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from itertools import count, islice
+from typing import Any
+
+import numpy as np
+import torch
+import webdataset
+from torch.utils.data import DataLoader, IterableDataset, get_worker_info
+
+from capetune.config import DataConfig
+from capetune.datasets.episodes.augment import Augmentation, draw
+from capetune.datasets.episodes.batch import Item, collate, make_item
+from capetune.datasets.episodes.supports import TrainSet
+from capetune.datasets.packs.reader import Pack
+from capetune.datasets.packs.threads import ordered
+from capetune.errors import UserError
+from capetune.pose import Batch, Instance
+
+THREADS = 2  # that decode and warp, in each process that loads: the rest of its work keeps about one core busy
+SHUFFLE = 256  # encoded samples a reader holds to draw from; shards are mixed already when they are written
+
+
+def steps_per_epoch(instances: int, batch_size: int, world: int) -> int:
+    """Steps in which `world` ranks of `batch_size` see about each instance once; at least 1."""
+    return max(1, math.ceil(instances / (batch_size * world)))
+
+
+def check_readers(pack: Pack, ranks: int, workers: int) -> None:
+    """Raises UserError where some reader would have no shard of its own: it would wait for ever."""
+    shards, readers = len(pack.shard_paths), ranks * max(1, workers)
+    if shards < readers:
+        detail = f"{ranks} training workers × {max(1, workers)} loader processes"
+        cure = f"repack with --shards {readers} or use fewer workers"
+        raise UserError(f"{shards} shards can't feed {readers} readers ({detail}): {cure}")
+
+
+def train_batches(
+    pack: Pack,
+    config: DataConfig,
+    batch_size: int,
+    seed: int,
+    epoch: int,
+    rank: int = 0,
+    world: int = 1,
+    *,
+    steps: int,
+) -> Iterator[Batch]:
+    """Exactly `steps` batches of `batch_size` train samples of `config.split`, for one rank and epoch.
+
+    Raises UserError at once where there are fewer shards than readers or nothing to train on, and while iterating
+    where a shard is damaged.
+    """
+    check_readers(pack, world, config.workers)
+    stream = _Stream(pack, TrainSet(pack, config.split), config, batch_size, seed, epoch, rank, world, steps)
+    loader = DataLoader(
+        stream,
+        batch_size=None,
+        num_workers=config.workers,
+        generator=torch.Generator(),  # or it would draw from the global one, and workers would change the training
+    )
+    return _unwrapped(loader)
+
+
+@dataclass(eq=False)
+class _Stream(IterableDataset):
+    """The part of a rank's batches that one loader process makes; an error of the data comes as the last item."""
+
+    pack: Pack
+    train: TrainSet
+    config: DataConfig
+    batch_size: int
+    seed: int
+    epoch: int
+    rank: int
+    world: int
+    steps: int
+
+    def __iter__(self) -> Iterator[Batch | UserError]:
+        info = get_worker_info()
+        worker, workers = (info.id, info.num_workers) if info else (0, 1)
+        mine = len(range(worker, self.steps, workers))  # the loader takes from its workers in turn
+        try:
+            yield from islice(self.batches(worker, workers), mine)
+        except UserError as error:  # raised here, it would arrive wrapped in a traceback of many lines
+            yield error
+
+    def batches(self, worker: int, workers: int) -> Iterator[Batch]:
+        """Endless."""
+        items = (item for number in count() for item in self.one_pass(number, worker, workers))
+        while True:
+            yield collate(list(islice(items, self.batch_size)))
+
+    def one_pass(self, number: int, worker: int, workers: int) -> Iterable[Item]:
+        """What this reader makes of its share of the shards, each train instance there once."""
+        rng = generator(self.seed, self.epoch, number, self.rank, worker)
+        return webdataset.DataPipeline(
+            partial(shards, self.pack, generator(self.seed, self.epoch, number)),  # the same for every reader
+            partial(every, self.rank, self.world),
+            partial(every, worker, workers),
+            partial(read, self.pack, self.train),
+            partial(shuffle, rng),
+            partial(episode, self.train, self.config, rng),
+            partial(decode, self.pack, self.train, self.config.size, 2 * self.batch_size),
+        )
+
+
+def generator(seed: int, *numbers: int) -> np.random.Generator:
+    return np.random.default_rng([seed % 2**64, *numbers])
+
+
+def shards(pack: Pack, rng: np.random.Generator) -> Iterator[int]:
+    """The pack's shards, permuted."""
+    return iter(rng.permutation(len(pack.shard_paths)).tolist())
+
+
+def every(first: int, step: int, values: Iterable[Any]) -> Iterator[Any]:
+    """Split by rank, and by loader worker."""
+    return islice(values, first, None, step)
+
+
+def read(pack: Pack, train: TrainSet, shards: Iterable[int]) -> Iterator[tuple[Instance, bytes]]:
+    """Train instances and their jpgs in the order of the shards; what isn't selected is passed over unread.
+
+    Where each jpg lies is in the pack's index: parsing the tar's headers again would cost a third of decoding.
+    """
+    for shard in shards:
+        path = pack.shard_paths[shard]
+        try:
+            with path.open("rb") as stream:
+                for row in pack.in_shard(shard):
+                    if row.instance.id in train.instances:
+                        stream.seek(row.offset)
+                        yield train.instances[row.instance.id], stream.read(row.length)
+        except OSError as error:
+            raise UserError(f"{path} can't be read ({error}): copy the pack again or make it anew") from None
+
+
+def shuffle(rng: np.random.Generator, values: Iterable[Any]) -> Iterator[Any]:
+    """Mix within a sliding buffer that is emptied at the end, so that a pass stays a pass."""
+    buffer: list[Any] = []
+    for value in values:
+        buffer.append(value)
+        if len(buffer) >= SHUFFLE:
+            yield _taken(buffer, rng)
+    while buffer:
+        yield _taken(buffer, rng)
+
+
+def _taken(buffer: list[Any], rng: np.random.Generator) -> Any:
+    i = int(rng.integers(len(buffer)))
+    buffer[i], buffer[-1] = buffer[-1], buffer[i]
+    return buffer.pop()
+
+
+@dataclass(frozen=True, eq=False)
+class Drawn:
+    """A sample of which all is decided and nothing drawn yet: so that threads may do it in any order."""
+
+    query: Instance
+    jpeg: bytes
+    template: np.ndarray
+    known: np.ndarray
+    augmentation: Augmentation
+
+
+def episode(
+    train: TrainSet, config: DataConfig, rng: np.random.Generator, samples: Iterable[tuple[Instance, bytes]]
+) -> Iterator[Drawn]:
+    """Add a template of other instances of the category, and how to turn, scale and mirror."""
+    for query, jpeg in samples:
+        template, known = train.template(query, config.shots, rng)
+        yield Drawn(query, jpeg, template, known, draw(rng, config, query.category_id in train.flippable))
+
+
+def decode(pack: Pack, train: TrainSet, size: int, ahead: int, samples: Iterable[Drawn]) -> Iterator[Item]:
+    """Decode and warp, `ahead` of what is asked for: while a batch is trained on, the next ones are made."""
+
+    def item(drawn: Drawn) -> Item:
+        query = drawn.query
+        crop = pack.decode(pack.row(query.id), drawn.jpeg, size)
+        category = train.categories[query.category_id]
+        return make_item(category, query, crop, drawn.template, drawn.known, size, drawn.augmentation)
+
+    return ordered(item, samples, THREADS, ahead)
+
+
+def _unwrapped(batches: Iterable[Batch | UserError]) -> Iterator[Batch]:
+    for batch in batches:
+        if isinstance(batch, UserError):
+            raise batch
+        yield batch

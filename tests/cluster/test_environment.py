@@ -1,0 +1,74 @@
+"""The parts of starting Ray that need no Ray, but for one; the whole is in tests/integration."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import pytest
+
+from capetune.cluster import environment
+from capetune.errors import UserError
+
+
+@pytest.fixture
+def private(tmp_path, monkeypatch):
+    """A cache, and an environment that forgets what is set in it."""
+    monkeypatch.setenv("CAPETUNE_CACHE", str(tmp_path / "cache"))
+    kept = dict(os.environ)
+    yield tmp_path / "cache"
+    os.environ.clear()
+    os.environ.update(kept)
+
+
+def test_the_token_is_made_once_and_readable_to_us_only(private):
+    environment._guard()
+    file = private / "ray-token"
+    token = file.read_text()
+    assert len(token) == 64
+    assert file.stat().st_mode & 0o777 == 0o600
+    environment._guard()
+    assert file.read_text() == token
+    assert [path.name for path in private.iterdir()] == ["ray-token"]
+    assert os.environ["RAY_AUTH_TOKEN_PATH"] == str(file)
+    assert os.environ["RAY_AUTH_MODE"] == "token"
+    assert os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] == "0"
+
+
+def test_of_two_processes_that_make_the_token_the_second_takes_the_first_s(private, monkeypatch):
+    def first(source, target):
+        target.write_text("theirs")
+        raise FileExistsError
+
+    monkeypatch.setattr(os, "link", first)
+    environment._guard()
+    assert (private / "ray-token").read_text() == "theirs"
+    assert [path.name for path in private.iterdir()] == ["ray-token"]
+
+
+def test_a_cache_that_can_not_be_made_is_said_with_the_cure(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("CAPETUNE_CACHE", str(tmp_path / "file" / "cache"))
+    with pytest.raises(UserError, match="set CAPETUNE_CACHE to a folder you own"):
+        environment._guard()
+
+
+def test_the_environment_must_be_prepared_before_ray_is_imported(private, monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", object())
+    monkeypatch.delenv("RAY_AUTH_TOKEN_PATH", raising=False)
+    with pytest.raises(AssertionError, match="Ray was imported before"):
+        environment.prepare_environment(None, False)
+
+
+def test_preparing_twice_is_fine(private, monkeypatch):
+    monkeypatch.delitem(sys.modules, "ray", raising=False)
+    environment.prepare_environment(None, False)
+    monkeypatch.setitem(sys.modules, "ray", object())
+    environment.prepare_environment(None, False)
+    assert os.environ["RAY_USAGE_STATS_ENABLED"] == "0"
+
+
+def test_what_the_user_set_for_ray_stays(private, monkeypatch):
+    monkeypatch.setenv("RAY_TRAIN_ENABLE_STATE_TRACKING", "0")
+    environment._set_environment(verbose=True)
+    assert os.environ["RAY_TRAIN_ENABLE_STATE_TRACKING"] == "0"

@@ -1,0 +1,212 @@
+import dataclasses
+import shutil
+
+import numpy as np
+import pytest
+import torch
+
+from capetune.config import DataConfig
+from capetune.datasets.episodes import stream
+from capetune.datasets.episodes.stream import check_readers, steps_per_epoch, train_batches
+from capetune.datasets.packs.crop import apply
+from capetune.datasets.packs.reader import Pack, open_pack
+from capetune.errors import UserError
+
+CONFIG = DataConfig(size=64, rotation=15, scale=0.15)
+
+
+@pytest.fixture(scope="module")
+def pack(tiny_pack):
+    return open_pack(tiny_pack)
+
+
+def batches(pack, epoch=0, seed=1, steps=3, batch_size=8, config=CONFIG, **place):
+    return list(train_batches(pack, config, batch_size, seed, epoch, steps=steps, **place))
+
+
+def ids(found):
+    return [id for batch in found for id in batch.ids.tolist()]
+
+
+def same(a, b):
+    names = [f.name for f in dataclasses.fields(a)]
+    return all(torch.equal(getattr(a, name), getattr(b, name)) for name in names)
+
+
+def test_an_epoch_repeats_exactly_and_no_two_are_alike(pack):
+    first, again = batches(pack), batches(pack)
+    assert all(same(a, b) for a, b in zip(first, again, strict=True))
+    assert ids(batches(pack, epoch=1)) != ids(first)
+    assert ids(batches(pack, seed=2)) != ids(first)
+
+
+def test_an_epoch_repeats_with_loader_processes(pack):
+    config = CONFIG.model_copy(update={"workers": 2})
+    first, again = batches(pack, config=config, steps=5), batches(pack, config=config, steps=5)
+    assert len(first) == 5
+    assert all(same(a, b) for a, b in zip(first, again, strict=True))
+    assert len(set(ids(first))) == 40
+
+
+def test_loading_leaves_the_global_generator_alone(pack):
+    torch.manual_seed(0)
+    before = torch.get_rng_state()
+    batches(pack, steps=1)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_only_train_instances_of_the_split(pack):
+    for split in (1, 4):
+        train = {i.id for group in pack.part(split, "train").instances.values() for i in group}
+        found = ids(batches(pack, config=CONFIG.model_copy(update={"split": split}), steps=25))
+        assert set(found) == train  # 200 samples: one pass
+
+
+def test_one_pass_sees_each_instance_once_then_begins_anew(pack):
+    found = ids(batches(pack, steps=50))
+    assert len(set(found[:200])) == 200
+    assert len(set(found[200:])) == 200
+    assert found[:200] != found[200:]
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_every_rank_gets_equal_steps_and_shards_of_its_own(pack, workers):
+    config = CONFIG.model_copy(update={"workers": workers})
+    found = [batches(pack, config=config, steps=4, batch_size=4, rank=rank, world=3) for rank in range(3)]
+    assert [len(f) for f in found] == [4, 4, 4]
+    shards = [{pack.row(id).shard for id in ids(f)} for f in found]
+    assert not shards[0] & shards[1]
+    assert not shards[0] & shards[2]
+    assert not shards[1] & shards[2]
+
+
+def test_ranks_exchange_shards_from_epoch_to_epoch(pack):
+    seen = set()
+    for epoch in range(6):
+        seen |= {pack.row(id).shard for id in ids(batches(pack, epoch=epoch, batch_size=16, steps=2, rank=0, world=4))}
+    assert len(seen) > 4
+
+
+def test_any_number_of_steps_can_be_had_from_a_small_share(pack):
+    assert len(batches(pack, steps=40, batch_size=8, rank=7, world=8)) == 40
+
+
+def test_order_is_shuffled_within_the_shards(pack):
+    found = ids(batches(pack, steps=25))
+    stored = {id: pack.row(id).offset for id in found}
+    assert found != sorted(found, key=lambda id: (pack.row(id).shard, stored[id]))
+    assert len({id // 10**14 for id in found[:16]}) >= 6
+
+
+def test_fields_fit_each_other(pack):
+    (batch,) = batches(pack, steps=1, batch_size=16)
+    by_id = {i.id: i for i in pack.instances}
+    assert batch.images.shape == (16, 3, 64, 64)
+    for row, id in enumerate(batch.ids.tolist()):
+        query = by_id[id]
+        k = len(query.xy)
+        assert batch.joints[row].sum() == k
+        assert batch.side[row] == query.side
+        seen = batch.visible[row, :k].numpy()
+        assert not (seen & ~query.visible).any()
+        back = apply(batch.to_source[row].numpy(), batch.target[row, :k].numpy())
+        np.testing.assert_allclose(back[seen], query.xy[seen], atol=1e-3)
+        edges = pack.categories[query.category_id].graph.adjacency()
+        np.testing.assert_array_equal(batch.adjacency[row, :k, :k], edges)
+    assert batch.template_known.any()
+
+
+def test_augmentation_differs_from_epoch_to_epoch(pack):
+    angles = {}
+    for epoch in range(2):
+        for batch in batches(pack, epoch=epoch, steps=25):
+            for id, affine in zip(batch.ids.tolist(), batch.to_source.numpy(), strict=True):
+                angles.setdefault(id, set()).add(round(float(affine[0, 1]), 9))
+    assert all(len(drawn) == 2 for drawn in angles.values())
+
+
+def test_mirrored_are_those_whose_names_tell_left_from_right(pack):
+    config = CONFIG.model_copy(update={"flip": 0.5})
+    mirrored, plain = set(), set()
+    for batch in batches(pack, steps=25, config=config):
+        for id, affine in zip(batch.ids.tolist(), batch.to_source.numpy(), strict=True):
+            (mirrored if np.linalg.det(affine[:, :2]) < 0 else plain).add(id // 10**14)
+    tell = {id for id in mirrored | plain if pack.categories[id].graph.names[0] == "left 0"}
+    assert mirrored == tell
+    assert plain == {i.category_id for group in pack.part(1, "train").instances.values() for i in group}
+
+
+def test_unselected_pixels_are_not_decoded(pack, monkeypatch):
+    decoded = []
+    real = Pack.decode
+    monkeypatch.setattr(
+        Pack, "decode", lambda self, row, *rest: decoded.append(row.instance.id) or real(self, row, *rest)
+    )
+    found = ids(batches(pack, steps=25))
+    assert decoded[:200] == found
+    assert len(decoded) <= 208
+
+
+def test_fewer_shards_than_readers_is_said_before_anything_starts(pack):
+    with pytest.raises(
+        UserError,
+        match=r"8 shards can't feed 12 readers \(3 training workers × 4 loader processes\): repack with --shards 12",
+    ):
+        check_readers(pack, 3, 4)
+    check_readers(pack, 4, 2)
+    check_readers(pack, 8, 0)
+    with pytest.raises(UserError, match="8 shards can't feed 9 readers"):
+        train_batches(pack, CONFIG, 4, 0, 0, world=9, steps=1)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_damaged_jpg_is_named_in_one_line(tiny_pack, tmp_path, workers):
+    pack = open_pack(shutil.copytree(tiny_pack, tmp_path / "copy"))
+    for row in pack.rows:
+        if row.shard == 5:
+            with pack.shard_paths[5].open("r+b") as file:
+                file.seek(row.offset)
+                file.write(b"\0" * row.length)
+    with pytest.raises(UserError, match=r"shard-00005.tar is damaged at instance \d+: make the pack again") as error:
+        batches(pack, steps=60, config=CONFIG.model_copy(update={"workers": workers}))
+    assert "\n" not in str(error.value)
+
+
+def test_a_shard_that_vanishes_is_named(tiny_pack, tmp_path):
+    pack = open_pack(shutil.copytree(tiny_pack, tmp_path / "copy"))
+    pack.shard_paths[2].unlink()
+    with pytest.raises(UserError, match=r"shard-00002.tar (can't be read|is damaged)"):
+        batches(pack, steps=60)
+
+
+def test_a_shard_of_rubbish_is_named(tiny_pack, tmp_path):
+    pack = open_pack(shutil.copytree(tiny_pack, tmp_path / "copy"))
+    pack.shard_paths[2].write_bytes(b"x" * pack.manifest.shards[2].bytes)
+    with pytest.raises(UserError, match=r"shard-00002.tar (can't be read|is damaged)"):
+        batches(pack, steps=60)
+
+
+def test_steps_cover_the_instances_once():
+    assert steps_per_epoch(200, 8, 1) == 25
+    assert steps_per_epoch(201, 8, 1) == 26
+    assert steps_per_epoch(200, 8, 3) == 9
+    assert steps_per_epoch(3, 8, 4) == 1
+
+
+def test_the_shuffle_buffer_loses_and_repeats_nothing():
+    for count in (0, 3, stream.SHUFFLE, 1000):
+        mixed = list(stream.shuffle(np.random.default_rng(0), range(count)))
+        assert sorted(mixed) == list(range(count))
+
+
+def test_a_negative_seed_is_a_seed_too(pack):
+    assert ids(batches(pack, seed=-1)) != ids(batches(pack, seed=1))
+
+
+def test_real_images_stream(real_images, tmp_path):
+    from capetune.datasets.packs.writer import pack as write_pack
+
+    write_pack(real_images / "annotations", real_images / "images", tmp_path / "out", size=128, progress=False)
+    found = batches(open_pack(tmp_path / "out"), steps=10, config=DataConfig(size=128, split=3))
+    assert {batch.images.shape for batch in found} == {(8, 3, 128, 128)}
+    assert all(batch.visible.any(dim=1).sum() > 4 for batch in found)

@@ -1,0 +1,76 @@
+import json
+
+import pytest
+
+from capetune.datasets.mp100.files import find_files, read_folder
+from capetune.datasets.mp100.frames import split_by_frames
+from capetune.errors import UserError
+
+
+@pytest.fixture
+def split(tiny_root, tmp_path):
+    made = split_by_frames(tiny_root / "annotations", tmp_path / "out")
+    return made, read_folder(tmp_path / "out")
+
+
+def files(reading, id):
+    return [instance.file_name for instance in reading.part.instances[id]]
+
+
+def test_the_first_images_train_and_the_last_test(split):
+    made, readings = split
+    assert list(readings) == [(1, "train"), (1, "val"), (1, "test")]
+    assert len(made) == 14
+    assert made[0].counts == {"train": 11, "val": 2, "test": 5}  # 18 images
+    for id in readings[1, "train"].part.instances:
+        train, val, test = (set(files(readings[1, part], id)) for part in ("train", "val", "test"))
+        assert max(train) < min(val) <= max(val) < min(test)
+
+
+def test_nothing_is_lost_or_changed(split, tiny_root):
+    """Every instance of the original files is in exactly one part, with the same pose, box and graph."""
+    _, readings = split
+    wanted = {}
+    for reading in read_folder(tiny_root / "annotations").values():
+        for category in reading.part.categories:
+            for instance in reading.part.instances[category.id]:
+                wanted[instance.id] = (category.graph, instance.xy.tolist(), instance.box.tolist())
+    got = {}
+    for reading in readings.values():
+        for category in reading.part.categories:
+            for instance in reading.part.instances[category.id]:
+                assert instance.id not in got
+                got[instance.id] = (category.graph, instance.xy.tolist(), instance.box.tolist())
+    assert got == wanted
+
+
+def test_only_the_categories_asked_for(tiny_root, tmp_path):
+    made = split_by_frames(tiny_root / "annotations", tmp_path / "out", ["tiny100", "tiny88"], train=0.5, val=0.2)
+    assert [frames.name for frames in made] == ["tiny100", "tiny88"]
+    tree = json.loads(find_files(tmp_path / "out")[1, "test"].read_text())
+    assert {category["name"] for category in tree["categories"]} == {"tiny100", "tiny88"}
+
+
+def test_without_a_validation_part_all_first_frames_are_to_train_on(tiny_root, tmp_path):
+    (made,) = split_by_frames(tiny_root / "annotations", tmp_path / "out", ["tiny100"], train=0.5, val=0)
+    assert made.counts == {"train": 9, "val": 0, "test": 9}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"categories": ["dog"]}, "no instance of 'dog'; there are tiny"),
+        ({"train": 1.0}, "both are shares"),
+        ({"val": 0.7}, "both are shares"),
+        ({"train": 0.9999, "val": 0.1}, "18 images, too few for the parts; leave it out with --category"),
+    ],
+)
+def test_bad_input_is_refused_and_leaves_nothing(tiny_root, tmp_path, arguments, words):
+    with pytest.raises(UserError, match=words):
+        split_by_frames(tiny_root / "annotations", tmp_path / "out", **arguments)
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_is_there_is_not_overwritten(tiny_root, tmp_path):
+    with pytest.raises(UserError, match="exists already"):
+        split_by_frames(tiny_root / "annotations", tmp_path)
