@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from capetune.cluster.machines import Cluster
+
 
 @pytest.mark.parametrize(
     ("machines", "workers", "threads"),
