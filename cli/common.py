@@ -1,9 +1,7 @@
-"""Options that several commands share, and what they print before they start."""
+"""Options that several commands share, and how a command runs its verb."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,10 +9,6 @@ import typer
 
 if TYPE_CHECKING:
     from rich.console import Console
-
-    from capetune.cluster.machines import Cluster
-    from capetune.datasets.packs.reader import Pack
-    from capetune.runs.record import Run
 
 Data = typer.Option(
     "synthetic", "--data", metavar="PACK", help="A pack, or `synthetic`: the built-in set, made on first use."
@@ -33,6 +27,7 @@ Address = typer.Option(
     None, "--address", envvar="RAY_ADDRESS", help="A running Ray cluster to join; default: start Ray here."
 )
 Verbose = typer.Option(False, "--verbose", "-v", help="Show what Ray and its workers print.")
+Json = typer.Option(False, "--json", help="Print each event as a line of JSON, and the result as the last.")
 
 
 def console(err: bool = False) -> Console:
@@ -45,41 +40,31 @@ def console(err: bool = False) -> Console:
     return Console(stderr=err, width=None if stream.isatty() else 120)
 
 
-def open_data(data: str, console: Console) -> Pack:
-    from capetune.datasets import builtin
-
-    return builtin.open_data(data, lambda line: console.print(line, soft_wrap=True, highlight=False))
-
-
-@contextmanager
-def recorded(run: Run, facts: Mapping[str, Any], again: str, console: Console) -> Iterator[None]:
-    """Keep `run.json` true: running, then completed, interrupted or failed. Interrupted, it says how to go on."""
-    run.save("running", **facts)
-    try:
-        yield
-    except BaseException as error:
-        interrupted = isinstance(error, KeyboardInterrupt)
-        with suppress(OSError):  # a full disk: what matters is the error
-            run.save("interrupted" if interrupted else "failed")
-        if interrupted:
-            console.print(f"go on with it: {again}", soft_wrap=True, highlight=False)
-        raise
-    run.save("completed")
+def say(*lines: str) -> None:
+    """On stdout, as they are: no markup, and not folded."""
+    console().print("\n".join(lines), soft_wrap=True, highlight=False, markup=False)
 
 
-def say_cluster(cluster: Cluster, console: Console) -> None:
-    token = f" (token in {cluster.token})" if cluster.token else ""
-    console.print(
-        f"Ray: {cluster.cpus} CPUs, {cluster.gpus} GPUs; dashboard {cluster.dashboard}{token}", soft_wrap=True
-    )
+def asked(context: typer.Context, *not_asked: str) -> dict[str, Any]:
+    """The command's options by their names, which are the request's; without those about the output."""
+    return {name: value for name, value in context.params.items() if name not in ("as_json", *not_asked)}
 
 
-def say_data(facts: dict[str, Any], console: Console) -> None:
-    missing = {part: names for part, names in facts["missing_categories"].items() if names}
-    note = "; missing: " + "; ".join(f"{p} {', '.join(n)}" for p, n in missing.items()) if missing else ""
-    what = f"data: {facts['data']}, split {facts['split']}, {facts['train_instances']} train instances{note}"
-    console.print(
-        f"{what}  {facts['pack']}",
-        soft_wrap=True,
-        highlight=False,
-    )
+def run(verb: Any, request: Any, as_json: bool = False, err: bool = False) -> Any:
+    """Run a verb of `capetune.service` and show what happens meanwhile, on stdout unless `err`. Returns its result.
+
+    as_json: as lines of JSON in place of tables; the result, where it has `to_json`, is the last line then.
+    """
+    import json
+    import sys
+
+    if as_json:
+        from capetune.reports.lines import Lines
+
+        result = verb.run(request, Lines(sys.stdout).hear)
+        print(json.dumps({"event": "result", **result.to_json()}))
+        return result
+    from capetune.reports.screen import Screen
+
+    with Screen(console(err)) as screen:
+        return verb.run(request, screen.hear)

@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 
 import typer
 
-from capetune.cli import config, dashboard, data, demo, eval, promote, report, runs, search, space, train
+from capetune.cli import config, dashboard, data, demo, eval, promote, report, request, runs, search, space, train
 from capetune.errors import UserError
 
 app = typer.Typer(
@@ -35,6 +35,7 @@ app.command("report", short_help="A search as an HTML page, its figures as PNG."
 app.command("promote", short_help="Train a search's best on every split and seed, score officially.")(promote.command)
 app.command("dashboard", short_help="Open a search in optuna-dashboard.")(dashboard.command)
 app.command("demo", short_help="The whole way on built-in synthetic data, ten minutes.")(demo.command)
+app.command("request", short_help="Run what a JSON file asks for.")(request.command)
 app.add_typer(data.app, name="data")
 app.add_typer(space.app, name="space")
 app.add_typer(runs.app, name="runs")

@@ -16,10 +16,10 @@ from capetune.storage.cache import cache_folder, writable_cache
 SYNTHETIC = "synthetic"
 
 
-def open_data(data: str, say: Callable[[str], None] = lambda line: None) -> Pack:
+def open_data(data: str, making: Callable[[Path], None] = lambda folder: None) -> Pack:
     """The pack in folder `data`, or the built-in one for `synthetic`, after making it if need be (about two minutes).
 
-    say: hears what is being made and where. Raises UserError where `data` is neither.
+    making: called with its folder where it has to be made. Raises UserError where `data` is neither.
     """
     if data != SYNTHETIC:
         return open_pack(Path(data))
@@ -27,7 +27,7 @@ def open_data(data: str, say: Callable[[str], None] = lambda line: None) -> Pack
     if not out.is_dir():
         raw = writable_cache() / f"{out.name}.raw-{os.getpid()}"
         try:
-            say(f"making the built-in synthetic data set in {out}, once")
+            making(out)
             generate(raw)
             pack(raw / "annotations", raw / "images", out, size=128)
         except UserError:

@@ -18,8 +18,9 @@ from capetune.reports.pictures import paint
 from capetune.reports.plots import draw
 from capetune.reports.story import Row, Story, read_story
 from capetune.reports.words import clock, share, short
+from capetune.runs.facts import environment
 from capetune.runs.metrics import title
-from capetune.runs.record import Run, environment
+from capetune.runs.record import Run
 from capetune.storage.whole import write_aside
 
 PAGE, FIGURES = "report.html", "figures"

@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from scipy import stats
-
 from capetune.config import Config
 from capetune.datasets.packs.reader import Pack
 from capetune.evaluation.protocol import EPISODES, in_episodes
@@ -123,5 +121,7 @@ def interval(values: list[float]) -> float | None:
     """Half the width of Student's 95 % confidence interval of the mean; None of fewer than two values."""
     if len(values) < 2:
         return None
+    from scipy import stats  # takes a second to import, which what is refused before needn't wait for
+
     quantile = stats.t.ppf((1 + CONFIDENCE) / 2, len(values) - 1)
     return float(quantile * statistics.stdev(values) / len(values) ** 0.5)

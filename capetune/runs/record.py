@@ -3,26 +3,20 @@
 from __future__ import annotations
 
 import json
-import os
-import platform
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
-from capetune.runs.checkpoints import (
-    META,
-    CheckpointMeta,
-    best_checkpoint,
-    read_meta,
-)
+from capetune.events import Ended, Listener
+from capetune.runs.checkpoints import META, CheckpointMeta, best_checkpoint, read_meta
 from capetune.runs.results import read_results
 from capetune.storage.hold import is_held
 from capetune.storage.whole import write_aside
 
 RECORD, CONFIG = "run.json", "config.yaml"
-PACKAGES = ("capetune", "torch", "ray", "optuna")
 State = Literal["running", "completed", "interrupted", "failed"]
 
 
@@ -68,13 +62,6 @@ class Run:
         return None if found is None else (found, read_meta(found))
 
 
-def environment() -> dict[str, Any]:
-    """What this process runs on: versions and machine."""
-    packages = {name: version(name) for name in PACKAGES}
-    machine = f"{platform.system()} {platform.release()}, {platform.machine()}, {os.cpu_count()} CPUs"
-    return {"python": platform.python_version(), **packages, "machine": machine}
-
-
 def read_run(folder: Path) -> Run | None:
     """The run in a folder, None where there is none."""
     try:
@@ -84,3 +71,22 @@ def read_run(folder: Path) -> Run | None:
     if not isinstance(tree, dict) or tree.pop("capetune", None) != "run":
         return None
     return Run(folder, tree.pop("kind"), tree.pop("state"), tree)
+
+
+@contextmanager
+def recorded(run: Run, facts: Mapping[str, Any], again: str, listener: Listener) -> Iterator[None]:
+    """Keep `run.json` true: running, then completed, interrupted or failed, which the listener hears.
+
+    again: the command that goes on with it. Any exception passes on.
+    """
+    run.save("running", **facts)
+    try:
+        yield
+    except BaseException as error:
+        state: Literal["interrupted", "failed"] = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
+        with suppress(OSError):  # a full disk: what matters is the error
+            run.save(state)
+        listener(Ended(run.name, state, again))
+        raise
+    run.save("completed")
+    listener(Ended(run.name, "completed"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -95,13 +95,18 @@ def read_results(folder: Path) -> dict[str, Any]:
     return tree if isinstance(tree, dict) else {}
 
 
+def trial_rows(results: Sequence[TrialResult]) -> list[dict[str, Any]]:
+    """As JSON's plain types."""
+    return [{**asdict(result), "template": result.template, "epochs": result.epochs} for result in results]
+
+
 def write_results(folder: Path, base: Config, facts: dict[str, Any], results: list[TrialResult]) -> None:
     """results.json, results.csv (a line a trial) and best.yaml (the best trial's whole configuration).
 
     results: best first. facts: what the scores are of: protocol, split, shots, data, missing categories. best.yaml
     isn't written while no trial has a score.
     """
-    rows = [{**asdict(result), "template": result.template, "epochs": result.epochs} for result in results]
+    rows = trial_rows(results)
     write_aside(folder / RESULTS, json.dumps({**facts, "trials": rows}, indent=2) + "\n")
     keys = varied_keys(results)
     pck = [name for name in results[0].metrics if name.startswith("pck_")] if results else []

@@ -14,9 +14,9 @@ from capetune.datasets.packs.writer import pack as write_pack
 from capetune.errors import UserError
 from capetune.models.estimator import PoseEstimator
 from capetune.runs.checkpoints import CheckpointMeta
+from capetune.runs.facts import describe_data
 from capetune.runs.record import Run
 from capetune.training.checkpoint import save_checkpoint
-from capetune.training.loop import describe_data
 
 KEYS = {"data.size": 64, "model.width": 32, "model.heads": 4, "model.backbone.weights": "none"}
 FEW = ("--episodes", "1", "--queries", "3")
