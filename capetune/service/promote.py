@@ -82,7 +82,6 @@ def run(request: PromoteRequest, listener: Listener = ignore) -> PromoteResult:
 
     Raises UserError for what the caller can cure. Failed jobs are in the result.
     """
-    prepare_environment(request.address, request.verbose)  # before anything imports Ray
     search = find_search(request.runs, request.name)
     config = ranked_config(search, request.rank, request.set)
     pack = open_data(request.data or str(search.facts["pack"]), listener)
@@ -129,6 +128,7 @@ def _facts(promotion: Promotion, run: Run) -> dict[str, Any]:
 
 def _work(request: PromoteRequest, promotion: Promotion, run: Run, facts: dict[str, Any], listener: Listener) -> None:
     # torch and Ray take seconds to import: not before what can be refused without them.
+    prepare_environment(request.address, request.verbose)
     listener(StepBegan("imports"))
     from capetune.tuning.preflight import plan
     from capetune.tuning.promote import run_promotion

@@ -96,9 +96,9 @@ def run(request: SearchRequest, listener: Listener = ignore) -> SearchResult:
 
     Raises UserError for what the caller can cure, SearchFailed where every trial failed of something else.
     """
-    prepare_environment(request.address, request.verbose)  # before anything imports Ray
     begun = _begin(request, listener) if request.resume is None else _go_on(request, request.resume, listener)
     # torch and Ray take seconds to import: not before what can be refused without them.
+    prepare_environment(request.address, request.verbose)
     listener(StepBegan("imports"))
     from capetune.service.sitting import sit
 

@@ -82,7 +82,6 @@ def run(request: TrainRequest, listener: Listener = ignore) -> TrainResult:
 
     Raises UserError for what the caller can cure, `training.launch.TrainingFailed` where a worker failed otherwise.
     """
-    prepare_environment(request.address, request.verbose)  # before anything imports Ray
     _check(request)
     config, stem, data, start = _chosen(request, listener)
     pack = open_data(data, listener)
@@ -94,6 +93,7 @@ def run(request: TrainRequest, listener: Listener = ignore) -> TrainResult:
         return _result(found)
 
     # torch and Ray take seconds to import: not before what can be refused without them.
+    prepare_environment(request.address, request.verbose)
     listener(StepBegan("imports"))
     from capetune.datasets.episodes.stream import check_readers
     from capetune.models.backbone import Backbone
@@ -107,8 +107,8 @@ def run(request: TrainRequest, listener: Listener = ignore) -> TrainResult:
         check_workers(pack, cluster, config, request.workers)
         record = facts | {"config_hash": config.hash(), "config": config.model_dump(mode="json")}
         with held(folder), recorded(found, record, AGAIN, listener):
-            listener(TrainingBegan(found.name, config.train.epochs, tuple(history)))
             listener(StepBegan("workers", str(request.workers)))
+            listener(TrainingBegan(found.name, config.train.epochs, tuple(history)))
             ears = _Best(found, listener, max((row["mpck4"] for row in history), default=-1.0))
             launch_training(config, pack, folder, cluster, request.workers, ears.hear, start=start)
     return _result(found)
