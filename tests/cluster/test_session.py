@@ -104,7 +104,8 @@ with ray_cluster(cpus=1) as here:
         print(error.code)
     mine = psutil.Process().children(recursive=True) + [psutil.Process()]
     gcs = [process for process in mine if "gcs_server" in process.name()]
-    print({c.laddr.ip.removeprefix('::ffff:') for process in gcs for c in process.net_connections() if c.status == psutil.CONN_LISTEN})
+    open_ones = [c for process in gcs for c in process.net_connections() if c.status == psutil.CONN_LISTEN]
+    print({c.laddr.ip.removeprefix("::ffff:") for c in open_ones})
 """
     done = run(code, tmp_path)
     assert done.stdout == "401\n{'127.0.0.1'}\n", done
