@@ -12,7 +12,6 @@ from capetune.reports.live import STYLES
 from capetune.reports.words import share, short, tails
 from capetune.runs.commands import again
 from capetune.runs.metrics import title
-from capetune.runs.record import Run
 from capetune.runs.results import TrialResult, varied_keys
 from capetune.service.search import SearchResult
 from capetune.tuning.goal import Goal
@@ -65,10 +64,9 @@ def results_lines(folder: Path, results: list[TrialResult], facts: dict[str, Any
 
 def next_lines(result: SearchResult) -> list[str]:
     """What to type next."""
-    run = Run(result.folder, "search", "completed")
     lines = [f"next: {again('train --best', run)}"]
     if result.left:
         more = "a larger budget in --space FILE" if result.spent else "more --hours"
-        go_on = again("search --resume", run).removeprefix("capetune search ")
+        go_on = again("search --resume", result.folder).removeprefix("capetune search ")
         lines.append(f"the budget is spent, {result.left} trials are left: {go_on} with {more} goes on")
     return lines

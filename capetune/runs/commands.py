@@ -1,18 +1,20 @@
-"""What a person is told to type next, so that it works as it stands."""
+"""Commands to type next, as they stand."""
 
 from __future__ import annotations
 
 import shlex
 from pathlib import Path
 
-from capetune.runs.record import Run
+RUNS = "runs"  # what --runs is where it isn't given
 
 
-def again(words: str, run: Run) -> str:
-    """`search --resume` and a run → the command with its name, and with --runs where it lies elsewhere than in runs/ of
-    the current folder."""
-    place = run.folder.parent
-    command = ["capetune", *words.split(), run.name]
-    if place.absolute() != Path("runs").absolute():
-        command += ["--runs", str(place)]
-    return shlex.join(command)
+def again(words: str, run: Path) -> str:
+    """`capetune`, words and the run's name, as a shell takes them in the folder where this process is.
+
+    words: from the verb to what the run's name comes after, such as "search --resume". run: its folder. --runs follows
+    where the run isn't kept where a command looks by itself.
+    """
+    typed = f"capetune {words} {shlex.quote(run.name)}"
+    if run.parent.resolve() == Path(RUNS).resolve():
+        return typed
+    return f"{typed} --runs {shlex.quote(str(run.parent))}"

@@ -67,7 +67,7 @@ def sit(begun: Begun, request: SearchRequest, listener: Listener) -> SearchResul
             record |= {"storage": begun.storage, "tracker": tracker, "environment": environment()}
             # Kept at every trial's end, so that an interrupted search has a best configuration too.
             written = partial(write_results, folder, config, facts)
-            with recorded(run, record | facts, again("search --resume", run), listener):
+            with recorded(run, record | facts, again("search --resume", folder), listener):
                 features = _keep_features(begun, cache, listener) if cache else None
                 search = Search(config, space, pack, folder, search.budget, keep, begun.storage, features)
                 goal = search.goal
