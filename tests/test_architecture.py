@@ -11,6 +11,7 @@ ROOT = Path(__file__).parents[1]
 ORDER = [
     "errors",
     "pose",
+    "yaml12",
     "config",
     "storage",
     "cluster",
