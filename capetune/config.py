@@ -158,6 +158,14 @@ class Config(Section):
         return dump_yaml(self.model_dump(mode="json"))
 
 
+def config_value(config: Config, key: str) -> Any:
+    """What stands at a dotted key, tuples as lists."""
+    value: Any = config
+    for name in key.split("."):
+        value = getattr(value, name)
+    return list(value) if isinstance(value, tuple) else value
+
+
 def leaf_keys(section: type[Section] = Config, prefix: str = "") -> Iterator[str]:
     """Every dotted key that may be set."""
     for name, info in section.model_fields.items():

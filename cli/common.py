@@ -19,10 +19,12 @@ if TYPE_CHECKING:
 Data = typer.Option(
     "synthetic", "--data", metavar="PACK", help="A pack, or `synthetic`: the built-in set, made on first use."
 )
-Preset = typer.Option("tiny", "--preset", help="Built-in preset: demo, full, paper or tiny.")
-MaybePreset = typer.Option(
-    None, "--preset", help="demo, full, paper or tiny. Default: tiny."
-)  # where not giving one matters
+PRESETS = (
+    "tiny: the paper's ResNet-50 at 512 px for 5 epochs, no small model; full: that for 300; paper: its exact setting; "
+    "demo: a small model for two CPU cores."
+)
+Preset = typer.Option("tiny", "--preset", help=PRESETS)
+MaybePreset = typer.Option(None, "--preset", help=f"{PRESETS} Default: tiny.")  # where not giving one matters
 ConfigFile = typer.Option(None, "--config", metavar="FILE", help="YAML file with any part of the configuration.")
 Settings = typer.Option([], "--set", metavar="KEY=VALUE", help="One configuration key; may be repeated.")
 Runs = typer.Option(Path("runs"), "--runs", metavar="DIR", help="Where runs are kept.")
@@ -35,20 +37,26 @@ Address = typer.Option(
 Verbose = typer.Option(False, "--verbose", "-v", help="Show what Ray and its workers print.")
 
 
-def console(err: bool = False) -> Console:
-    """On stdout or stderr. As wide as the terminal; 120 columns where there is none, since tables are for reading."""
+def console(err: bool = False, columns: int = 120) -> Console:
+    """On stdout or stderr, as wide as the terminal or, where there is none, `columns`, since tables are for reading.
+
+    Names and paths are data: nothing in what it prints, in tables either, is read as markup. Styles are given as such,
+    to rich's Text and tables.
+    """
     import sys
 
     from rich.console import Console
 
-    stream = sys.stderr if err else sys.stdout
-    return Console(stderr=err, width=None if stream.isatty() else 120)
+    width = None if (sys.stderr if err else sys.stdout).isatty() else columns
+    return Console(stderr=err, width=width, markup=False, highlight=False, emoji=False)
 
 
 def open_data(data: str, console: Console) -> Pack:
     from capetune.datasets import builtin
+    from capetune.reports.progress import progress_bar
 
-    return builtin.open_data(data, lambda line: console.print(line, soft_wrap=True, highlight=False))
+    with progress_bar() as bar:
+        return builtin.open_data(data, lambda line: console.print(line, soft_wrap=True), bar)
 
 
 @contextmanager

@@ -45,6 +45,8 @@ def demo(
     import time
     from datetime import datetime
 
+    from rich.text import Text
+
     from capetune.cli.eval import command as evaluate
     from capetune.cli.search import Asked, search
     from capetune.cli.train import train
@@ -54,7 +56,7 @@ def demo(
     console = common.console()
 
     def heading(text: str) -> None:
-        console.rule(f"[bold]{text}[/bold]  {time.monotonic() - begun:.0f} s", align="left")
+        console.rule(Text.assemble((text, "bold"), f"  {time.monotonic() - begun:.0f} s"), align="left")
 
     heading("1 · data: synth and pack")
     pack = common.open_data(data, console)

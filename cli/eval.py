@@ -56,7 +56,6 @@ def command(
     from dataclasses import replace
     from functools import partial
 
-    from rich.console import Console
     from rich.progress import Progress
 
     from capetune.evaluation import baselines
@@ -86,7 +85,7 @@ def command(
     if ablate and "other" not in supports:
         typer.echo(f"split {split} {part} has a single category: there is no other category's template", err=True)
     found = {}
-    with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as bar:
+    with Progress(console=common.console(err=True), transient=True, disable=not sys.stderr.isatty()) as bar:
         for name, support in supports.items():
             if support is not None:
                 chosen.support = support

@@ -139,10 +139,10 @@ class TrainView:
         self.epochs = epochs
         self.best = max((row["mpck4"] for row in history), default=-1.0)
         self.bar = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             TimeElapsedColumn(),
-            TextColumn("{task.fields[note]}"),
+            TextColumn("{task.fields[note]}", markup=False),
             console=console,
             disable=not console.is_terminal,
         )

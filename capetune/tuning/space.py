@@ -18,7 +18,7 @@ from optuna.distributions import (
 )
 from pydantic import Field
 
-from capetune.config import Config, Section
+from capetune.config import Config, Section, config_value
 from capetune.errors import UserError
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)  # it announces every study and trial
@@ -164,13 +164,6 @@ def never_stops(space: Space, config: Config) -> str | None:
         f"no trial will ever {does}: {settings.name} waits for epoch {settings.grace} (grace), and a trial has "
         f"{longest}; give a smaller grace, --set train.epochs={settings.grace + 1} or more, or `scheduler: none`"
     )
-
-
-def config_value(config: Config, key: str) -> Any:
-    value: Any = config
-    for name in key.split("."):
-        value = getattr(value, name)
-    return list(value) if isinstance(value, tuple) else value
 
 
 def describe(distribution: BaseDistribution) -> str:

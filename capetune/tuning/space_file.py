@@ -11,11 +11,11 @@ import optuna
 from optuna.distributions import CategoricalDistribution
 from pydantic import ValidationError
 
-from capetune.config import Config, check_key
+from capetune.config import Config, check_key, config_value
 from capetune.errors import UserError
 from capetune.runs.metrics import METRICS
 from capetune.tuning.ranges import extremes, read_range
-from capetune.tuning.space import Header, Parameter, Space, config_value, describe, plain
+from capetune.tuning.space import Header, Parameter, Space, describe, plain
 from capetune.yaml12 import read_document
 
 BUILT_IN = Path(__file__).parents[1] / "search_spaces"
