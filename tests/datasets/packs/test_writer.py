@@ -37,6 +37,13 @@ def test_one_pack_serves_five_splits_and_stores_nothing_twice(tiny_pack):
     assert sum(used) == 5 * 280
 
 
+def test_progress_is_heard_image_by_image(root, tmp_path):
+    (root / "images/tiny90_body/004.jpg").write_bytes(b"")
+    heard = []
+    make(root, tmp_path / "out", progress=lambda done, total: heard.append((done, total)))
+    assert heard == [(done, 252) for done in range(253)]
+
+
 def test_shards_differ_by_one_sample_at_most_and_mix_categories(tiny_pack):
     opened = open_pack(tiny_pack)
     sizes = [shard.samples for shard in opened.manifest.shards]

@@ -154,3 +154,9 @@ def category_of(one: Kind) -> Category:
 def instances_of(one: Kind, seed: int, count: int) -> list[Instance]:
     placed = [scene(one, seed, i, 160)[0] for i in range(count)]
     return [Instance(i, i, one.id, "", s.image_size, s.box, s.xy, s.visibility > 0) for i, s in enumerate(placed)]
+
+
+def test_progress_is_heard_category_by_category(tmp_path: Path) -> None:
+    heard: list[tuple[int, int]] = []
+    generate(tmp_path / "out", 10, 1, size=64, workers=1, progress=lambda done, total: heard.append((done, total)))
+    assert heard == [(done, 10) for done in range(11)]
