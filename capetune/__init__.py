@@ -100,9 +100,8 @@ def _run(verb: Any, kind: Any, options: dict[str, Any], listener: Listener | Non
     request = kind.of(**options)
     if listener is not None:
         return verb.run(request, listener)
-    from rich.console import Console
-
+    from capetune.reports.console import console
     from capetune.reports.screen import Screen
 
-    with Screen(Console()) as screen:
+    with Screen(console()) as screen:
         return verb.run(request, screen.hear)

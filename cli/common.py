@@ -10,13 +10,14 @@ import typer
 if TYPE_CHECKING:
     from rich.console import Console
 
-Data = typer.Option(
-    "synthetic", "--data", metavar="PACK", help="A pack, or `synthetic`: the built-in set, made on first use."
+    from capetune.datasets.packs.reader import Pack
+
+PRESETS = (
+    "tiny: the paper's ResNet-50 at 512 px for 5 epochs, no small model; full: that for 300; paper: its exact setting; "
+    "demo: a small model for two CPU cores."
 )
-Preset = typer.Option("tiny", "--preset", help="Built-in preset: demo, full, paper or tiny.")
-MaybePreset = typer.Option(
-    None, "--preset", help="demo, full, paper or tiny. Default: tiny."
-)  # where not giving one matters
+Preset = typer.Option("tiny", "--preset", help=PRESETS)
+MaybePreset = typer.Option(None, "--preset", help=f"{PRESETS} Default: tiny.")  # where not giving one matters
 ConfigFile = typer.Option(None, "--config", metavar="FILE", help="YAML file with any part of the configuration.")
 Settings = typer.Option([], "--set", metavar="KEY=VALUE", help="One configuration key; may be repeated.")
 Runs = typer.Option(Path("runs"), "--runs", metavar="DIR", help="Where runs are kept.")
@@ -30,19 +31,24 @@ Verbose = typer.Option(False, "--verbose", "-v", help="Show what Ray and its wor
 Json = typer.Option(False, "--json", help="Print each event as a line of JSON, and the result as the last.")
 
 
-def console(err: bool = False) -> Console:
-    """On stdout or stderr. As wide as the terminal; 120 columns where there is none, since tables are for reading."""
-    import sys
+def console(err: bool = False, columns: int = 120) -> Console:
+    from capetune.reports.console import console
 
-    from rich.console import Console
-
-    stream = sys.stderr if err else sys.stdout
-    return Console(stderr=err, width=None if stream.isatty() else 120)
+    return console(err, columns)
 
 
 def say(*lines: str) -> None:
-    """On stdout, as they are: no markup, and not folded."""
-    console().print("\n".join(lines), soft_wrap=True, highlight=False, markup=False)
+    """On stdout, not folded."""
+    console().print("\n".join(lines), soft_wrap=True)
+
+
+def open_data(data: str) -> Pack:
+    """What is made meanwhile is said on stderr."""
+    from capetune.reports.screen import Screen
+    from capetune.service.steps import open_data
+
+    with Screen(console(err=True)) as screen:
+        return open_data(data, screen.hear)
 
 
 def asked(context: typer.Context, *not_asked: str) -> dict[str, Any]:

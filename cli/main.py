@@ -15,7 +15,21 @@ from typing import Any, NoReturn
 
 import typer
 
-from capetune.cli import config, dashboard, data, demo, eval, promote, report, request, runs, search, space, train
+from capetune.cli import (
+    config,
+    dashboard,
+    data,
+    demo,
+    eval,
+    output,
+    promote,
+    report,
+    request,
+    runs,
+    search,
+    space,
+    train,
+)
 from capetune.errors import UserError
 
 app = typer.Typer(
@@ -41,13 +55,24 @@ app.add_typer(space.app, name="space")
 app.add_typer(runs.app, name="runs")
 
 
+def _versions(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+        from platform import python_version
+
+        others = ", ".join(f"{name} {version(name)}" for name in ("torch", "ray", "optuna"))
+        print(f"capetune {version('capetune')}\npython {python_version()}, {others}")
+        raise typer.Exit
+
+
 @app.callback()
 def options(
-    debug: bool = typer.Option(False, "--debug", help="Show the traceback of an error."),
+    debug: bool = typer.Option(False, "--debug", help="Show the traceback of an error, and libraries' warnings."),
+    version: bool = typer.Option(False, "--version", is_eager=True, callback=_versions, help="Say versions and end."),
 ) -> None:
     """Search, train and evaluate category-agnostic pose estimators on MP-100, with Ray."""
     if debug:
-        os.environ["CAPETUNE_DEBUG"] = "1"
+        output.untame()
 
 
 def program() -> None:
@@ -80,6 +105,7 @@ def run() -> None:
         raise KeyboardInterrupt
 
     signal.signal(signal.SIGTERM, terminate)
+    output.tame()
     try:
         _run(received)
     finally:

@@ -7,6 +7,7 @@ import os
 import secrets
 import sys
 from pathlib import Path
+from typing import Any
 
 from capetune.storage.cache import cache_folder, writable_cache
 
@@ -33,10 +34,11 @@ def started() -> bool:
 
 def _read_again() -> None:
     """Ray keeps what it has read when it was imported; it has no public way to change that."""
+    import ray._raylet
     from ray._private import ray_constants
-    from ray._raylet import Config
 
-    Config.initialize("")
+    raylet: Any = ray._raylet
+    raylet.Config.initialize("")
     ray_constants.ENABLE_RAY_CLUSTER = os.environ.get("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER") != "0"
 
 

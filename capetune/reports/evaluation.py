@@ -58,7 +58,7 @@ def print_report(report: Any, console: Console) -> None:
     if report.checkpoint is not None:
         lines.append(f"checkpoint {report.checkpoint}, config {report.config_hash}")
     for line in lines:
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
+        console.print(line, soft_wrap=True)
 
 
 def _extremes(rows: Any) -> tuple[list[Any], int]:

@@ -55,7 +55,7 @@ class SearchView:
             return
         self.rows[row["trial"]] = row
         if not self.live and not row["earlier"]:
-            self.console.print(self.line(row), soft_wrap=True, highlight=False, markup=False)
+            self.console.print(self.line(row), soft_wrap=True)
 
     def _row(self, event: Event) -> dict[str, Any] | None:
         """What the table shows of a trial from now on; None where the event is about none."""
@@ -151,10 +151,10 @@ class TrainView:
         self.epochs = epochs
         self.best = max((row["mpck4"] for row in history), default=-1.0)
         self.bar = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             TimeElapsedColumn(),
-            TextColumn("{task.fields[note]}"),
+            TextColumn("{task.fields[note]}", markup=False),
             console=console,
             disable=not console.is_terminal,
         )
@@ -175,7 +175,7 @@ class TrainView:
             best = event.metrics["mpck4"] > self.best
             self.best = max(self.best, event.metrics["mpck4"])
             line = self.line(event.metrics) + ("  best" if best else "")
-            self.console.print(line, style="green" if best else None, soft_wrap=True, highlight=False, markup=False)
+            self.console.print(line, style="green" if best else None, soft_wrap=True)
         elif isinstance(event, StepsDone):
             self._advance(event)
 

@@ -9,6 +9,7 @@ from typing import Self
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.status import Status
+from rich.text import Text
 
 from capetune import events
 from capetune.reports.live import SearchView, TrainView
@@ -50,8 +51,8 @@ class Screen:
             what.__enter__()
 
     def _print(self, text: str) -> None:
-        """A line that stays, as it is: no markup in it, and not folded."""
-        self.console.print(text, soft_wrap=True, highlight=False, markup=False)
+        """A line that stays, not folded."""
+        self.console.print(text, soft_wrap=True)
 
     def hear(self, event: events.Event) -> None:
         if isinstance(self.shown, Status):
@@ -70,7 +71,7 @@ class Screen:
             return  # it says so itself
         words = WAITING[event.step].format(event.what)
         if self.console.is_terminal:
-            self._show(self.console.status(words))
+            self._show(self.console.status(Text(words)))
         elif event.step != "evaluation":
             self._print(words)
 
@@ -79,20 +80,20 @@ class Screen:
         if not self.console.is_terminal:
             return
         if not isinstance(self.shown, Progress):
-            columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
+            columns = (TextColumn("{task.description}", markup=False), BarColumn(), TimeRemainingColumn())
             bar = Progress(*columns, console=self.console, transient=True)
             bar.add_task("", total=None)
             self._show(bar)
         assert isinstance(self.shown, Progress)
-        unit = {"evaluation": "scoring", "features": "features, once for all trials"}.get(event.step, event.step)
-        words = unit + (f", {event.what}" if event.what else "")
+        unit = {"evaluation": "scoring", "features": "features, once for all trials"}.get(event.step, "")
+        words = ", ".join(word for word in (unit, event.what) if word)
         self.shown.update(self.shown.task_ids[0], description=words, completed=event.done, total=event.total)
         if event.done == event.total:
             self._show(None)
 
     @_hear.register
     def _(self, event: events.StageBegan) -> None:
-        self.console.rule(f"[bold]{event.stage}[/bold]  {event.seconds:.0f} s", align="left")
+        self.console.rule(Text.assemble((event.stage, "bold"), f"  {event.seconds:.0f} s"), align="left")
 
     @_hear.register
     def _(self, event: events.DataDescribed) -> None:

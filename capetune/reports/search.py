@@ -64,7 +64,7 @@ def results_lines(folder: Path, results: list[TrialResult], facts: dict[str, Any
 
 def next_lines(result: SearchResult) -> list[str]:
     """What to type next."""
-    lines = [f"next: {again('train --best', run)}"]
+    lines = [f"next: {again('train --best', result.folder)}"]
     if result.left:
         more = "a larger budget in --space FILE" if result.spent else "more --hours"
         go_on = again("search --resume", result.folder).removeprefix("capetune search ")

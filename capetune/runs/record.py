@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from capetune.events import Ended, Listener
 from capetune.runs.checkpoints import META, CheckpointMeta, best_checkpoint, read_meta
@@ -17,6 +17,7 @@ from capetune.storage.hold import is_held
 from capetune.storage.whole import write_aside
 
 RECORD, CONFIG = "run.json", "config.yaml"
+Kind = Literal["search", "train", "promote"]
 State = Literal["running", "completed", "interrupted", "failed"]
 
 
@@ -28,7 +29,7 @@ class Run:
     """
 
     folder: Path
-    kind: Literal["search", "train", "promote"]
+    kind: Kind
     state: State
     facts: dict[str, Any] = field(default_factory=dict)
 
@@ -57,20 +58,21 @@ class Run:
         if self.kind == "train":
             return best_checkpoint(self.folder)
         trials = read_results(self.folder).get("trials", [])
-        paths = (self.folder / trial["checkpoint"] for trial in trials if trial["checkpoint"])
+        paths = (self.folder / trial["checkpoint"] for trial in trials if trial.get("checkpoint"))
         found = next((path for path in paths if (path / META).is_file()), None)
         return None if found is None else (found, read_meta(found))
 
 
 def read_run(folder: Path) -> Run | None:
-    """The run in a folder, None where there is none."""
+    """The run in a folder, None where there is none: other programs write a run.json too."""
     try:
         tree = json.loads((folder / RECORD).read_text())
     except (OSError, ValueError):
         return None
     if not isinstance(tree, dict) or tree.pop("capetune", None) != "run":
         return None
-    return Run(folder, tree.pop("kind"), tree.pop("state"), tree)
+    kind, state = tree.pop("kind", None), tree.pop("state", None)
+    return Run(folder, kind, state, tree) if kind in get_args(Kind) and state in get_args(State) else None
 
 
 @contextmanager

@@ -23,8 +23,11 @@ def run_folder(runs: Path, name: str) -> Path:
 
 
 def all_runs(runs: Path) -> Iterator[Run]:
-    """Every run below `runs`, the latest first."""
-    found = [run for run in map(read_run, runs.iterdir()) if run is not None] if runs.is_dir() else []
+    """Every run below `runs`, the latest first. Raises UserError where we may not look into it."""
+    try:
+        found = [run for run in map(read_run, runs.iterdir()) if run is not None] if runs.is_dir() else []
+    except OSError as error:
+        raise UserError(f"can't read {runs}: {error.strerror or error}") from None
     yield from sorted(found, key=lambda run: str(run.facts.get("started")), reverse=True)
 
 

@@ -69,7 +69,10 @@ def save_result(run: Path, result: TrialResult) -> None:
 
 def saved_results(run: Path) -> Iterator[TrialResult]:
     """Of the trials that ended, in the order of their numbers; a damaged one counts as not written."""
-    for file in sorted((run / TRIALS).glob(f"trial-*/{RESULT}")):
+    numbered = {
+        number: file for file in (run / TRIALS).glob(f"trial-*/{RESULT}") if (number := _number(file)) is not None
+    }
+    for _, file in sorted(numbered.items()):
         try:
             tree = json.loads(file.read_text())
             tree["history"] = [tuple(row) for row in tree["history"]]
@@ -77,6 +80,12 @@ def saved_results(run: Path) -> Iterator[TrialResult]:
         except (ValueError, KeyError, TypeError):
             continue
         yield result
+
+
+def _number(result: Path) -> int | None:
+    """Of the trial whose file this is; None of a folder that isn't a trial's. As text, 1000 would come before 101."""
+    digits = result.parent.name.removeprefix("trial-")
+    return int(digits) if digits.isdecimal() else None
 
 
 def saved_overrides(folder: Path) -> dict[str, Any] | None:
@@ -92,7 +101,8 @@ def read_results(folder: Path) -> dict[str, Any]:
         tree = json.loads((folder / RESULTS).read_text())
     except (OSError, ValueError):
         return {}
-    return tree if isinstance(tree, dict) else {}
+    trials = tree.get("trials", []) if isinstance(tree, dict) else None
+    return tree if isinstance(trials, list) and all(isinstance(trial, dict) for trial in trials) else {}
 
 
 def trial_rows(results: Sequence[TrialResult]) -> list[dict[str, Any]]:

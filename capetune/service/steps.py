@@ -4,19 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from capetune.cluster.machines import Cluster
 from capetune.cluster.session import ray_cluster
 from capetune.datasets import builtin
 from capetune.datasets.packs.reader import Pack
-from capetune.events import ClusterJoined, DataDescribed, Listener, StepBegan
+from capetune.events import ClusterJoined, DataDescribed, Listener, Progress, StepBegan
 from capetune.runs.facts import describe_data
 
 
 def open_data(data: str | None, listener: Listener) -> Pack:
     """The pack at `data`, or the built-in one for None and `synthetic`. Raises UserError where it is neither."""
-    return builtin.open_data(data or builtin.SYNTHETIC, lambda folder: listener(StepBegan("data", str(folder))))
+
+    def making(folder: Path) -> None:
+        listener(StepBegan("data", str(folder)))
+
+    def progress(what: str, done: int, total: int) -> None:
+        listener(Progress("data", done, total, what))
+
+    return builtin.open_data(data or builtin.SYNTHETIC, making, progress)
 
 
 def described(pack: Pack, split: int, listener: Listener) -> dict[str, Any]:

@@ -232,7 +232,7 @@ class Watcher(tune.Callback):
 
 def tell_epochs(study: optuna.Study, number: int, epochs: Sequence[tuple[int, float]]) -> None:
     """Let the study of one metric know a running trial's scores, by which samplers judge those that are pruned."""
-    trial = study.trials[number]
+    trial = study.get_trials(deepcopy=False)[number]
     new = [pair for pair in epochs if pair[0] not in trial.intermediate_values]
     if new and not trial.state.is_finished() and len(study.directions) == 1:  # Optuna takes none of two metrics
         running = optuna.trial.Trial(study, trial._trial_id)

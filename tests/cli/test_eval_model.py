@@ -84,7 +84,7 @@ def test_an_ablation_scores_the_same_pairs_with_wrong_supports(runs):
 
 
 def test_a_single_category_has_no_others_template(runs, real_images, tmp_path):
-    write_pack(real_images / "annotations", real_images / "images", tmp_path / "real", size=64, progress=False)
+    write_pack(real_images / "annotations", real_images / "images", tmp_path / "real", size=64)
     result = evaluate("--split", 1, "--runs", runs, "--data", tmp_path / "real", "--ablate", "--json", "-")
     assert "split 1 test has a single category: there is no other category's template" in result.stderr
     assert list(json.loads(result.stdout)["ablation"]) == ["noise", "shuffled"]

@@ -28,12 +28,12 @@ def event(trial, state="running", epoch=0, score=None, error=None):
 
 @pytest.fixture
 def plain():
-    return Console(file=io.StringIO(), width=100)
+    return Console(file=io.StringIO(), width=100, markup=False, highlight=False)
 
 
 @pytest.fixture
 def terminal():
-    return Console(file=io.StringIO(), width=100, height=14, force_terminal=True)
+    return Console(file=io.StringIO(), width=100, height=14, force_terminal=True, markup=False, highlight=False)
 
 
 def shown(console, view):
