@@ -44,4 +44,4 @@ def read_request(file: Path) -> Request:
 
 def run(request: Request, listener: Listener = ignore) -> Any:
     """Run it; what it returns and raises is its verb's."""
-    return VERBS[request.model_fields["verb"].default][0].run(request, listener)
+    return VERBS[type(request).model_fields["verb"].default][0].run(request, listener)
