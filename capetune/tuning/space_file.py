@@ -108,6 +108,8 @@ def _header(tree: dict[str, Any], path: Path, lines: Mapping[str, int]) -> Heade
             raise wrong("metric", f"no epoch reports {metric!r}; did you mean {near[0] if near else METRICS[0]}?")
     if len(header.mode) != len(header.metric) or not 1 <= len(header.metric) <= 2:
         raise wrong("metric", f"{len(header.metric)} metrics and {len(header.mode)} modes; give one of each, or two")
+    if len(set(header.metric)) < len(header.metric):
+        raise wrong("metric", f"{header.metric[0]} stands there twice; give it once, or another beside it")
     if len(header.metric) == 2 and (header.sampler not in ("nsga2", "random") or header.scheduler.name != "none"):
         raise wrong("metric", "two metrics want `sampler: nsga2` and `scheduler: none`: no epoch is better in both")
     if header.scheduler.name == "pbt" and header.sampler != "random":
@@ -189,11 +191,16 @@ def _check_points(space: Space, config: Config, line: int) -> None:
             if not space.parameters[key].holds(plain(value)):
                 range_ = describe(space.parameters[key].distribution)
                 raise UserError(f"{where} has {key} = {value}, which lies outside {range_}")
-    for number, values in enumerate(space.points(config)):
+    made: list[Config] = []
+    for number, values in enumerate(space.points(config)):  # the default is number 0
+        where = f"{space.source}, line {line}: points: the {number}. point"
         try:
-            config.with_overrides(values)
+            became = config.with_overrides(values)
         except UserError as error:
-            raise UserError(f"{space.source}, line {line}: points: the {number}. point: {error}") from None
+            raise UserError(f"{where}: {error}") from None
+        if became in made[1:]:
+            raise UserError(f"{where} makes the same configuration as the {made.index(became, 1)}.: leave one out")
+        made.append(became)
 
 
 def _check_together(space: Space, config: Config) -> None:

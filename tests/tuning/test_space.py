@@ -238,6 +238,11 @@ def test_without_a_header_it_is_tpe_and_asha_for_mpck4(read):
         ("scheduler: pbt\n", "so no sampler can learn from them: `sampler: random`"),
         ("budget: {trials: 0}\n", "line 1: budget.trials: Input should be greater than or equal to 1, not 0"),
         ("budget: 40\n", "line 1: budget:"),
+        ("metric: [mpck4, mpck4]\nsampler: nsga2\nscheduler: none\n", "line 1: metric: mpck4 stands there twice"),
+        (
+            "points: [{loss.tokens: 0.5}, {loss.tokens: 1}, {loss.tokens: 5e-1}]\n",
+            "points: the 3. point makes the same configuration as the 1.: leave one out",
+        ),
         ("points: [{loss.tokens: 3}]\n", "the 1. point has loss.tokens = 3, which lies outside log [0.05, 2]"),
         ("points: [{loss.token: 1}]\n", "the 1. point has loss.token, which has no range here; loss.tokens?"),
     ],
