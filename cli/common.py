@@ -20,6 +20,15 @@ Preset = typer.Option("tiny", "--preset", help=PRESETS)
 MaybePreset = typer.Option(None, "--preset", help=f"{PRESETS} Default: tiny.")  # where not giving one matters
 ConfigFile = typer.Option(None, "--config", metavar="FILE", help="YAML file with any part of the configuration.")
 Settings = typer.Option([], "--set", metavar="KEY=VALUE", help="One configuration key; may be repeated.")
+CacheFeatures = typer.Option(
+    0,
+    "--cache-features",
+    metavar="COPIES",
+    help="Compute a frozen backbone's features once, of so many augmented copies (16 is good), and train on them.",
+)
+Features = typer.Option(
+    None, "--features", metavar="DIR", help="Where kept features lie, for several runs; default: the run, to its end."
+)
 Runs = typer.Option(Path("runs"), "--runs", metavar="DIR", help="Where runs are kept.")
 Name = typer.Option(None, "--name", help="The run's name; default: made from what is run.")
 Rank = typer.Option(1, "--rank", min=1, help="With a search: its best trial is 1, the second best 2.")

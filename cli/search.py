@@ -37,12 +37,8 @@ def command(
     keep: int | None = typer.Option(
         None, "--keep", min=1, help="Best trials whose best checkpoint is kept; default: 3."
     ),
-    cache_features: int = typer.Option(
-        0,
-        "--cache-features",
-        metavar="COPIES",
-        help="Compute a frozen backbone's features once, of so many augmented copies (16 is good), for all trials.",
-    ),
+    cache_features: int = common.CacheFeatures,
+    features: Path | None = common.Features,
     name: str | None = common.Name,
     resume: str | None = typer.Option(None, "--resume", metavar="NAME", help="Go on with a search, or extend it."),
     storage: str | None = typer.Option(

@@ -27,6 +27,8 @@ def command(
     workers: int = typer.Option(
         1, "--workers", min=1, help="Training workers (DDP), one GPU each where there are any."
     ),
+    cache_features: int = common.CacheFeatures,
+    features: Path | None = common.Features,
     name: str | None = common.Name,
     runs: Path = common.Runs,
     address: str | None = common.Address,

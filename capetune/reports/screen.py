@@ -20,7 +20,7 @@ WAITING = {
     "imports": "loading PyTorch and Ray …",
     "data": "making the built-in synthetic data set in {}, once",
     "ray": "starting Ray …",
-    "features": "computing features of {}, once for all trials",
+    "features": "computing features of {}, once",
     "workers": "starting the training's {} worker(s) …",
     "evaluation": "scoring …",
 }
@@ -85,7 +85,7 @@ class Screen:
             bar.add_task("", total=None)
             self._show(bar)
         assert isinstance(self.shown, Progress)
-        unit = {"evaluation": "scoring", "features": "features, once for all trials"}.get(event.step, "")
+        unit = {"evaluation": "scoring", "features": "features, once"}.get(event.step, "")
         words = ", ".join(word for word in (unit, event.what) if word)
         self.shown.update(self.shown.task_ids[0], description=words, completed=event.done, total=event.total)
         if event.done == event.total:

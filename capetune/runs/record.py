@@ -79,7 +79,8 @@ def read_run(folder: Path) -> Run | None:
 def recorded(run: Run, facts: Mapping[str, Any], again: str, listener: Listener) -> Iterator[None]:
     """Keep `run.json` true: running, then completed, interrupted or failed, which the listener hears.
 
-    again: the command that goes on with it. Any exception passes on.
+    again: the command that goes on with it. Who ends well, but has work left, sets `run.state` to interrupted. Any
+    exception passes on.
     """
     run.save("running", **facts)
     try:
@@ -90,5 +91,9 @@ def recorded(run: Run, facts: Mapping[str, Any], again: str, listener: Listener)
             run.save(state)
         listener(Ended(run.name, state, again))
         raise
-    run.save("completed")
-    listener(Ended(run.name, "completed"))
+    if run.state == "interrupted":
+        run.save("interrupted")
+        listener(Ended(run.name, "interrupted", again))
+    else:
+        run.save("completed")
+        listener(Ended(run.name, "completed"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import time
 from dataclasses import dataclass
 from datetime import datetime
@@ -21,6 +22,7 @@ from capetune.service.train import TrainRequest
 from capetune.storage.whole import write_aside
 
 TRIALS = 4
+COPIES = 1  # of each train instance: the whole demo sees each about twice
 SHORT = {"epochs": 2, "steps": 50, "warmup": 20}  # of the search's trials
 
 
@@ -68,8 +70,11 @@ def run(request: DemoRequest, listener: Listener = ignore) -> DemoResult:
     clock.begin(f"search: {TRIALS} short trials")
     from capetune.models.backbone import fast_precision  # torch takes seconds to import
 
-    common: dict[str, Any] = {"runs": request.runs, "verbose": request.verbose}
     name = f"demo-{datetime.now():%Y%m%d-%H%M%S}"
+    # The search's trials and the training of the best see the same frozen backbone: its features are computed once.
+    features = request.runs / name / "features"
+    common: dict[str, Any] = {"cache_features": COPIES, "features": features}
+    common |= {"runs": request.runs, "verbose": request.verbose}
     precision = f"model.backbone.precision={fast_precision()}"
     settings = ("data.split=1", precision, *request.set, *_schedule(request.short))
     searching = SearchRequest(
@@ -81,6 +86,7 @@ def run(request: DemoRequest, listener: Listener = ignore) -> DemoResult:
         best=True, search=name, set=_schedule(request.full or _full()), name=f"{name}-best", **common
     )
     trained = train.run(training, listener)
+    shutil.rmtree(features)
     clock.begin("eval --split 1: categories never seen")
     asked = EvaluateRequest(
         split=1, episodes=request.episodes, queries=request.queries, checkpoint=trained.checkpoint, runs=request.runs

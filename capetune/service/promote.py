@@ -136,10 +136,12 @@ def _work(request: PromoteRequest, promotion: Promotion, run: Run, facts: dict[s
 
     for split in promotion.splits:
         check_scorable(promotion.pack, split)
-    with ray_joined(request.address, request.verbose, listener) as cluster:
-        with recorded(run, facts, AGAIN, listener):
-            shared = plan(cluster, request.workers, len(promotion.left()))
-            listener(CheckPassed("cluster", shared.words))
-            run_promotion(promotion, shared, listener)
+    with (
+        ray_joined(request.address, request.verbose, listener) as cluster,
+        recorded(run, facts, AGAIN, listener),
+    ):
+        shared = plan(cluster, request.workers, len(promotion.left()))
+        listener(CheckPassed("cluster", shared.words))
+        run_promotion(promotion, shared, listener)
         if promotion.left():
-            run.save("interrupted")
+            run.state = "interrupted"

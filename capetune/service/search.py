@@ -41,6 +41,7 @@ class SearchRequest(Request):
     workers_per_trial: Count | None = None
     keep: Count | None = None
     cache_features: int = Field(0, ge=0)
+    features: Path | None = None
     name: str | None = None
     resume: str | None = None
     storage: str | None = None

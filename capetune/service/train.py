@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from capetune.cluster.environment import prepare_environment
 from capetune.config import Config, load_config
@@ -47,6 +47,8 @@ class TrainRequest(Request):
     config: Path | None = None
     set: Settings = ()
     workers: Count = 1
+    cache_features: int = Field(0, ge=0)
+    features: Path | None = None
     name: str | None = None
     address: str | None = None
     verbose: bool = False
@@ -97,9 +99,12 @@ def run(request: TrainRequest, listener: Listener = ignore) -> TrainResult:
     listener(StepBegan("imports"))
     from capetune.datasets.episodes.stream import check_readers
     from capetune.models.backbone import Backbone
+    from capetune.service.features import Keeping
     from capetune.training.launch import check_workers, launch_training
 
     check_readers(pack, request.workers, config.data.workers)
+    keeping = Keeping(request.cache_features, request.features)
+    keeping.check(config, pack, request.workers)
     Backbone(config.model)  # missing weights are said here, not by every worker
     facts = described(pack, config.data.split, listener)
     history = read_history(folder)
@@ -107,10 +112,12 @@ def run(request: TrainRequest, listener: Listener = ignore) -> TrainResult:
         check_workers(pack, cluster, config, request.workers)
         record = facts | {"config_hash": config.hash(), "config": config.model_dump(mode="json")}
         with held(folder), recorded(found, record, AGAIN, listener):
+            features = keeping.make(folder, config, pack, listener)
             listener(StepBegan("workers", str(request.workers)))
             listener(TrainingBegan(found.name, config.train.epochs, tuple(history)))
             ears = _Best(found, listener, max((row["mpck4"] for row in history), default=-1.0))
-            launch_training(config, pack, folder, cluster, request.workers, ears.hear, start=start)
+            launch_training(config, pack, folder, cluster, request.workers, ears.hear, start=start, features=features)
+            keeping.end(folder)
     return _result(found)
 
 

@@ -39,14 +39,15 @@ def launch_training(
     metric: str = "mpck4",
     mode: Literal["max", "min"] = "max",
     start: Path | None = None,
+    features: Path | None = None,
 ) -> None:
     """Train with a TorchTrainer of `workers` workers, one GPU each where the cluster has any.
 
     folder: of the run; the history and the checkpoints land in it, the best by `metric` and the latest are kept. Called
     again for a folder where a training was interrupted, however many workers it had, it goes on from the latest; else
-    from the checkpoint `start`, where one is given. listener: hears StepsDone and EpochDone, on this thread. Raises
-    UserError as `check_workers` does, or where a worker found the input bad; TrainingFailed where a worker failed
-    otherwise, three times on end.
+    from the checkpoint `start`, where one is given. features: a folder of kept ones, for a single worker. listener:
+    hears StepsDone and EpochDone, on this thread. Raises UserError as `check_workers` does, or where a worker found the
+    input bad; TrainingFailed where a worker failed otherwise, three times on end.
     """
     from ray.train import FailureConfig, LoggingConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchTrainer
@@ -69,6 +70,7 @@ def launch_training(
             "threads": threads,
             "events": events,
             "start": None if start is None else str(start.resolve()),
+            "features": None if features is None else str(features.resolve()),
             "keep": (metric, mode),
         },
         scaling_config=ScalingConfig(
