@@ -41,6 +41,7 @@ def draw(panel: Panel, story: Story) -> go.Figure:
             figure.for_each_trace(lambda line: line.update(line_color=_deeper(line.line.color)), {"mode": "lines"})
             figure.update_traces(line_width=2, opacity=0.85, selector={"mode": "lines"})
             figure.update_traces(marker_colorscale=_blues(), selector={"mode": "markers"})
+            figure.update_traces(marker_colorbar_title=title(panel.metric), selector={"mode": "markers"})
             figure.update_annotations(font={"size": 11, "color": INK})
         case "slices":
             params = list(panel.parameters)
