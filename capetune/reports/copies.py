@@ -12,7 +12,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from capetune.reports.story import Story
 
-LONGEST = 24  # characters of a value on an axis
+LONGEST = 18  # characters of a value on an axis
 
 
 def copied(story: Story, places: list[int], scores: Mapping[int, float | None] | None = None) -> optuna.Study:
@@ -63,7 +63,7 @@ def _text(value: Any, texts: dict[str, str]) -> Any:
 def _texts(kind: BaseDistribution) -> dict[str, str]:
     """Each choice that is a text → as an axis shows it: of its length, and nothing that is read as markup."""
     choices = [value for value in getattr(kind, "choices", ()) if isinstance(value, str)]
-    cut = {value: value if len(value) <= LONGEST else f"{value[:8]}…{value[9 - LONGEST :]}" for value in choices}
+    cut = {value: value if len(value) <= LONGEST else f"{value[:7]}…{value[8 - LONGEST :]}" for value in choices}
     count = Counter(cut.values())
-    # Plotly takes <b> for bold, but no sign < that something invisible comes after.
-    return {value: (text if count[text] == 1 else value).replace("<", "<\u200b") for value, text in cut.items()}
+    # Plotly takes <b> for bold, whatever is done to escape it.
+    return {value: (text if count[text] == 1 else value).replace("<", "‹") for value, text in cut.items()}

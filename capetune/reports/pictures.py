@@ -7,6 +7,7 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.category import StrCategoryFormatter
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator
@@ -52,9 +53,15 @@ def _figure(panel: Panel, story: Story) -> Figure:
         case "parallel":
             axes = optuna_plots.plot_parallel_coordinate(study, target_name=panel.score)
             _deepen(axes)
+            for axis in axes.figure.axes:
+                axis.tick_params("y", labelsize=8)  # values in words shall not reach the next axis
         case "slices":
             axes = optuna_plots.plot_slice(study, params=list(panel.parameters), target_name=panel.score)
             _deepen(*np.atleast_1d(axes))
+            for each in np.atleast_1d(axes):
+                if isinstance(each.xaxis.get_major_formatter(), StrCategoryFormatter):
+                    each.tick_params("x", rotation=20)
+                    plt.setp(each.get_xticklabels(), ha="right", rotation_mode="anchor")
         case "front":
             names = [title(metric) for metric in story.goal.metrics]
             axes = optuna_plots.plot_pareto_front(study, target_names=names)

@@ -68,7 +68,7 @@ def test_keys_under_a_condition_have_importances_from_early_scores_too(make_sear
 
 
 def test_a_key_that_one_trial_alone_has_costs_no_figure(make_search):
-    space = CONDITIONAL.replace("layers: {int: [1, 6]}", "layers: {int: [1, 6], when: {model.vocabulary: 128}}")
+    space = CONDITIONAL.replace("layers: {int: [1, 6]}", "layers: {int: [1, 6], when: {model.vocabulary: 64}}")
     story = read_story(make_search("rare", ["completed", *["pruned"] * 7], space))
     assert sum("model.decoder.layers" in row.overrides for row in story.rows) == 1
     assert {panel.kind for panel in panels(story) if panel.why} == set()
