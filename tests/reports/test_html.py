@@ -87,7 +87,7 @@ def test_long_values_are_short_on_axes_and_stay_apart(make_search):
     shown = {trial.params["weights"] for trial in study.trials}
     real = {row.overrides["model.backbone.weights"] for row in story.rows}
     assert len(shown) == len(real)
-    assert {f"/data/w…etwork/{end}" for end in ("a.pt", "b.pt")} <= shown
+    assert {f"/data/w…twork/{end}" for end in ("a.pt", "b.pt")} <= shown
     assert max(map(len, shown)) <= 18
 
 
