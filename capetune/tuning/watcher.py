@@ -17,7 +17,7 @@ from ray import tune
 from ray.tune.experiment import Trial
 
 from capetune.errors import UserError
-from capetune.events import CheckpointKept, EpochDone, Event, Listener, TrialEnded, TrialStarted
+from capetune.events import CheckpointKept, EpochDone, Event, Listener, TrialEnded, TrialLost, TrialStarted
 from capetune.runs.checkpoints import keep_checkpoints
 from capetune.runs.failures import ERROR, error_line
 from capetune.runs.history import read_history
@@ -93,6 +93,12 @@ class Watcher(tune.Callback):
 
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         self.ending.append(trial)
+
+    def on_trial_recover(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        """Its process was lost; Tune starts it once more."""
+        number = trial.config["number"]
+        epoch = self._facts(number, dict(trial.config["overrides"]))["epoch"]
+        self._say(TrialLost(self.search.folder.name, number, epoch))
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         self.ending.append(trial)
