@@ -81,6 +81,13 @@ class CheckPassed(Event):
 
 
 @dataclass(frozen=True)
+class Doubted(Event):
+    """What was asked for is allowed, but hardly meant. why: one line."""
+
+    why: str
+
+
+@dataclass(frozen=True)
 class TrialChosen(Event):
     """A trial of an earlier search is what this verb works with. state: of that search. start: the checkpoint whose
     weights are taken too; None: from scratch."""

@@ -13,7 +13,8 @@ from capetune.errors import UserError
 from capetune.reports.words import share
 
 if TYPE_CHECKING:
-    from capetune.runs.record import Run
+    from capetune.runs.commands import again
+from capetune.runs.record import Run
 
 TERMS = "mPCK4: mean of PCK at .05, .10, .15, .20; template: the supports' mean pose itself, on the same pairs"
 PROTOCOL = ("protocol", "pack", "split", "shots", "validation")  # where these differ scores don't compare
@@ -119,7 +120,7 @@ def difference_table(names: Sequence[str], differing: dict[str, list[Any]]) -> T
 
 def _comparable(run: Run) -> dict[str, Any]:
     if run.kind == "promote":
-        raise UserError(f"{run.name} is a promotion: it has many scores; see `capetune runs show {run.name}`")
+        raise UserError(f"{run.name} is a promotion: it has many scores; see `{again('runs show', run.folder)}`")
     row, best = summary(run), run.best()
     found = {key: row[key] for key in ("kind", "state", "data", "split", "mpck4", "template")}
     found |= {key: run.facts.get(key) for key in ("pack", "missing_categories")}

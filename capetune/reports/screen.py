@@ -112,6 +112,10 @@ class Screen:
         self._print(f"✓ {event.check}: {event.found}")
 
     @_hear.register
+    def _(self, event: events.Doubted) -> None:
+        self._print(f"warning: {event.why}")
+
+    @_hear.register
     def _(self, event: events.TrialChosen) -> None:
         note = "" if event.state == "completed" else f" ({event.state}: the best of the trials that ended)"
         where = f"from scratch; {event.file}" if event.start is None else f"from {event.start}"

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from capetune.errors import UserError
 from capetune.runs.checkpoints import CheckpointMeta
+from capetune.runs.commands import again
 from capetune.runs.record import Run, read_run
 
 
@@ -52,7 +53,8 @@ def find_search(runs: Path, name: str | None) -> Run:
     finished = [run for run in searches if (run.folder / "best.yaml").is_file()]
     if not finished:
         if name:
-            raise UserError(f"search {name!r} has no best configuration yet; `capetune search --resume {name}` goes on")
+            go_on = again("search --resume", searches[0].folder)
+            raise UserError(f"search {name!r} has no best configuration yet; `{go_on}` goes on")
         raise UserError(f"no search in {runs} has a best configuration yet; run `capetune search` first")
     return finished[0]
 

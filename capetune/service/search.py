@@ -13,7 +13,8 @@ from capetune.cluster.environment import prepare_environment
 from capetune.config import Config, load_config
 from capetune.datasets.packs.reader import Pack
 from capetune.errors import UserError
-from capetune.events import Listener, StepBegan, ignore
+from capetune.events import Doubted, Listener, StepBegan, ignore
+from capetune.runs.commands import again
 from capetune.runs.record import CONFIG
 from capetune.runs.registry import find_run, run_folder
 from capetune.runs.results import TrialResult, trial_rows
@@ -21,7 +22,7 @@ from capetune.service.request import Count, Request, Settings, Split
 from capetune.service.steps import open_data
 from capetune.storage.hold import LOCK
 from capetune.tuning.goal import Goal
-from capetune.tuning.space import Space
+from capetune.tuning.space import Space, never_stops
 from capetune.tuning.space_file import load_space
 
 # What a search that goes on was begun with.
@@ -98,6 +99,9 @@ def run(request: SearchRequest, listener: Listener = ignore) -> SearchResult:
     Raises UserError for what the caller can cure, SearchFailed where every trial failed of something else.
     """
     begun = _begin(request, listener) if request.resume is None else _go_on(request, request.resume, listener)
+    doubt = never_stops(begun.space, begun.config)
+    if doubt is not None:
+        listener(Doubted(doubt))
     # torch and Ray take seconds to import: not before what can be refused without them.
     prepare_environment(request.address, request.verbose)
     listener(StepBegan("imports"))
@@ -115,7 +119,9 @@ def _begin(request: SearchRequest, listener: Listener) -> Begun:
     pack = open_data(request.data, listener)
     folder = run_folder(request.runs, request.name or f"{space.source.stem}-{datetime.now():%Y%m%d-%H%M%S}")
     if folder.is_dir() and any(path.name != LOCK for path in folder.iterdir()):
-        raise UserError(f"{folder} exists already; choose another --name, or go on with it: --resume {folder.name}")
+        raise UserError(
+            f"{folder} exists already; choose another --name, or go on with it: {again('search --resume', folder)}"
+        )
     return Begun(config, space, pack, folder, request.storage)
 
 

@@ -21,6 +21,7 @@ from ray.tune.experiment import Trial
 
 from capetune.errors import UserError
 from capetune.events import Listener
+from capetune.runs.commands import again
 from capetune.runs.failures import ERROR
 from capetune.runs.history import read_history
 from capetune.runs.results import TRIALS, TrialResult, saved_overrides, saved_results, trial_folder
@@ -105,7 +106,8 @@ def run_search(
             if not limit.full:
                 raise
     if limit.full:
-        raise UserError(f"no room is left for {search.folder}: free some, then --resume {search.folder.name} goes on")
+        go_on = again("search --resume", search.folder)
+        raise UserError(f"no room is left for {search.folder}: free some, then `{go_on}` goes on")
     return watcher.results()
 
 
