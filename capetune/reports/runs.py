@@ -14,6 +14,7 @@ from capetune.reports.words import share
 
 if TYPE_CHECKING:
     from capetune.runs.commands import again
+from capetune.runs.commands import again
 from capetune.runs.record import Run
 
 TERMS = "mPCK4: mean of PCK at .05, .10, .15, .20; template: the supports' mean pose itself, on the same pairs"

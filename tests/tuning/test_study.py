@@ -133,7 +133,9 @@ def test_a_full_disk_is_said_with_the_cure(bench, search, scorable, monkeypatch)
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("capetune.tuning.study._run", full)
-    with pytest.raises(UserError, match=r"no room is left for .*: free some, then --resume run goes on"):
+    with pytest.raises(
+        UserError, match=r"no room is left for .*: free some, then `capetune search --resume run --runs .*` goes on"
+    ):
         run_search(search(), PLAN, lambda event: None)
 
 
