@@ -13,7 +13,6 @@ from capetune.errors import UserError
 from capetune.reports.words import share
 
 if TYPE_CHECKING:
-    from capetune.runs.commands import again
 from capetune.runs.commands import again
 from capetune.runs.record import Run
 
