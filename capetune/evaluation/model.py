@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 
@@ -114,7 +114,7 @@ class ModelPredictor:
         visible = pair_visible(instances, drawn)
         return _Asked((template, known, adjacency), visible, [instances[query] for query in drawn.queries])
 
-    def _maps(self, instances: Sequence[Instance]) -> Iterator[Maps]:
+    def _maps(self, instances: Sequence[Instance]) -> Generator[Maps]:
         """Those of the instances' images, in their order: for each stride (n, width, h, w), n up to batch_size."""
         backbone, size = self.model.backbone, self.batch_size
         if self.kept is not None:

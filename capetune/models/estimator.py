@@ -49,8 +49,8 @@ class PoseEstimator(nn.Module):
         """Teacher-forced: the true place of each keypoint enters after it, disturbed as `train` asks for.
 
         A keypoint without a visible annotation enters at its template's place, since the truth isn't known there.
-        features: what `backbone(batch.images)` gave, where it is at hand; then the images aren't looked at. memory: what
-        `remember` gave, where that is at hand; then neither are the features.
+        features: what `backbone(batch.images)` gave, where it is at hand; then the images aren't looked at. memory:
+        what `remember` gave, where that is at hand; then neither are the features.
         """
         # First what waits for the device, while that has nothing to do yet.
         targets = tokenize(self.config.sequence, self.config.vocabulary, batch.target, batch.joints, batch.visible)

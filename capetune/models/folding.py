@@ -34,8 +34,8 @@ class Folded:
         self.norm = norm
         self.made: tuple[list[tuple[int, int]], nn.Conv2d] | None = None
         # As attributes of the instances, where deepcopy and pickle find and carry them.
-        conv.forward = self.convolve  # type: ignore[method-assign]
-        norm.forward = self.normalise  # type: ignore[method-assign]
+        conv.forward = self.convolve  # type: ignore[assignment, method-assign]
+        norm.forward = self.normalise  # type: ignore[assignment, method-assign]
 
     def convolve(self, x: Tensor) -> Tensor:
         """In place of the convolution's `forward`."""
@@ -70,6 +70,8 @@ class Folded:
 
     def _fold(self) -> nn.Conv2d:
         conv, norm = self.conv, self.norm
+        assert norm.running_mean is not None
+        assert norm.running_var is not None
         both = copy.copy(conv)
         both._parameters = dict(conv._parameters)
         with torch.inference_mode(False), torch.no_grad():

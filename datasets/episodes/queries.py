@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from functools import partial
 
 import numpy as np
@@ -29,12 +29,12 @@ def encode_queries(pack: Pack, instances: Sequence[Instance], size: int) -> tupl
 
 def query_images(
     pack: Pack, instances: Iterable[Instance], size: int, threads: int, ahead: int
-) -> Iterator[np.ndarray]:
+) -> Generator[np.ndarray]:
     """The same images one by one, uint8 (size, size, 3) RGB, up to `ahead` of them made before they are asked for.
 
     Errors as in `encode_queries`, in the image's place.
     """
-    return ordered(partial(_crop, pack, size), instances, threads, ahead)
+    yield from ordered(partial(_crop, pack, size), instances, threads, ahead)
 
 
 def _crop(pack: Pack, size: int, instance: Instance) -> np.ndarray:
