@@ -23,8 +23,9 @@ from capetune.datasets.episodes.supports import TrainSet
 from capetune.datasets.packs.reader import Pack
 from capetune.errors import UserError
 from capetune.evaluation.evaluate import evaluate
-from capetune.evaluation.model import ModelPredictor, SharedPredictor
+from capetune.evaluation.model import ModelPredictor
 from capetune.evaluation.pck import THRESHOLDS
+from capetune.evaluation.shared import SharedPredictor
 from capetune.models.backbone import Maps
 from capetune.models.estimator import PoseEstimator
 from capetune.models.losses import total_loss
@@ -239,7 +240,7 @@ def average(model: PoseEstimator, decay: float) -> AveragedModel | None:
 def validate(
     model: PoseEstimator, pack: Pack, config: Config, ranks: Ranks, features: Features | None = None
 ) -> Metrics:
-    """Generated PCK and teacher-forced losses on the val part's pairs. Every rank gets the same metrics."""
+    """Generated PCK and teacher-forced losses, means over the val part's pairs. Every rank gets the same metrics."""
     settings = config.validation
     predictor = ModelPredictor(
         model, pack, config.data, ranks.device, losses=config.loss, kept=features.validation if features else None
