@@ -11,10 +11,10 @@ from rich.table import Table
 from capetune.config import config_value, leaf_keys
 from capetune.errors import UserError
 from capetune.reports.words import share
+from capetune.runs.commands import again
 
 if TYPE_CHECKING:
-from capetune.runs.commands import again
-from capetune.runs.record import Run
+    from capetune.runs.record import Run
 
 TERMS = "mPCK4: mean of PCK at .05, .10, .15, .20; template: the supports' mean pose itself, on the same pairs"
 PROTOCOL = ("protocol", "pack", "split", "shots", "validation")  # where these differ scores don't compare
