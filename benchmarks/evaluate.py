@@ -122,14 +122,14 @@ def validation(config: Config, pack: Pack, model: PoseEstimator, rounds: int, sa
             publish("evaluate", seconds, "floor", facts | {"reach": {"validation": REACH}}, save)
 
 
-def official(config: Config, pack: Pack, model: PoseEstimator, save: bool) -> None:
+def official(config: Config, pack: Pack, model: PoseEstimator, save: bool, episodes: int = 200) -> None:
     """60 000 pairs take minutes: one turn, with a tenth of the floor's pairs before and after it."""
     whole = pack.part(1, "test")
     chosen = whole.categories[:20]
     part = replace(whole, categories=chosen, instances={c.id: whole.instances[c.id] for c in chosen})
-    floor = Floor(model, pack, part, 20, 15, config.data.size)
+    floor = Floor(model, pack, part, episodes // 10, 15, config.data.size)
     floor.all()
-    turns = {"decode": [], "look": [], "generate": []}  # type: dict[str, list[float]]
+    turns: dict[str, list[float]] = {"decode": [], "look": [], "generate": []}
 
     def measure() -> None:
         for name, turn in turns.items():
@@ -139,12 +139,12 @@ def official(config: Config, pack: Pack, model: PoseEstimator, save: bool) -> No
 
     measure()
     begun = time.perf_counter()
-    report = evaluate(part, ModelPredictor(model, pack, config.data), 1, 200, 15)
+    report = evaluate(part, ModelPredictor(model, pack, config.data), 1, episodes, 15)
     taken = time.perf_counter() - begun
     measure()
     means = {name: statistics.mean(turn) for name, turn in turns.items()}
     seconds = {"evaluation": [taken], "floor": [means["decode"] + means["look"] + 10 * means["generate"]]}
-    facts = {"work": "official 200 x 15 on 20 categories", "pairs": report.scores.pairs}
+    facts = {"work": f"official {episodes} x 15 on 20 categories", "pairs": report.scores.pairs}
     publish("evaluate", seconds, "floor", facts | {"reach": {"evaluation": REACH}}, save)
 
 

@@ -103,6 +103,29 @@ def test_a_broken_predictor_is_a_failure_not_a_score(make_part, change, said):
         evaluate(make_part({1: 20}), Broken(change), 1, 5)
 
 
+class Careless(Center):
+    """Predicts these entries in this order."""
+
+    def __init__(self, entries):
+        self.entries = entries
+
+    def predict_all(self, instances, pairs):
+        found = dict(super().predict_all(instances, pairs))
+        yield from ((entry, found[entry]) for entry in self.entries)
+
+
+def test_categories_may_come_in_any_order(make_part):
+    part = make_part({1: 20, 2: 30, 3: 25})
+    mixed, plain = evaluate(part, Careless([2, 0, 1]), 1, 5), evaluate(part, Center(), 1, 5)
+    assert mixed == plain
+
+
+@pytest.mark.parametrize(("entries", "said"), [([0, 2], "2 of 3 categories"), ([0, 1, 1], r"category 2 \(2\) twice")])
+def test_a_category_left_out_or_repeated_is_a_failure(make_part, entries, said):
+    with pytest.raises(ValueError, match=said):
+        evaluate(make_part({1: 20, 2: 30, 3: 25}), Careless(entries), 1, 5)
+
+
 def test_progress_counts_the_categories(make_part):
     calls: list[tuple[int, int]] = []
     evaluate(make_part({1: 20, 2: 3, 3: 20}), Center(), 1, 2, progress=lambda done, total: calls.append((done, total)))

@@ -15,12 +15,14 @@ from capetune.datasets.packs.crop import apply
 from capetune.datasets.packs.reader import Pack, open_pack
 from capetune.evaluation.evaluate import evaluate
 from capetune.evaluation.model import ModelPredictor
+from capetune.evaluation.order import Window
 from capetune.evaluation.pair_batch import pair_batch, to_source
 from capetune.evaluation.pck import mpck4, pck_curve
 from capetune.evaluation.protocol import CategoryPairs
 from capetune.evaluation.shared import SharedPredictor
 from capetune.evaluation.support import own
 from capetune.models.backbone import Backbone
+from capetune.models.decoder import Memory
 from capetune.models.estimator import PoseEstimator
 from capetune.models.losses import total_loss
 from capetune.pose import Batch, Category, Instance
@@ -166,6 +168,83 @@ def test_an_image_goes_through_the_backbone_once(
     predictor = ModelPredictor(model, pack, config.data, batch_size=2, losses=config.loss)
     predict(predictor, *drawn)
     assert sum(seen) == len(set(drawn[3].tolist())) < 7
+
+
+@pytest.mark.parametrize("option", [{}, {"refine": True, "decode": "both"}, {"decode": "expectation"}])
+def test_categories_of_any_size_in_one_batch_are_predicted_as_each_pair_alone(
+    config: Config, pack: Pack, option: dict[str, object]
+) -> None:
+    """Ten categories of 4 to 9 keypoints, in random order; a batch mixes them all, or none."""
+    torch.manual_seed(0)
+    chosen = config.with_overrides({f"model.{key}": value for key, value in option.items()})
+    model = PoseEstimator(chosen.model)
+    with torch.no_grad():
+        for weight in (*model.support.parameters(), *model.decoder.parameters()):
+            weight.add_(torch.randn_like(weight) * 0.1)
+    part = pack.part(1, "train")
+    rng = np.random.default_rng(0)
+    pairs = []
+    for i in rng.permutation(len(part.categories)):
+        rows = np.stack([rng.permutation(20)[:3] for _ in range(rng.integers(1, 6))])
+        pairs.append(CategoryPairs(part.categories[i], rows[:, 1:], rows[:, 0]))
+    assert len({drawn.category.graph.size for drawn in pairs}) == 6
+    together, alone = (
+        ModelPredictor(model, pack, chosen.data, batch_size=size, losses=chosen.loss) for size in (64, 1)
+    )
+    got, wanted = (dict(predictor.predict_all(part.instances, pairs)) for predictor in (together, alone))
+    assert sorted(got) == sorted(wanted) == list(range(10))
+    for entry in got:
+        np.testing.assert_allclose(got[entry], wanted[entry], atol=2e-3)
+    # Neither do the losses depend on who shares a batch.
+    assert together.mean_losses() == pytest.approx(alone.mean_losses(), rel=1e-4)
+
+
+def test_categories_are_handed_over_as_they_are_done(model: PoseEstimator, config: Config, pack: Pack) -> None:
+    part = pack.part(1, "train")
+    order = np.arange(20)
+    pairs = [CategoryPairs(category, (order[:, None] + 1) % 20, order) for category in part.categories]
+    predictor = ModelPredictor(model, pack, config.data, batch_size=8)
+    predicted = [(predictor.pairs, place) for place, _ in predictor.predict_all(part.instances, pairs)]
+    assert [pairs[place].category.graph.size for _, place in predicted] == sorted(
+        category.graph.size for category in part.categories
+    )
+    assert all(count < 20 * (done + 2) for done, (count, _) in enumerate(predicted))
+
+
+def test_of_a_large_category_few_maps_are_held(
+    model: PoseEstimator, config: Config, pack: Pack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    part = pack.part(1, "train")
+    category = part.categories[0]
+    many = [replace(one) for one in part.instances[category.id] for _ in range(10)]
+    order = np.arange(200)
+    held: list[int] = []
+    maps = Window.maps
+
+    def spy(self: Window, images: np.ndarray) -> tuple[torch.Tensor, ...]:
+        seen = maps(self, images)
+        held.append(len(self))
+        return seen
+
+    monkeypatch.setattr(Window, "maps", spy)
+    predict(ModelPredictor(model, pack, config.data, batch_size=8), category, many, (order[:, None] + 1) % 200, order)
+    assert len(held) == 25
+    assert max(held) < 16
+
+
+def test_losses_share_the_memory_of_generation(
+    model: PoseEstimator, config: Config, pack: Pack, drawn: tuple, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    remembered: list[int] = []
+    remember = PoseEstimator.remember
+
+    def count(self: PoseEstimator, batch: Batch, features: tuple[torch.Tensor, ...]) -> Memory:
+        remembered.append(len(batch))
+        return remember(self, batch, features)
+
+    monkeypatch.setattr(PoseEstimator, "remember", count)
+    predict(ModelPredictor(model, pack, config.data, losses=config.loss), *drawn)
+    assert remembered == [7]
 
 
 def test_predictor_evaluates_even_a_model_in_training(

@@ -150,3 +150,19 @@ def test_targets_of_hidden_keypoints_change_nothing(
     for value in (0.77, torch.nan):
         other = replace(batch, target=torch.where(batch.visible.unsqueeze(-1), batch.target, value))
         assert losses_of(model, other) == losses_of(model, batch)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 1.0])
+def test_losses_of_each_pose_are_those_it_has_alone(
+    shared_model: Callable[..., PoseEstimator], make_batch: Callable, alone: Callable, sequence: str, smoothing: float
+) -> None:
+    model, config = shared_model(sequence, "refine"), LossConfig(smoothing=smoothing)
+    batch = make_batch(7, 3, 5, 1, hidden=0.4, seed=3)
+    with torch.no_grad():
+        out = model(batch)
+        each = total_loss(out.logits, out.points, out.tokens, config, each=True)
+        for row in range(4):
+            single = model(alone(batch, row))
+            wanted = total_loss(single.logits, single.points, single.tokens, config)
+            for name, value in wanted.items():
+                torch.testing.assert_close(each[name][row], value, atol=1e-5, rtol=1e-4)

@@ -305,17 +305,16 @@ def together(world: int, work: Callable[[Ranks], Metrics]) -> list[Metrics]:
         return list(pool.map(one, range(world)))
 
 
-@pytest.mark.parametrize("queries", [1, 3, 4])
-def test_ranks_validate_as_one(run: Run, config: Config, pack: Pack, queries: int) -> None:
-    """With 1 query a category the second rank has no pair at all, with 3 fewer than the first."""
+@pytest.mark.parametrize(("world", "queries"), [(3, 1), (2, 1), (2, 3), (4, 3), (2, 4)])
+def test_ranks_validate_as_one(run: Run, config: Config, pack: Pack, world: int, queries: int) -> None:
+    """With 1 query a category the third rank has no pair at all; of 6 pairs, two of four ranks have one fewer."""
     model, _ = load_model(run.folder / "2")
     config = config.with_overrides({"validation.queries": queries})
     single = validate(model, pack, config, Ranks())
-    first, second = together(2, lambda ranks: validate(model, pack, config, ranks))
-    assert first == second
+    first, *others = together(world, lambda ranks: validate(model, pack, config, ranks))
+    assert all(other == first for other in others)
     for name, value in untimed([single])[0].items():
-        # Losses are means over what is visible in a batch, and ranks batch otherwise.
-        assert first[name] == pytest.approx(value, rel=0.02 if name.startswith("val_") else 1e-6), name
+        assert first[name] == pytest.approx(value, rel=1e-5 if name.startswith("val_") else 1e-6), name
 
 
 def test_ranks_are_wrapped_and_draw_their_own_batches(config: Config, pack: Pack) -> None:
