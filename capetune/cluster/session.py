@@ -7,14 +7,17 @@ import logging
 import os
 import socket
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import Any
 
 import psutil
 
 from capetune.cluster.environment import prepare_environment, token_file
+from capetune.cluster.folder import Kept, scratch_as_default, session_folder
 from capetune.cluster.machines import Cluster
 from capetune.cluster.processes import PATIENCE, end_ray, group_apart, own_signals
+from capetune.cluster.processors import usable_cpus
 from capetune.errors import UserError
 
 DASHBOARD_PORT = 8265
@@ -26,7 +29,8 @@ def ray_cluster(address: str | None = None, verbose: bool = False, cpus: int | N
 
     address: None starts Ray here, bound to loopback and guarded by a token; else a running cluster to join, such as
     `auto` or `host:6379`, from one of its machines. verbose: let Ray and its workers print. cpus: logical CPUs of
-    a local Ray; default all. Raises UserError where the cluster can't be reached or the dashboard doesn't start.
+    a local Ray; default all that this process may use. A local Ray's files go with it, as `session_folder` says.
+    Raises UserError where the cluster can't be reached or the dashboard doesn't start.
     """
     prepare_environment(address, verbose)
     if address:
@@ -34,8 +38,10 @@ def ray_cluster(address: str | None = None, verbose: bool = False, cpus: int | N
     import ray
 
     before = psutil.Process().children(recursive=True)
-    try:
-        context = _join(address, verbose) if address else _start(verbose, cpus, before)
+    with ExitStack() as ends:
+        folder = None if address else ends.enter_context(session_folder())
+        ends.callback(end_ray, before, ray.shutdown)
+        context = _start(folder, verbose, cpus, before) if folder else _join(str(address), verbose)
         if not verbose:
             _hush()
         if not context.dashboard_url:
@@ -45,8 +51,6 @@ def ray_cluster(address: str | None = None, verbose: bool = False, cpus: int | N
         url = context.dashboard_url
         url = url if url.startswith("http") else f"http://{url}"
         yield Cluster(url, token_file() if address is None else None, machines)
-    finally:
-        end_ray(before)
 
 
 def _join(address: str, verbose: bool) -> Any:
@@ -59,10 +63,11 @@ def _join(address: str, verbose: bool) -> Any:
         raise UserError(f"can't join the Ray cluster at {address}: {_line(error)}") from None
 
 
-def _start(verbose: bool, cpus: int | None, before: Sequence[psutil.Process]) -> Any:
-    """Start Ray here, a second time where its dashboard didn't start: of two Rays that start at once, both may find the
-    usual port free."""
+def _start(folder: Path, verbose: bool, cpus: int | None, before: Sequence[psutil.Process]) -> Any:
+    """Start Ray here, its files in the folder; a second time where its dashboard didn't start: of two Rays that start
+    at once, both may find the usual port free."""
     import ray
+    import ray._private.services as services
 
     why = ""
     for preferred in (DASHBOARD_PORT, 0):
@@ -71,23 +76,24 @@ def _start(verbose: bool, cpus: int | None, before: Sequence[psutil.Process]) ->
         # machine has left or runs, and every training's end waits 12 s for them.
         os.environ["RAY_API_SERVER_ADDRESS"] = f"http://127.0.0.1:{port}"
         try:
-            with own_signals(), group_apart():
+            with own_signals(), group_apart(services), scratch_as_default(folder):
                 context = ray.init(
                     "local",
-                    num_cpus=cpus or os.cpu_count(),
+                    num_cpus=cpus or usable_cpus(),
                     include_dashboard=True,
                     dashboard_host="127.0.0.1",
                     dashboard_port=port,
                     log_to_driver=verbose,
                     logging_level=logging.INFO if verbose else logging.CRITICAL,
+                    _temp_dir=str(folder),
                 )
             if context.dashboard_url:
                 return context
             why = "its dashboard didn't start, and without it trials keep their CPUs"
         except Exception as error:  # Ray raises plain ones where its dashboard takes too long to start
             why = _line(error)
-        end_ray(before)
-    raise UserError(f"can't start Ray: {why}; look closer with -v")
+        end_ray(before, ray.shutdown)
+    raise Kept(f"can't start Ray: {why}; look closer with -v, or at its logs in {folder}")
 
 
 def _line(error: Exception) -> str:

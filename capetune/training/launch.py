@@ -14,6 +14,7 @@ from capetune.datasets.episodes.stream import check_readers
 from capetune.datasets.packs.reader import Pack
 from capetune.errors import UserError
 from capetune.runs.failures import ERROR, error_line
+from capetune.runs.history import read_history
 from capetune.storage.whole import write_aside
 
 Listener = Callable[[dict[str, Any]], None]
@@ -50,8 +51,9 @@ def launch_training(
     describes. Raises UserError as `check_workers` does, or where a worker found the input bad; TrainingFailed where a
     worker failed otherwise, three times on end.
     """
+    from ray.exceptions import RayActorError
     from ray.train import FailureConfig, LoggingConfig, RunConfig, ScalingConfig
-    from ray.train.torch import TorchTrainer
+    from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
     from ray.util.queue import Empty, Queue
 
     from capetune.training.worker import train_worker
@@ -60,9 +62,13 @@ def launch_training(
     (folder / ERROR).unlink(missing_ok=True)
     use_gpu = cluster.gpus > 0
     threads = cluster.threads(workers)
-    events = Queue(actor_options={"num_cpus": 0})  # it would wait for a CPU of its own, where trials hold them all
+    # It would wait for a CPU of its own, where trials hold them all, and end with any node that is lost but the head.
+    place: dict[str, Any] = {"num_cpus": 0, "resources": {"node:__internal_head__": 0.001}}
+    events = Queue(actor_options=place | {"scheduling_strategy": "DEFAULT"})  # not among what a trial has reserved
     quiet: dict[str, Any] = {"logging_config": LoggingConfig(log_level="ERROR")}  # unknown to the types of ray.train
-    trainer = TorchTrainer(
+    # What TorchTrainer adds to this is a process group that listens on every interface, for one worker too, and torch
+    # in the processes that only wait for workers.
+    trainer = DataParallelTrainer(
         train_worker,
         train_loop_config={
             "config": config.model_dump(),
@@ -94,19 +100,30 @@ def launch_training(
 
     thread = threading.Thread(target=run, daemon=True, name="trainer")
     thread.start()
+    heard, lost = 0.0, False
     while True:
         ended = not thread.is_alive()
         try:
-            while True:
+            while not lost:
                 event = events.get(timeout=0.05 if ended else 0.5)
                 if "error" in event:  # bad input stays bad: Ray would start the workers twice more
                     raise UserError(event["error"])
+                heard = event.get("metrics", {}).get("epoch", heard)
                 listener(event)
         except (Empty, queue.Empty):
             pass
+        except RayActorError:
+            lost = True
+        if lost:  # the process that carried the events is gone: the history tells of epochs still
+            thread.join(0 if ended else 0.5)
+            for row in read_history(folder):
+                if row["epoch"] > heard:
+                    heard = row["epoch"]
+                    listener({"metrics": row})
         if ended:
             break
-    events.shutdown()
+    if not lost:
+        events.shutdown()
     if failure:
         raise TrainingFailed(_keep(failure[0], folder)) from failure[0]
 

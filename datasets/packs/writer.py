@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import tarfile
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -16,6 +15,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from capetune import __version__
+from capetune.cluster.processors import usable_cpus
 from capetune.datasets.mp100.gather import Gathered, gather
 from capetune.datasets.packs.cutting import MISSING, OUTSIDE, Cut, Unusable, cut_image
 from capetune.datasets.packs.manifest import (
@@ -75,15 +75,11 @@ def pack(
         with _bar(progress, len(found)) as bar:
             job = partial(_cut, images=images, size=size, quality=quality)
             results = bar.track(
-                ordered(job, found, _cpus(), 4 * _cpus()), total=len(found), description="packing images"
+                ordered(job, found, usable_cpus(), 4 * usable_cpus()), total=len(found), description="packing images"
             )
             places = _write_shards(aside, shards, results, left_out)
         manifest = _write_index(aside, gathered, places, size, quality, left_out)
     return manifest
-
-
-def _cpus() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class _LeftOut:
