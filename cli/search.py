@@ -159,7 +159,7 @@ def search(
     config, space, pack, folder = begun.config, begun.space, begun.pack, begun.folder
 
     # Ray and torch take seconds to import: not before what can be refused without them.
-    from capetune.models.backbone import Backbone
+    from capetune.models.nets import check_net
     from capetune.reports.live import SearchView
     from capetune.reports.search import results_lines, results_table
     from capetune.runs.record import Run, environment, read_run
@@ -187,7 +187,7 @@ def search(
         workers = workers or run.facts.get("workers_per_trial", 1)
         room = _check_cache(config, space, pack, cache, workers) if cache else 0
         trackers = [make_tracker(tracker, folder)] if tracker else []
-        Backbone(config.model)  # missing weights are said here, not by every trial
+        check_net(config.model.backbone)  # missing weights are said here, not by every trial
         budget = _budget(space, trials or run.facts.get("trials"), hours)
         _same_data(run, facts)
         facts |= {"goal": list(space.header.metric), "mode": list(space.header.mode), **_protocol(config)}

@@ -114,14 +114,14 @@ def train(
 
     # Ray and torch take seconds to import: not before what can be refused without them.
     from capetune.datasets.episodes.stream import check_readers
-    from capetune.models.backbone import Backbone
+    from capetune.models.nets import check_net
     from capetune.reports.live import TrainView
     from capetune.training.launch import check_workers, launch_training
     from capetune.training.loop import describe_data
 
     facts = describe_data(pack, config.data.split)
     check_readers(pack, workers, config.data.workers)
-    Backbone(config.model)  # missing weights are said here, not by every worker
+    check_net(config.model.backbone)  # missing weights are said here, not by every worker
     folder = run_folder(runs, name or f"{stem}-{config.hash()[:6]}")
     run = read_run(folder) or Run(folder, "train", "running")
     _same(run, config.hash(), facts)
