@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ray.exceptions import RayActorError
+from ray.train.backend import Backend, BackendConfig
 from ray.train.collective import broadcast_from_rank_zero
 
 from capetune.config import Config
@@ -18,6 +19,18 @@ if TYPE_CHECKING:
 
 # Torch and timm take most of a training's first seconds: they are imported where a worker trains, for Train's
 # controller imports this file too, and before any worker starts.
+
+
+class _SharedDevices(Backend):
+    share_cuda_visible_devices = True
+
+
+class SharedDevices(BackendConfig):
+    """Every worker sees the GPUs of all workers on its machine, as NCCL likes it. The process group is our own."""
+
+    @property
+    def backend_cls(self) -> type[Backend]:
+        return _SharedDevices
 
 
 def train_worker(settings: dict[str, Any]) -> None:
