@@ -49,6 +49,19 @@ def group_apart(services: Any) -> Iterator[None]:
         services.ConsolePopen = popen
 
 
+@contextmanager
+def unheard(worker: Any) -> Iterator[None]:
+    """Join Ray without its listener of other nodes' errors, which prints on our stdout, over a live table, and for each
+    lost node thirty lines of its raylet's state. Ray has no setting for it. worker: the module ray._private.worker.
+    """
+    listen = worker.listen_error_messages
+    worker.listen_error_messages = lambda *_: None
+    try:
+        yield
+    finally:
+        worker.listen_error_messages = listen
+
+
 def end_ray(before: Sequence[psutil.Process], shutdown: Callable[[], None]) -> None:
     """End Ray by its own `shutdown`, then every process of ours but those of `before`.
 

@@ -7,7 +7,8 @@ import logging
 import os
 import socket
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ import psutil
 from capetune.cluster.environment import prepare_environment, token_file
 from capetune.cluster.folder import Kept, scratch_as_default, session_folder
 from capetune.cluster.machines import Cluster
-from capetune.cluster.processes import PATIENCE, end_ray, group_apart, own_signals
+from capetune.cluster.processes import PATIENCE, end_ray, group_apart, own_signals, unheard
 from capetune.cluster.processors import usable_cpus
 from capetune.errors import UserError
 
@@ -55,9 +56,10 @@ def ray_cluster(address: str | None = None, verbose: bool = False, cpus: int | N
 
 def _join(address: str, verbose: bool) -> Any:
     import ray
+    import ray._private.worker as worker
 
     try:
-        with own_signals():
+        with own_signals(), nullcontext() if verbose else unheard(worker):
             return ray.init(address, log_to_driver=verbose, logging_level=logging.INFO if verbose else logging.ERROR)
     except Exception as error:  # Ray raises plain ones, too
         raise UserError(f"can't join the Ray cluster at {address}: {_line(error)}") from None
@@ -68,7 +70,9 @@ def _start(folder: Path, verbose: bool, cpus: int | None, before: Sequence[psuti
     at once, both may find the usual port free."""
     import ray
     import ray._private.services as services
+    import ray._private.worker as worker
 
+    quiet: Any = nullcontext if verbose else partial(unheard, worker)
     why = ""
     for preferred in (DASHBOARD_PORT, 0):
         port = _free_port(preferred)
@@ -76,7 +80,7 @@ def _start(folder: Path, verbose: bool, cpus: int | None, before: Sequence[psuti
         # machine has left or runs, and every training's end waits 12 s for them.
         os.environ["RAY_API_SERVER_ADDRESS"] = f"http://127.0.0.1:{port}"
         try:
-            with own_signals(), group_apart(services), scratch_as_default(folder):
+            with own_signals(), quiet(), group_apart(services), scratch_as_default(folder):
                 context = ray.init(
                     "local",
                     num_cpus=cpus or usable_cpus(),

@@ -132,10 +132,19 @@ def launch_training(
 
 def _spare(trainer: Any, cluster: Cluster) -> None:
     """Leave out the processes that Train starts for nothing here, 4 s of a core each: one that deals out Ray's data
-    sets, and in a session of our own one that tidies up behind a controller, since the session ends with it."""
+    sets, and in a session of our own one that tidies up behind a controller, since the session ends with it.
+
+    In such a session start those that Train would start one after another, before it starts a worker, beside it."""
+    from ray.data._internal.cluster_autoscaler.default_autoscaling_coordinator import (
+        get_or_create_autoscaling_coordinator,
+    )
     from ray.train.v2._internal.callbacks import DatasetsCallback
     from ray.train.v2._internal.callbacks.placement_group_callback import PlacementGroupCleanerCallback
+    from ray.train.v2._internal.state.state_actor import get_or_create_state_actor
 
+    if cluster.token:
+        get_or_create_autoscaling_coordinator()
+        get_or_create_state_actor()
     spared = (DatasetsCallback, PlacementGroupCleanerCallback) if cluster.token else (DatasetsCallback,)
     callbacks = trainer._create_default_callbacks
     trainer._create_default_callbacks = lambda: [each for each in callbacks() if not isinstance(each, spared)]
