@@ -38,9 +38,12 @@ def test_it_goes_after_an_interruption_and_after_bad_input_too(short, error):
 
 @pytest.mark.parametrize("error", [RuntimeError("a worker died"), folder.Kept("can't start Ray")])
 def test_after_a_crash_its_logs_are_kept_and_a_note_says_where(short, error):
-    with pytest.raises(type(error)) as raised, folder.session_folder() as made:
+    def crash(made):
         (made / "session_x" / "logs").mkdir(parents=True)
         raise error
+
+    with pytest.raises(type(error)) as raised, folder.session_folder() as made:
+        crash(made)
     assert raised.value.__notes__ == [f"Ray's logs are kept in {made}"]
     assert [path.name for path in made.iterdir()] == ["session_x"]
 

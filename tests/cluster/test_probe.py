@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 
 import pytest
 
@@ -32,7 +33,7 @@ with ray_cluster(sys.argv[1]) as cluster:
     import ray
     from capetune.cluster.probe import lost_nodes
     known = set()
-    waiting = [ray.remote(num_cpus=1)(time.sleep).options(max_retries=1).remote(600) for _ in range(2)]
+    waiting = [ray.remote(num_cpus=1, max_retries=1)(lambda: time.sleep(600)).remote() for _ in range(2)]
     print(cluster.cpus, lost_nodes(known))
     until = time.monotonic() + 120
     while not (lost := lost_nodes(known)) and time.monotonic() < until:
@@ -46,10 +47,11 @@ def test_a_lost_node_is_known_of_and_nothing_of_its_state_is_printed(tmp_path):
     environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
     # Nodes on one machine agree on their address only where it is loopback; a cluster that is joined has no token here.
     environment |= {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_USAGE_STATS_ENABLED": "0"}
-    environment |= {"RAY_AUTH_MODE": "disabled", "HOME": str(tmp_path), "RAY_TMPDIR": "/tmp"}
+    environment |= {"RAY_AUTH_MODE": "disabled", "HOME": str(tmp_path)}
     environment |= {"CAPETUNE_CACHE": str(tmp_path / "cache")}
-    done = subprocess.run(
-        [sys.executable, "-c", CLUSTER, DRIVER], env=environment, capture_output=True, text=True, timeout=500
-    )
+    with tempfile.TemporaryDirectory(prefix="t", dir="/tmp") as short:
+        command = [sys.executable, "-c", CLUSTER, DRIVER]
+        environment |= {"RAY_TMPDIR": short, "TMPDIR": short}
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=500)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines() == ["2 []", "1 []"]
+    assert done.stdout.splitlines() == ["2 []", "1 []"], done.stderr
