@@ -14,7 +14,7 @@ from capetune.errors import UserError
 
 PREFIX = "capetune-"
 # What Ray and Python's tempfile put behind the folder they are given; a process's number has seven digits at most.
-BEHIND = f"/{PREFIX}12345678/session_2026-11-26_21-21-36_089396_4194304/sockets/plasma_store"
+BEHIND = f"/{PREFIX}12345678/ray/session_2026-11-26_21-21-36_089396_4194304/sockets/plasma_store"
 PATH = 107 if sys.platform == "linux" else 103  # bytes that a socket's path may have
 LONGEST = PATH - len(BEHIND)
 
@@ -45,6 +45,11 @@ def session_folder() -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
         raise
     shutil.rmtree(folder, ignore_errors=True)
+
+
+def rays(folder: Path) -> Path:
+    """Where Ray is to put its files: it opens the folder that it is given to everybody."""
+    return folder / "ray"
 
 
 def scratch(folder: Path) -> Path:

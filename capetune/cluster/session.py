@@ -15,7 +15,7 @@ from typing import Any
 import psutil
 
 from capetune.cluster.environment import prepare_environment, token_file
-from capetune.cluster.folder import Kept, scratch_as_default, session_folder
+from capetune.cluster.folder import Kept, rays, scratch_as_default, session_folder
 from capetune.cluster.machines import Cluster
 from capetune.cluster.processes import PATIENCE, end_ray, group_apart, own_signals, unheard
 from capetune.cluster.processors import usable_cpus
@@ -89,7 +89,7 @@ def _start(folder: Path, verbose: bool, cpus: int | None, before: Sequence[psuti
                     dashboard_port=port,
                     log_to_driver=verbose,
                     logging_level=logging.INFO if verbose else logging.CRITICAL,
-                    _temp_dir=str(folder),
+                    _temp_dir=str(rays(folder)),
                 )
             if context.dashboard_url:
                 return context

@@ -25,6 +25,7 @@ def test_it_is_ours_alone_and_gone_in_the_end(short):
         assert made.parent == short
         assert made.stat().st_mode & 0o777 == 0o700
         assert folder.scratch(made).is_dir()
+        assert folder.rays(made).parent == made
         (made / "session_x").mkdir()
     assert list(short.iterdir()) == []
 
