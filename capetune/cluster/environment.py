@@ -47,7 +47,7 @@ def token_file() -> Path:
 
 
 def _guard() -> None:
-    """Bind Ray to loopback and ask for a token on every connection; its file is readable to us only."""
+    """A Ray of our own: bound to loopback, asking for a token on every connection; its file is readable to us only."""
     file = token_file()
     if not file.is_file():
         aside = writable_cache() / f"{file.name}.{os.getpid()}"
@@ -60,6 +60,10 @@ def _guard() -> None:
     os.environ["RAY_AUTH_TOKEN_PATH"] = str(file)
     # Sic: this switch is what keeps Ray from rewriting 127.0.0.1 to the machine's own address and listening there.
     os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
+    # Nobody takes this machine away by notice; the watcher is a process more for each training to wait for.
+    os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")
+    # Torch makes it when it is imported, empty, and in the temporary folder.
+    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(file.parent / "torchinductor"))
 
 
 def _set_environment(verbose: bool) -> None:

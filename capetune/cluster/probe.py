@@ -1,4 +1,4 @@
-"""What every machine of the cluster can do."""
+"""What the cluster's machines can do, and which of them are gone."""
 
 from __future__ import annotations
 
@@ -29,6 +29,18 @@ def check_writable(folder: Path) -> int:
             why = error or "what it wrote there can't be seen from here"
             raise UserError(f"{name} can't write into {folder}: {why}; give --runs a folder that all machines share")
     return len(nodes)
+
+
+def lost_nodes(known: set[str]) -> list[str]:
+    """Names of the nodes that the cluster has lost since the last call, a few milliseconds' work; Ray itself notices a
+    killed one after some seconds.
+
+    known: ids of lost nodes, to which these are added. A call on joining fills it with those that were lost before.
+    """
+    lost = {node["NodeID"]: node["NodeName"] for node in ray.nodes() if not node["Alive"]}
+    fresh = [name for number, name in lost.items() if number not in known]
+    known |= set(lost)
+    return fresh
 
 
 def _write(folder: str, number: int) -> tuple[str, str | None]:

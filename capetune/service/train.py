@@ -98,14 +98,14 @@ def run(request: TrainRequest, listener: Listener = ignore) -> TrainResult:
     prepare_environment(request.address, request.verbose)
     listener(StepBegan("imports"))
     from capetune.datasets.episodes.stream import check_readers
-    from capetune.models.backbone import Backbone
+    from capetune.models.nets import check_net
     from capetune.service.features import Keeping
     from capetune.training.launch import check_workers, launch_training
 
     check_readers(pack, request.workers, config.data.workers)
     keeping = Keeping(request.cache_features, request.features)
     keeping.check(config, pack, request.workers)
-    Backbone(config.model)  # missing weights are said here, not by every worker
+    check_net(config.model.backbone)  # missing weights are said here, not by every worker
     facts = described(pack, config.data.split, listener)
     history = read_history(folder)
     with ray_joined(request.address, request.verbose, listener) as cluster:

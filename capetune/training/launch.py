@@ -14,6 +14,7 @@ from capetune.datasets.packs.reader import Pack
 from capetune.errors import UserError
 from capetune.events import EpochDone, Event, Listener, StepsDone
 from capetune.runs.failures import ERROR, error_line
+from capetune.runs.history import read_history
 from capetune.storage.whole import write_aside
 
 
@@ -49,20 +50,26 @@ def launch_training(
     hears StepsDone and EpochDone, on this thread. Raises UserError as `check_workers` does, or where a worker found the
     input bad; TrainingFailed where a worker failed otherwise, three times on end.
     """
+    from ray.exceptions import RayActorError
     from ray.train import FailureConfig, LoggingConfig, RunConfig, ScalingConfig
-    from ray.train.torch import TorchTrainer
+    from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
     from ray.util.queue import Empty, Queue
 
-    from capetune.training.worker import train_worker
+    from capetune.training.worker import SharedDevices, train_worker
 
     check_workers(pack, cluster, config, workers)
     (folder / ERROR).unlink(missing_ok=True)
     use_gpu = cluster.gpus > 0
     threads = cluster.threads(workers)
-    events = Queue(actor_options={"num_cpus": 0})  # it would wait for a CPU of its own, where trials hold them all
+    # It would wait for a CPU of its own, where trials hold them all, and end with any node that is lost but the head.
+    place: dict[str, Any] = {"num_cpus": 0, "resources": {"node:__internal_head__": 0.001}}
+    events = Queue(actor_options=place | {"scheduling_strategy": "DEFAULT"})  # not among what a trial has reserved
     quiet: dict[str, Any] = {"logging_config": LoggingConfig(log_level="ERROR")}  # unknown to the types of ray.train
-    trainer = TorchTrainer(
+    # What TorchTrainer adds to this is a process group that listens on every interface, for one worker too, and torch
+    # in the processes that only wait for workers.
+    trainer: Any = DataParallelTrainer(
         train_worker,
+        backend_config=SharedDevices(),
         train_loop_config={
             "config": config.model_dump(),
             "pack": str(pack.path.resolve()),
@@ -83,6 +90,7 @@ def launch_training(
             **quiet,
         ),
     )
+    _spare(trainer, cluster)
     # Training blocks in a thread of its own, so that Ctrl-C reaches this one and the display stays alive.
     failure: list[BaseException] = []
 
@@ -94,19 +102,30 @@ def launch_training(
 
     thread = threading.Thread(target=run, daemon=True, name="trainer")
     thread.start()
+    heard, lost = 0.0, False
     while True:
         ended = not thread.is_alive()
         try:
-            while True:
+            while not lost:
                 event = events.get(timeout=0.05 if ended else 0.5)
                 if "error" in event:  # bad input stays bad: Ray would start the workers twice more
                     raise UserError(event["error"])
+                heard = event.get("metrics", {}).get("epoch", heard)
                 listener(_typed(event, folder.name))
         except (Empty, queue.Empty):
             pass
+        except RayActorError:
+            lost = True
+        if lost:  # the process that carried the events is gone: the history tells of epochs still
+            thread.join(0 if ended else 0.5)
+            for row in read_history(folder):
+                if row["epoch"] > heard:
+                    heard = row["epoch"]
+                    listener(_typed({"metrics": row}, folder.name))
         if ended:
             break
-    events.shutdown()
+    if not lost:
+        events.shutdown()
     if failure:
         raise TrainingFailed(_keep(failure[0], folder)) from failure[0]
 
@@ -115,6 +134,26 @@ def _typed(event: dict[str, Any], run: str) -> Event:
     if "metrics" in event:
         return EpochDone(run, int(event["metrics"]["epoch"]), event["metrics"])
     return StepsDone(run, event["epoch"], event["step"], event["steps"])
+
+
+def _spare(trainer: Any, cluster: Cluster) -> None:
+    """Leave out the processes that Train starts for nothing here, 4 s of a core each: one that deals out Ray's data
+    sets, and in a session of our own one that tidies up behind a controller, since the session ends with it.
+
+    In such a session start those that Train would start one after another, before it starts a worker, beside it."""
+    from ray.data._internal.cluster_autoscaler.default_autoscaling_coordinator import (
+        get_or_create_autoscaling_coordinator,
+    )
+    from ray.train.v2._internal.callbacks import DatasetsCallback
+    from ray.train.v2._internal.callbacks.placement_group_callback import PlacementGroupCleanerCallback
+    from ray.train.v2._internal.state.state_actor import get_or_create_state_actor
+
+    if cluster.token:
+        get_or_create_autoscaling_coordinator()
+        get_or_create_state_actor()
+    spared = (DatasetsCallback, PlacementGroupCleanerCallback) if cluster.token else (DatasetsCallback,)
+    callbacks = trainer._create_default_callbacks
+    trainer._create_default_callbacks = lambda: [each for each in callbacks() if not isinstance(each, spared)]
 
 
 def _keep(error: BaseException, folder: Path) -> str:

@@ -3,23 +3,34 @@
 from __future__ import annotations
 
 import time
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import ray.train
-import ray.train.torch
-import torch
-import torch.distributed
+from ray.exceptions import RayActorError
+from ray.train.backend import Backend, BackendConfig
+from ray.train.collective import broadcast_from_rank_zero
 
 from capetune.config import Config
-from capetune.datasets.packs.reader import open_pack
 from capetune.errors import UserError
-from capetune.runs.checkpoints import keep_epoch, resume_point
-from capetune.training.features import open_features
-from capetune.training.loop import Metrics, Ranks, Save, fit
-from capetune.training.tensorboard import scalars
+
+if TYPE_CHECKING:
+    from capetune.training.loop import Metrics, Save
+
+# Torch and timm take most of a training's first seconds: they are imported where a worker trains, for Train's
+# controller imports this file too, and before any worker starts.
+
+
+class _SharedDevices(Backend):
+    share_cuda_visible_devices = True
+
+
+class SharedDevices(BackendConfig):
+    """Every worker sees the GPUs of all workers on its machine, as NCCL likes it. The process group is our own."""
+
+    @property
+    def backend_cls(self) -> type[Backend]:
+        return _SharedDevices
 
 
 def train_worker(settings: dict[str, Any]) -> None:
@@ -34,16 +45,28 @@ def train_worker(settings: dict[str, Any]) -> None:
     try:
         _train(settings)
     except UserError as error:
-        settings["events"].put({"error": str(error)})
+        _put(settings["events"], {"error": str(error)})
         raise
 
 
 def _train(settings: dict[str, Any]) -> None:
+    import ray.train.torch
+    import torch
+
+    from capetune.datasets.packs.reader import open_pack
+    from capetune.runs.checkpoints import keep_epoch, resume_point
+    from capetune.training.features import open_features
+    from capetune.training.group import LOOPBACK, gather, process_group
+    from capetune.training.loop import Ranks, fit
+    from capetune.training.tensorboard import scalars
+
     context = ray.train.get_context()
     rank, world = context.get_world_rank(), context.get_world_size()
     device = ray.train.torch.get_device()
     if device.type == "cpu":
         torch.set_num_threads(settings["threads"])
+    else:
+        torch.cuda.set_device(device)
     config = Config.model_validate(settings["config"])
     events, folder = settings["events"], Path(settings["folder"])
     said, begun = 0.0, time.monotonic()
@@ -52,7 +75,7 @@ def _train(settings: dict[str, Any]) -> None:
         nonlocal said
         if rank == 0 and (time.monotonic() - said > 0.5 or step == steps):
             said = time.monotonic()
-            events.put({"epoch": epoch, "step": step, "steps": steps})
+            _put(events, {"epoch": epoch, "step": step, "steps": steps})
 
     def report(metrics: Metrics, save: Save) -> None:
         nonlocal begun
@@ -62,10 +85,14 @@ def _train(settings: dict[str, Any]) -> None:
         ray.train.report(metrics)  # without the checkpoint: whoever goes on finds it in the folder
         begun = time.monotonic()
         if rank == 0:
-            events.put({"metrics": metrics})
+            _put(events, {"metrics": metrics})
 
     ranks = Ranks(
-        rank, world, str(device), lambda model: ray.train.torch.prepare_model(model, move_to_device=False), gather
+        rank,
+        world,
+        str(device),
+        lambda model: ray.train.torch.prepare_model(model, move_to_device=False),
+        lambda array: gather(array, device),
     )
     # Of this training, where Ray has started its workers anew or an earlier run was interrupted.
     start = resume_point(folder, mend=rank == 0)
@@ -73,15 +100,16 @@ def _train(settings: dict[str, Any]) -> None:
         start = Path(settings["start"])
     pack = open_pack(Path(settings["pack"]))
     features = None if settings["features"] is None else open_features(Path(settings["features"]))
-    with scalars(folder) if rank == 0 else nullcontext(lambda metrics: None) as write:
+    alone = context.get_local_world_size() == world
+    address = LOOPBACK if alone else ray.util.get_node_ip_address()
+    with (
+        process_group(rank, world, device, address, broadcast_from_rank_zero),
+        scalars(folder) if rank == 0 else nullcontext(lambda metrics: None) as write,
+    ):
         fit(config, pack, report, ranks, start, progress, features)
 
 
-def gather(array: np.ndarray) -> list[np.ndarray]:
-    """Every rank's array, in the order of ranks."""
-    world = ray.train.get_context().get_world_size()
-    if world == 1:
-        return [array]
-    arrays: list[Any] = [None] * world
-    torch.distributed.all_gather_object(arrays, array)
-    return arrays
+def _put(events: Any, event: dict[str, Any]) -> None:
+    """The queue's node may be lost: then nothing is shown, but the training goes on and its history is on the disk."""
+    with suppress(RayActorError):
+        events.put(event)

@@ -19,6 +19,7 @@ from optuna.trial import FrozenTrial, TrialState
 from ray import tune
 from ray.tune.experiment import Trial
 
+from capetune.cluster.probe import lost_nodes
 from capetune.errors import UserError
 from capetune.events import Listener
 from capetune.runs.commands import again
@@ -85,7 +86,8 @@ def run_search(
         tell(study, result, search.goal)
     spent = sum(len(read_history(folder)) for folder in (search.folder / TRIALS).glob("trial-*"))
     limit = Limit(search.budget, spent)
-    watcher = Watcher(search, study, earlier, limit, listener, keep)
+    known: set[str] = set()
+    watcher = Watcher(search, study, earlier, limit, listener, keep, partial(lost_nodes, known))
     watcher.say_earlier()
     ended = {result.number for result in earlier}
     begun = [trial for trial in study.trials if trial.state != TrialState.WAITING]
@@ -155,6 +157,7 @@ def _run(
     watcher: Watcher,
     trackers: Sequence[tune.Callback],
 ) -> None:
+    watcher.lost_nodes()  # those that were lost before are none of ours
     features = None if search.features is None else search.features.resolve()
     work = Work(
         search.config,

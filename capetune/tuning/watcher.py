@@ -17,7 +17,7 @@ from ray import tune
 from ray.tune.experiment import Trial
 
 from capetune.errors import UserError
-from capetune.events import CheckpointKept, EpochDone, Event, Listener, TrialEnded, TrialLost, TrialStarted
+from capetune.events import CheckpointKept, EpochDone, Event, Listener, NodeLost, TrialEnded, TrialLost, TrialStarted
 from capetune.runs.checkpoints import keep_checkpoints
 from capetune.runs.failures import ERROR, error_line
 from capetune.runs.history import read_history
@@ -30,6 +30,7 @@ from capetune.tuning.space import Budget
 from capetune.tuning.trial import DiskFull
 
 EVENTS = "events.jsonl"
+LOOK = 2.0  # seconds between two looks for lost machines
 Keep = Callable[[list[TrialResult]], None]
 
 
@@ -65,12 +66,16 @@ class Watcher(tune.Callback):
         limit: Limit,
         listener: Listener,
         keep: Keep,
+        lost_nodes: Callable[[], list[str]] = list,
     ) -> None:
+        """lost_nodes: names of the machines that the cluster has lost since it was last asked."""
         self.search = search
         self.study = study
         self.limit = limit
         self.listener = listener
         self.keep = keep
+        self.lost_nodes = lost_nodes
+        self.looked = 0.0
         self.ending: list[Trial] = []
         self.ended = {result.number: result for result in earlier}
         self.hashes: dict[str, int] = {}
@@ -105,6 +110,10 @@ class Watcher(tune.Callback):
 
     def on_step_end(self, iteration: int, trials: list[Trial], **info: Any) -> None:
         """Only now a lost trial has its error."""
+        if time.monotonic() - self.looked > LOOK:
+            self.looked = time.monotonic()
+            for node in self.lost_nodes():
+                self._say(NodeLost(node))
         for trial in [trial for trial in self.ending if trial.status != Trial.ERROR or trial.get_error()]:
             self.ending.remove(trial)
             self._end(trial)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import tarfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -15,6 +14,7 @@ from typing import TypeVar
 import numpy as np
 
 from capetune import __version__
+from capetune.cluster.processors import usable_cpus
 from capetune.datasets.mp100.gather import Gathered, gather
 from capetune.datasets.packs.cutting import MISSING, OUTSIDE, Cut, Unusable, cut_image
 from capetune.datasets.packs.manifest import (
@@ -74,14 +74,10 @@ def pack(
 
     with whole(out) as aside:
         job = partial(_cut, images=images, size=size, quality=quality)
-        results = _counted(ordered(job, found, _cpus(), 4 * _cpus()), len(found), progress)
+        results = _counted(ordered(job, found, usable_cpus(), 4 * usable_cpus()), len(found), progress)
         places = _write_shards(aside, shards, results, left_out)
         manifest = _write_index(aside, gathered, places, size, quality, left_out)
     return manifest
-
-
-def _cpus() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class _LeftOut:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import multiprocessing
-import os
 import signal
 from collections.abc import Callable, Generator
 from concurrent.futures import ProcessPoolExecutor
@@ -15,6 +14,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from capetune.cluster.processors import usable_cpus
 from capetune.datasets.synthetic.grammar import shape
 from capetune.datasets.synthetic.pose import Scene, pose
 from capetune.datasets.synthetic.render import Look, draw, look
@@ -90,7 +90,7 @@ def generate(
     _validate(out, categories, images, size, seed, workers)
     with whole(out) as aside:
         (aside / "annotations").mkdir()
-        rows = _draw_all(aside / "images", categories, images, size, seed, workers or _cpus(), progress)
+        rows = _draw_all(aside / "images", categories, images, size, seed, workers or usable_cpus(), progress)
         _write_annotations(aside / "annotations", rows, categories, seed)
 
 
@@ -106,10 +106,6 @@ def _validate(out: Path, categories: int, images: int, size: int, seed: int, wor
             raise UserError(f"{name} is {value}; choose a number from {low} to {high}")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UserError(f"{out} exists and isn't an empty folder; delete it or choose another --out")
-
-
-def _cpus() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @dataclass(frozen=True)
