@@ -34,12 +34,10 @@ def started() -> bool:
 
 def _read_again() -> None:
     """Ray keeps what it has read when it was imported; it has no public way to change that."""
-    import ray._raylet
-    from ray._private import ray_constants
-
-    raylet: Any = ray._raylet
+    raylet: Any = sys.modules["ray._raylet"]
     raylet.Config.initialize("")
-    ray_constants.ENABLE_RAY_CLUSTER = os.environ.get("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER") != "0"
+    constants: Any = sys.modules["ray._private.ray_constants"]
+    constants.ENABLE_RAY_CLUSTER = os.environ.get("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER") != "0"
 
 
 def token_file() -> Path:
