@@ -1,4 +1,4 @@
-.PHONY: setup demo test check bench bench-gpu
+.PHONY: setup demo test test-long check bench bench-gpu
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
@@ -13,8 +13,14 @@ demo: setup
 	$(BIN)/capetune demo
 
 # Two files at a time: most of what tests/integration takes is waiting for Ray.
+AT_A_TIME := -n 2 --dist loadfile --no-loadscope-reorder
+
 test: setup
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	.ci/test -m "not long" $(AT_A_TIME)
+
+# What kills processes and goes on, and what opens a browser.
+test-long: setup
+	.ci/test -m long $(AT_A_TIME)
 
 check: setup
 	$(BIN)/ruff check .

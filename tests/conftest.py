@@ -25,6 +25,14 @@ def _one_thread() -> Iterator[None]:
     torch.set_num_threads(threads)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What capetune keeps for its next run stays out of the home of whoever runs the tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CAPETUNE_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 def write_files(
     root: Path,
     categories: Iterable[dict],

@@ -126,6 +126,7 @@ def test_a_finished_search_is_extended_and_the_sampler_goes_on(searched, start, 
     assert program.out[-1] == "wild is complete: 5 trials; --trials with more extends it"
 
 
+@pytest.mark.long
 def test_the_best_is_promoted_on_splits_and_seeds_and_goes_on_where_it_was(searched, start, place):
     asked = ("--splits", "1,2", "--seeds", 2, "--shots", 1, "--episodes", 1, "--queries", 3)
     program = start("promote", "wild", *asked)

@@ -39,6 +39,7 @@ def test_a_running_search_is_guarded_and_ctrl_c_ends_all_of_it(start, place, tin
     assert run.state == "interrupted"
 
 
+@pytest.mark.long
 def test_a_search_that_is_killed_anywhere_goes_on_without_losing_or_repeating_a_trial(
     start, place, tiny_pack, trials_of, study_of
 ):
@@ -76,6 +77,7 @@ def test_a_search_that_is_killed_anywhere_goes_on_without_losing_or_repeating_a_
     assert len(kept) == 3
 
 
+@pytest.mark.long
 def test_a_search_whose_epochs_or_hours_are_spent_stops_and_goes_on_with_more(start, place, tiny_pack, trials_of):
     for name, epochs in (("small", 9), ("large", 900)):
         (place / f"{name}.yaml").write_text(f"budget: {{epochs: {epochs}}}\nloss.tokens: {{log: [0.05, 2]}}\n")

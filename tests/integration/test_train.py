@@ -11,6 +11,7 @@ from capetune.runs.record import read_run
 pytestmark = pytest.mark.timeout(900)
 
 
+@pytest.mark.long
 def test_an_interrupted_training_goes_on_with_the_same_command_and_survives_a_lost_worker(start, place, tiny_pack):
     """SIGTERM, then a worker killed, then all of it killed at once, then the end: each epoch once."""
     # Two ranks and 5 queries: the validation's pairs can't be shared evenly.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -50,12 +51,14 @@ def look(page: Path, extra: str = "") -> dict[str, Any]:
     words = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
     words += [f"--user-data-dir={page.parent / 'browser'}", "--host-resolver-rules=MAP * ~NOTFOUND"]
     words += ["--virtual-time-budget=10000", "--dump-dom", copy.as_uri()]
-    done = subprocess.run([browser, *words], capture_output=True, text=True, timeout=200)
+    own = os.environ | {"HOME": str(page.parent)}
+    done = subprocess.run([browser, *words], env=own, capture_output=True, text=True, timeout=200)
     found = re.search(r'data-probe="([^"]*)"', done.stdout)
     assert found, done.stderr
     return json.loads(html.unescape(found[1]))
 
 
+@pytest.mark.long
 def test_a_browser_draws_the_page_without_a_network_and_sorts_it(make_search):
     run = make_search("plain", ["completed"] * 5 + ["pruned", "failed", "pruned"])
     report = write_report(run)
@@ -72,6 +75,7 @@ def test_a_browser_draws_the_page_without_a_network_and_sorts_it(make_search):
     assert falling == by_score
 
 
+@pytest.mark.long
 def test_what_a_page_asks_of_the_network_and_the_console_is_seen(make_search):
     seen = look(write_report(make_search("one", ["completed"])).page, ASKING)
     assert "oh" in seen["said"]
