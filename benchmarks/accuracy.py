@@ -78,7 +78,7 @@ def by_keypoint(report: EvalReport) -> dict[str, float]:
 
 def frames(root: Path, real: Path) -> Pack:
     split_by_frames(real / "annotations", root / "annotations", VIDEOS, val=0)
-    pack(root / "annotations", real / "images", root / "pack", size=128, progress=False)
+    pack(root / "annotations", real / "images", root / "pack", size=128)
     return open_pack(root / "pack")
 
 

@@ -51,8 +51,8 @@ def learn(size: int, count: int, steps: int, seeds: int) -> dict[str, list[float
     losses: dict[str, list[float]] = {kind: [] for kind in TRAININGS}
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
-        generate(root / "raw", categories=40, images=12, size=2 * size, progress=False)
-        pack(root / "raw" / "annotations", root / "raw" / "images", root / "pack", size=size, progress=False)
+        generate(root / "raw", categories=40, images=12, size=2 * size)
+        pack(root / "raw" / "annotations", root / "raw" / "images", root / "pack", size=size)
         data = paper_config([f"data.size={size}"]).data
         for seed in range(seeds):
             for kind, (precision, nudge) in TRAININGS.items():

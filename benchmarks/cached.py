@@ -35,8 +35,8 @@ REACH = {"Lite0 at 128 px": 1.8, "ResNet-50 at 512 px": 5.0}
 
 
 def make_pack(root: Path, size: int) -> Pack:
-    generate(root / "raw", categories=30, images=4, size=900 if size > 128 else 256, progress=False)
-    pack(root / "raw" / "annotations", root / "raw" / "images", root / "pack", size=size, progress=False)
+    generate(root / "raw", categories=30, images=4, size=900 if size > 128 else 256)
+    pack(root / "raw" / "annotations", root / "raw" / "images", root / "pack", size=size)
     return open_pack(root / "pack")
 
 

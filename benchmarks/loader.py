@@ -39,8 +39,8 @@ def main() -> None:
     count, size = 640, 16  # several passes, so that starting processes and filling buffers count for little
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
-        generate(root / "raw", categories=48, images=20, size=900, progress=False)
-        pack(root / "raw" / "annotations", root / "raw" / "images", root / "pack", progress=False)
+        generate(root / "raw", categories=48, images=20, size=900)
+        pack(root / "raw" / "annotations", root / "raw" / "images", root / "pack")
         data = open_pack(root / "pack")
         jpgs = stored_bytes(data, count)
 

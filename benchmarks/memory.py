@@ -33,8 +33,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as root:
         for name, categories in (("1 000 instances", 50), ("10 000 instances", 500)):
             place = Path(root) / str(categories)
-            generate(place / "raw", categories=categories, images=20, progress=False)
-            pack(place / "raw" / "annotations", place / "raw" / "images", place / "pack", size=128, progress=False)
+            generate(place / "raw", categories=categories, images=20)
+            pack(place / "raw" / "annotations", place / "raw" / "images", place / "pack", size=128)
             out = subprocess.run(
                 [sys.executable, __file__, CHILD, str(place / "pack")], check=True, capture_output=True, text=True
             )

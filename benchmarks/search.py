@@ -90,8 +90,8 @@ def main() -> None:
     )
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
-        generate(root / "raw", categories=60, images=12, size=256, progress=False)
-        pack(root / "raw" / "annotations", root / "raw" / "images", root / "pack", size=128, progress=False)
+        generate(root / "raw", categories=60, images=12, size=256)
+        pack(root / "raw" / "annotations", root / "raw" / "images", root / "pack", size=128)
         data = open_pack(root / "pack")
         keep_features(root / "features", data, load_config("demo", None, MODEL), 4)
         ratios = []

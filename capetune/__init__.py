@@ -1,3 +1,107 @@
-"""Hyperparameter search and training for category-agnostic pose estimation."""
+"""Hyperparameter search and training for category-agnostic pose estimation.
 
+    import capetune
+
+    found = capetune.search(space="decoder.yaml", data="shards/", trials=40)
+    trained = capetune.train(best=found.name, set={"train.epochs": 300})
+    report = capetune.evaluate(split=1, checkpoint=trained.checkpoint)
+    model, meta = capetune.load(trained.checkpoint)
+
+Each verb takes its command's options by their names (`capetune search --help`; `--cache-features` is cache_features)
+and returns its result; `set` may be a dict. What happens meanwhile is shown as the command shows it, or goes to
+`listener`, a function of one `capetune.events.Event`. They run on any thread, in a notebook, inside a Ray job, and on
+the Ray that the process has started, where it has. This module imports nothing heavy until one is called.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from capetune.evaluation.report import EvalReport
+    from capetune.events import Listener
+    from capetune.models.estimator import PoseEstimator
+    from capetune.runs.checkpoints import CheckpointMeta
+    from capetune.service.promote import PromoteResult
+    from capetune.service.search import SearchResult
+    from capetune.service.train import TrainResult
+
+__all__ = ["evaluate", "load", "promote", "search", "train"]
 __version__ = "0.1.0"
+
+
+def search(*, listener: Listener | None = None, **options: Any) -> SearchResult:
+    """Search hyperparameters: space, data, trials, hours, split, preset, config, set, … as `capetune search` has them.
+
+    Raises `capetune.errors.UserError` for what the caller can cure, `service.search.SearchFailed` where every trial
+    failed of something else.
+    """
+    from capetune.service import search as verb
+
+    return _run(verb, verb.SearchRequest, options, listener)
+
+
+def train(*, listener: Listener | None = None, **options: Any) -> TrainResult:
+    """Train a configuration (preset, config, set) or a search's best (best=NAME), as `capetune train` has it.
+
+    Raises UserError, and `training.launch.TrainingFailed` where a worker failed of something else.
+    """
+    from capetune.service import train as verb
+
+    return _run(verb, verb.TrainRequest, options, listener)
+
+
+def promote(*, listener: Listener | None = None, **options: Any) -> PromoteResult:
+    """Train a search's best on every split and seed, and score each: name, splits, shots, seeds, … as `capetune
+    promote` has them. Raises UserError; failed jobs are in the result."""
+    from capetune.service import promote as verb
+
+    return _run(verb, verb.PromoteRequest, options, listener)
+
+
+def evaluate(*, listener: Listener | None = None, **options: Any) -> EvalReport:
+    """Score a model or a baseline on the official pairs: split, part, shots, checkpoint, … as `capetune eval` has them.
+
+    Raises UserError.
+    """
+    from capetune.service import evaluate as verb
+
+    return _run(verb, verb.EvaluateRequest, options, listener)
+
+
+def load(checkpoint: str | Path) -> tuple[PoseEstimator, CheckpointMeta]:
+    """A trained model, on the CPU and in evaluation mode, and what its checkpoint says of it.
+
+    checkpoint: its folder, or a run's, whose best it is then. Raises UserError where there is none.
+    """
+    from pathlib import Path
+
+    from capetune.errors import UserError
+    from capetune.runs.record import read_run
+    from capetune.training.checkpoint import load_model
+
+    folder = Path(checkpoint)
+    run = read_run(folder)
+    if run is not None:
+        best = run.best()
+        if best is None:
+            raise UserError(f"{folder} has no checkpoint yet")
+        folder = best[0]
+    return load_model(folder)
+
+
+def _run(verb: Any, kind: Any, options: dict[str, Any], listener: Listener | None) -> Any:
+    import os
+
+    if "address" in kind.model_fields:  # inside a Ray job Ray says where its cluster is
+        options = {"address": os.environ.get("RAY_ADDRESS"), **options}
+    request = kind.of(**options)
+    if listener is not None:
+        return verb.run(request, listener)
+    from capetune.reports.console import console
+    from capetune.reports.screen import Screen
+
+    with Screen(console()) as screen:
+        return verb.run(request, screen.hear)

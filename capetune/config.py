@@ -14,6 +14,7 @@ import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from capetune.errors import UserError
+from capetune.yaml12 import Document, Keys, dump_yaml, parse_yaml, read_document, read_yaml
 
 PRESET_FOLDER = Path(__file__).parent / "presets"
 
@@ -154,7 +155,15 @@ class Config(Section):
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
     def to_yaml(self) -> str:
-        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
+        return dump_yaml(self.model_dump(mode="json"))
+
+
+def config_value(config: Config, key: str) -> Any:
+    """What stands at a dotted key, tuples as lists."""
+    value: Any = config
+    for name in key.split("."):
+        value = getattr(value, name)
+    return list(value) if isinstance(value, tuple) else value
 
 
 def leaf_keys(section: type[Section] = Config, prefix: str = "") -> Iterator[str]:
@@ -208,20 +217,6 @@ def _dotted(tree: Mapping[str, Any], section: type[Section] = Config, prefix: st
             yield f"{prefix}{name}"
 
 
-def read_yaml(path: Path) -> Any:
-    """The content of a YAML file. Raises UserError where it is absent or broken, with the line."""
-    try:
-        return yaml.safe_load(path.read_text())
-    except OSError as error:
-        raise UserError(f"can't read {path}: {error.strerror or error}") from None
-    except UnicodeDecodeError:
-        raise UserError(f"{path} is not a text file") from None
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f", line {mark.line + 1}" if mark else ""
-        raise UserError(f"{path}{line}: not valid YAML ({getattr(error, 'problem', None) or error})") from None
-
-
 def preset_names() -> list[str]:
     return sorted(path.stem for path in PRESET_FOLDER.glob("*.yaml"))
 
@@ -240,29 +235,38 @@ def parse_setting(text: str) -> tuple[str, Any]:
     if not equals or not key:
         raise UserError(f"--set wants key=value, such as --set model.decoder.layers=4, not {text!r}")
     try:
-        parsed = yaml.safe_load(value)
+        return key, parse_yaml(value)
     except yaml.YAMLError:
         raise UserError(f"--set {key}: {value!r} is not a YAML value") from None
-    if isinstance(parsed, str):
-        with contextlib.suppress(ValueError):  # YAML 1.1 reads 1e-4 as a string
-            parsed = float(parsed)
-    return key, parsed
 
 
 def load_config(preset: str = "tiny", file: Path | None = None, settings: tuple[str, ...] | list[str] = ()) -> Config:
     """Preset, then file (whole tree or a part of it), then `--set`, each over the one before."""
     config = load_preset(preset)
     if file is not None:
-        tree = read_yaml(file)
-        if not isinstance(tree, Mapping):
+        document = read_document(file)
+        if not isinstance(document.tree, Mapping):
             raise UserError(f"{file} must be a mapping of sections (model, loss, data, train, validation)")
-        config = config.with_overrides(dict(_flat(tree)))
+        config = config.with_overrides(_flat(document, file))
     return config.with_overrides(dict(parse_setting(text) for text in settings))
 
 
-def _flat(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+def _flat(document: Document, source: Path) -> dict[str, Any]:
+    """Dotted key → value. Raises UserError where a key stands there both nested and dotted."""
+    found: dict[str, Any] = {}
+    lines: dict[str, int] = {}
+    for path, value in _leaves(document.tree):
+        key, line = ".".join(path), document.lines.get(path, 0)
+        if key in found:
+            first, last = sorted((lines[key], line))
+            raise UserError(f"{source}, line {last}: {key} is given twice, first in line {first}; keep one of them")
+        found[key], lines[key] = value, line
+    return found
+
+
+def _leaves(tree: Mapping[Any, Any], above: Keys = ()) -> Iterator[tuple[Keys, Any]]:
     for name, value in tree.items():
         if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{name}.")
+            yield from _leaves(value, (*above, str(name)))
         else:
-            yield f"{prefix}{name}", value
+            yield (*above, str(name)), value

@@ -1,9 +1,7 @@
-"""Options that several commands share, and what they print before they start."""
+"""Options that several commands share, and how a command runs its verb."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,19 +10,25 @@ import typer
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from capetune.cluster.machines import Cluster
     from capetune.datasets.packs.reader import Pack
-    from capetune.runs.record import Run
 
-Data = typer.Option(
-    "synthetic", "--data", metavar="PACK", help="A pack, or `synthetic`: the built-in set, made on first use."
+PRESETS = (
+    "tiny: the paper's ResNet-50 at 512 px for 5 epochs, no small model; full: that for 300; paper: its exact setting; "
+    "demo: a small model for two CPU cores."
 )
-Preset = typer.Option("tiny", "--preset", help="Built-in preset: demo, full, paper or tiny.")
-MaybePreset = typer.Option(
-    None, "--preset", help="demo, full, paper or tiny. Default: tiny."
-)  # where not giving one matters
+Preset = typer.Option("tiny", "--preset", help=PRESETS)
+MaybePreset = typer.Option(None, "--preset", help=f"{PRESETS} Default: tiny.")  # where not giving one matters
 ConfigFile = typer.Option(None, "--config", metavar="FILE", help="YAML file with any part of the configuration.")
 Settings = typer.Option([], "--set", metavar="KEY=VALUE", help="One configuration key; may be repeated.")
+CacheFeatures = typer.Option(
+    0,
+    "--cache-features",
+    metavar="COPIES",
+    help="Compute a frozen backbone's features once, of so many augmented copies (16 is good), and train on them.",
+)
+Features = typer.Option(
+    None, "--features", metavar="DIR", help="Where kept features lie, for several runs; default: the run, to its end."
+)
 Runs = typer.Option(Path("runs"), "--runs", metavar="DIR", help="Where runs are kept.")
 Name = typer.Option(None, "--name", help="The run's name; default: made from what is run.")
 Rank = typer.Option(1, "--rank", min=1, help="With a search: its best trial is 1, the second best 2.")
@@ -33,53 +37,49 @@ Address = typer.Option(
     None, "--address", envvar="RAY_ADDRESS", help="A running Ray cluster to join; default: start Ray here."
 )
 Verbose = typer.Option(False, "--verbose", "-v", help="Show what Ray and its workers print.")
+Json = typer.Option(False, "--json", help="Print each event as a line of JSON, and the result as the last.")
 
 
-def console(err: bool = False) -> Console:
-    """On stdout or stderr. As wide as the terminal; 120 columns where there is none, since tables are for reading."""
+def console(err: bool = False, columns: int = 120) -> Console:
+    from capetune.reports.console import console
+
+    return console(err, columns)
+
+
+def say(*lines: str) -> None:
+    """On stdout, not folded."""
+    console().print("\n".join(lines), soft_wrap=True)
+
+
+def open_data(data: str) -> Pack:
+    """What is made meanwhile is said on stderr."""
+    from capetune.reports.screen import Screen
+    from capetune.service.steps import open_data
+
+    with Screen(console(err=True)) as screen:
+        return open_data(data, screen.hear)
+
+
+def asked(context: typer.Context, *not_asked: str) -> dict[str, Any]:
+    """The command's options by their names, which are the request's; without those about the output."""
+    return {name: value for name, value in context.params.items() if name not in ("as_json", *not_asked)}
+
+
+def run(verb: Any, request: Any, as_json: bool = False, err: bool = False) -> Any:
+    """Run a verb of `capetune.service` and show what happens meanwhile, on stdout unless `err`. Returns its result.
+
+    as_json: as lines of JSON in place of tables; the result, where it has `to_json`, is the last line then.
+    """
+    import json
     import sys
 
-    from rich.console import Console
+    if as_json:
+        from capetune.reports.lines import Lines
 
-    stream = sys.stderr if err else sys.stdout
-    return Console(stderr=err, width=None if stream.isatty() else 120)
+        result = verb.run(request, Lines(sys.stdout).hear)
+        print(json.dumps({"event": "result", **result.to_json()}))
+        return result
+    from capetune.reports.screen import Screen
 
-
-def open_data(data: str, console: Console) -> Pack:
-    from capetune.datasets import builtin
-
-    return builtin.open_data(data, lambda line: console.print(line, soft_wrap=True, highlight=False))
-
-
-@contextmanager
-def recorded(run: Run, facts: Mapping[str, Any], again: str, console: Console) -> Iterator[None]:
-    """Keep `run.json` true: running, then completed, interrupted or failed. Interrupted, it says how to go on."""
-    run.save("running", **facts)
-    try:
-        yield
-    except BaseException as error:
-        interrupted = isinstance(error, KeyboardInterrupt)
-        with suppress(OSError):  # a full disk: what matters is the error
-            run.save("interrupted" if interrupted else "failed")
-        if interrupted:
-            console.print(f"go on with it: {again}", soft_wrap=True, highlight=False)
-        raise
-    run.save("completed")
-
-
-def say_cluster(cluster: Cluster, console: Console) -> None:
-    token = f" (token in {cluster.token})" if cluster.token else ""
-    console.print(
-        f"Ray: {cluster.cpus} CPUs, {cluster.gpus} GPUs; dashboard {cluster.dashboard}{token}", soft_wrap=True
-    )
-
-
-def say_data(facts: dict[str, Any], console: Console) -> None:
-    missing = {part: names for part, names in facts["missing_categories"].items() if names}
-    note = "; missing: " + "; ".join(f"{p} {', '.join(n)}" for p, n in missing.items()) if missing else ""
-    what = f"data: {facts['data']}, split {facts['split']}, {facts['train_instances']} train instances{note}"
-    console.print(
-        f"{what}  {facts['pack']}",
-        soft_wrap=True,
-        highlight=False,
-    )
+    with Screen(console(err)) as screen:
+        return verb.run(request, screen.hear)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import typer
+from capetune.cli import common
 
 
 def command(
-    preset: str = typer.Option("tiny", help="Built-in preset: demo, full, paper or tiny."),
-    config: Path | None = typer.Option(None, "--config", help="YAML file with any part of the tree."),
-    settings: list[str] = typer.Option([], "--set", metavar="KEY=VALUE", help="One key; may be repeated."),
+    preset: str = common.Preset,
+    config: Path | None = common.ConfigFile,
+    settings: list[str] = common.Settings,
 ) -> None:
     """Print the whole configuration as YAML: preset, then file, then --set.
 
@@ -22,4 +22,4 @@ def command(
     """
     from capetune.config import load_config
 
-    typer.echo(load_config(preset, config, settings).to_yaml(), nl=False)
+    print(load_config(preset, config, settings).to_yaml(), end="")

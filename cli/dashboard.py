@@ -34,5 +34,5 @@ def command(
     from capetune.tuning.study import open_storage
 
     storage = open_storage(run.folder, run.facts.get("storage"))
-    typer.echo(f"optuna-dashboard of {run.name}: http://127.0.0.1:{port}/ (Ctrl-C ends it)")
+    print(f"optuna-dashboard of {run.name}: http://127.0.0.1:{port}/ (Ctrl-C ends it)", flush=True)
     run_server(storage, host="127.0.0.1", port=port)

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import typer
 
-NAMED = 3  # files named of each reason; the manifest names them all
+from capetune.cli import common
 
 
 def command(
@@ -30,35 +29,14 @@ def command(
 
       capetune data pack --annotations data/annotations --images data/images --out shards256 --size 256 --shards 64
     """
-    import sys
+    from functools import partial
 
     from capetune.datasets.packs.writer import pack
+    from capetune.reports.packing import pack_lines, pack_warnings
+    from capetune.reports.progress import progress_bar
 
-    manifest = pack(annotations, images, out, shards, size, strict=strict, progress=sys.stderr.isatty())
-    _print(manifest, out)
-
-
-def _print(manifest: Any, out: Path) -> None:  # a Manifest; its module is not light enough for the top
-    megabytes = sum(shard.bytes for shard in manifest.shards) / 1e6
-    kind = "synthetic " if manifest.synthetic else ""
-    typer.echo(
-        f"{out}: {manifest.instances} {kind}instances of {len(manifest.categories) - len(manifest.missing)} categories "
-        f"from {manifest.images} images in {len(manifest.shards)} shards, {megabytes:.1f} MB"
-    )
-    for split, parts in manifest.splits.items():
-        parts_said = (f"{part} {len(entry.instances)} of {entry.annotated}" for part, entry in parts.items())
-        typer.echo(f"  split {split}: {', '.join(parts_said)}")
-    for reason, entry in manifest.left_out.items():
-        more = f" and {len(entry.files) - NAMED} more" if len(entry.files) > NAMED else ""
-        named = ", ".join(entry.files[:NAMED]) + more
-        counts = f"{_counted(len(entry.files), 'image')} with {_counted(entry.instances, 'instance')}"
-        typer.echo(f"warning: {reason}: {counts}: {named}", err=True)
-    if manifest.missing:
-        names = {entry.id: entry.name for entry in manifest.categories}
-        absent = ", ".join(f"{names[id]} ({id})" for id in manifest.missing)
-        kinds = _counted(len(manifest.missing), "category", "categories")
-        typer.echo(f"warning: no image at all of {kinds}: {absent}", err=True)
-
-
-def _counted(count: int, one: str, many: str = "") -> str:
-    return f"{count} {one if count == 1 else many or one + 's'}"
+    with progress_bar() as bar:
+        manifest = pack(annotations, images, out, shards, size, strict=strict, progress=partial(bar, "packing images"))
+    common.console().print("\n".join(pack_lines(manifest, out)), soft_wrap=True)
+    for line in pack_warnings(manifest):
+        common.console(err=True).print(f"warning: {line}", soft_wrap=True)

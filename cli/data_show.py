@@ -7,11 +7,12 @@ from typing import Literal
 
 import typer
 
+from capetune.cli import common
 from capetune.errors import UserError
 
 
 def command(
-    shards: Path = typer.Argument(..., metavar="SHARDS", help="A pack, made by `capetune data pack`."),
+    data: str = typer.Argument(..., metavar="PACK", help="A pack, made by `capetune data pack`, or `synthetic`."),
     out: Path = typer.Option(..., "--out", metavar="PNG", help="Picture to write."),
     count: int = typer.Option(24, min=1, max=400, help="Instances to show, taken from the categories in turn."),
     category: str | None = typer.Option(None, metavar="ID|NAME", help="Only this category."),
@@ -24,19 +25,20 @@ def command(
 
       capetune data show shards --out sheet.png
 
+      capetune data show synthetic --out sheet.png
+
       capetune data show shards --out test.png --split 1 --part test
 
       capetune data show shards --out birds.png --category Woodpecker --count 6
     """
-    from capetune.datasets.packs.reader import open_pack
     from capetune.reports.sheet import choose, draw_sheet, find_category, save
 
     if part is not None and split is None:
         raise UserError("--part wants --split beside it")
-    pack = open_pack(shards)
+    pack = common.open_data(data)
     chosen = choose(
         pack, count, find_category(pack, category) if category is not None else None, split, part or "train"
     )
     save(draw_sheet(pack, chosen), out)
     categories = len({instance.category_id for instance in chosen})
-    typer.echo(f"{out}: {len(chosen)} instances, {categories} of the pack's {len(pack.categories)} categories")
+    print(f"{out}: {len(chosen)} instances, {categories} of the pack's {len(pack.categories)} categories")

@@ -31,6 +31,6 @@ def command(
     from capetune.datasets.mp100.frames import split_by_frames
 
     made = split_by_frames(annotations, out, category, train, val)
-    typer.echo(f"{out}: split 1 by {by.value}, seen categories")
+    print(f"{out}: split 1 by {by.value}, seen categories")
     for frames in made:
-        typer.echo(f"  {frames.name}: " + ", ".join(f"{part} {count}" for part, count in frames.counts.items()))
+        print(f"  {frames.name}: " + ", ".join(f"{part} {count}" for part, count in frames.counts.items()))

@@ -23,11 +23,14 @@ def command(
 
       capetune data synth --out /tmp/small --categories 100 --images 20
     """
+    from functools import partial
     from time import perf_counter
 
     from capetune.datasets.synthetic.generate import generate
+    from capetune.reports.progress import progress_bar
 
     start = perf_counter()
-    generate(out, categories, images, size, seed, workers)
+    with progress_bar() as bar:
+        generate(out, categories, images, size, seed, workers, partial(bar, "drawing categories"))
     seconds = perf_counter() - start
-    typer.echo(f"{out}: {categories} categories, {categories * images} images, 5 splits, made in {seconds:.0f} s")
+    print(f"{out}: {categories} categories, {categories * images} images, 5 splits, made in {seconds:.0f} s")

@@ -15,7 +15,21 @@ from typing import Any, NoReturn
 
 import typer
 
-from capetune.cli import config, dashboard, data, demo, eval, promote, report, runs, search, space, train
+from capetune.cli import (
+    config,
+    dashboard,
+    data,
+    demo,
+    eval,
+    output,
+    promote,
+    report,
+    request,
+    runs,
+    search,
+    space,
+    train,
+)
 from capetune.errors import UserError
 
 app = typer.Typer(
@@ -35,18 +49,30 @@ app.command("report", short_help="A search as an HTML page, its figures as PNG."
 app.command("promote", short_help="Train a search's best on every split and seed, score officially.")(promote.command)
 app.command("dashboard", short_help="Open a search in optuna-dashboard.")(dashboard.command)
 app.command("demo", short_help="The whole way on built-in synthetic data, ten minutes.")(demo.command)
+app.command("request", short_help="Run what a JSON file asks for.")(request.command)
 app.add_typer(data.app, name="data")
 app.add_typer(space.app, name="space")
 app.add_typer(runs.app, name="runs")
 
 
+def _versions(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+        from platform import python_version
+
+        others = ", ".join(f"{name} {version(name)}" for name in ("torch", "ray", "optuna"))
+        print(f"capetune {version('capetune')}\npython {python_version()}, {others}")
+        raise typer.Exit
+
+
 @app.callback()
 def options(
-    debug: bool = typer.Option(False, "--debug", help="Show the traceback of an error."),
+    debug: bool = typer.Option(False, "--debug", help="Show the traceback of an error, and libraries' warnings."),
+    version: bool = typer.Option(False, "--version", is_eager=True, callback=_versions, help="Say versions and end."),
 ) -> None:
     """Search, train and evaluate category-agnostic pose estimators on MP-100, with Ray."""
     if debug:
-        os.environ["CAPETUNE_DEBUG"] = "1"
+        output.untame()
 
 
 def program() -> None:
@@ -79,6 +105,7 @@ def run() -> None:
         raise KeyboardInterrupt
 
     signal.signal(signal.SIGTERM, terminate)
+    output.tame()
     try:
         _run(received)
     finally:

@@ -49,4 +49,4 @@ def command(
     if report.figures:
         names = ", ".join(file.name for file in report.figures)
         lines.append(f"         {report.figures[0].parent}: {names}")
-    common.console().print("\n".join(lines), soft_wrap=True, highlight=False, markup=False)
+    common.console().print("\n".join(lines), soft_wrap=True)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
-from typing import Any
 
 import typer
 
@@ -26,17 +24,10 @@ def list_spaces() -> None:
 
       capetune space list
     """
-    from rich.table import Table
-
+    from capetune.reports.space import spaces_table
     from capetune.tuning.space_file import BUILT_IN, built_in_spaces
 
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    table.add_column("space", no_wrap=True)
-    table.add_column("what for")
-    for name in built_in_spaces():
-        lines = (BUILT_IN / name).read_text().splitlines()
-        table.add_row(name.removesuffix(".yaml"), lines[0].removeprefix("# "))
-    common.console().print(table)
+    common.console().print(spaces_table(BUILT_IN / name for name in built_in_spaces()))
 
 
 @app.command("show", short_help="Show a space as a table with sizes.")
@@ -49,6 +40,8 @@ def show(
 ) -> None:
     """Read a space as `capetune search` would and show its ranges, their sizes, and how it is searched.
 
+    It is checked against the configuration that a search would start from: the preset, --config, --set.
+
     Examples:
 
       capetune space show decoder
@@ -57,50 +50,18 @@ def show(
     """
     import json
 
-    from rich.table import Table
-
     from capetune.config import load_config
-    from capetune.tuning.space import describe, size
+    from capetune.reports.space import space_lines, space_rows, space_table
     from capetune.tuning.space_file import load_space
 
-    base = load_config(preset, config, settings)
-    space = load_space(file, base)
-    default = space.default(base)
-    rows: list[dict[str, Any]] = []
-    for key, parameter in space.parameters.items():
-        rows.append(
-            {
-                "key": key,
-                "range": describe(parameter.distribution),
-                "values": size(parameter.distribution),
-                "default": default.get(key),
-                "when": {other: list(values) for other, values in parameter.when.items()},
-            }
-        )
-    header = space.header.model_dump(mode="json")
+    start = load_config(preset, config, settings)
+    space = load_space(file, start)
+    rows = space_rows(space, start)
+    base = ", ".join([f"preset {preset}", *([str(config)] if config else []), *(f"--set {text}" for text in settings)])
     if as_json:
-        print(json.dumps({"space": str(space.source), **header, "parameters": rows}, indent=2))
+        header = space.header.model_dump(mode="json")
+        print(json.dumps({"space": str(space.source), "base": base, **header, "parameters": rows}, indent=2))
         return
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold", title=str(space.source))
-    table.title_justify = "left"
-    for name in ("key", "range", "values", "default", "when"):
-        table.add_column(name, justify="right" if name == "values" else "left", overflow="fold")
-    for row in rows:
-        when = ", ".join(f"{key} = {' or '.join(map(str, values))}" for key, values in row["when"].items())
-        count = "∞" if row["values"] is None else str(row["values"])
-        table.add_row(row["key"], row["range"], count, "–" if row["default"] is None else str(row["default"]), when)
     console = common.console()
-    console.print(table)
-    sizes = [row["values"] for row in rows]
-    many = "infinitely many" if None in sizes else f"at most {math.prod(sizes)}"
-    goals = " and ".join(f"{metric} ({mode})" for metric, mode in zip(header["metric"], header["mode"], strict=True))
-    scheduler, budget = header["scheduler"], {k: v for k, v in header["budget"].items() if v is not None}
-    stops = scheduler["name"] + (
-        f", grace {scheduler['grace']}, factor {scheduler['factor']}" * (scheduler["name"] != "none")
-    )
-    lines = [
-        f"{many} configurations; goal {goals}; sampler {header['sampler']}; scheduler {stops}",
-        f"budget: {', '.join(f'{value:g} {name}' for name, value in budget.items()) or 'as the command says'}; "
-        f"{len(header['points'])} points tried first, after the default",
-    ]
-    console.print("\n".join(lines), soft_wrap=True, highlight=False, markup=False)
+    console.print(space_table(space, rows))
+    console.print("\n".join(space_lines(space, start, rows, base)), soft_wrap=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from capetune.datasets.packs.reader import Pack, open_pack
@@ -16,10 +17,15 @@ from capetune.storage.cache import cache_folder, writable_cache
 SYNTHETIC = "synthetic"
 
 
-def open_data(data: str, say: Callable[[str], None] = lambda line: None) -> Pack:
+def open_data(
+    data: str,
+    making: Callable[[Path], None] = lambda folder: None,
+    progress: Callable[[str, int, int], None] = lambda what, done, total: None,
+) -> Pack:
     """The pack in folder `data`, or the built-in one for `synthetic`, after making it if need be (about two minutes).
 
-    say: hears what is being made and where. Raises UserError where `data` is neither.
+    making: called with its folder where it has to be made. progress: hears what is at work, how much is done, of how
+    much. Raises UserError where `data` is neither.
     """
     if data != SYNTHETIC:
         return open_pack(Path(data))
@@ -27,9 +33,9 @@ def open_data(data: str, say: Callable[[str], None] = lambda line: None) -> Pack
     if not out.is_dir():
         raw = writable_cache() / f"{out.name}.raw-{os.getpid()}"
         try:
-            say(f"making the built-in synthetic data set in {out}, once")
-            generate(raw)
-            pack(raw / "annotations", raw / "images", out, size=128)
+            making(out)
+            generate(raw, progress=partial(progress, "drawing categories"))
+            pack(raw / "annotations", raw / "images", out, size=128, progress=partial(progress, "packing images"))
         except UserError:
             if not out.is_dir():  # else another process made the same one meanwhile
                 raise

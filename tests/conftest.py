@@ -142,7 +142,7 @@ def tiny_pack(tiny_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     from capetune.datasets.packs.writer import pack
 
     out = tmp_path_factory.mktemp("packed") / "tiny"
-    pack(tiny_root / "annotations", tiny_root / "images", out, shards=8, size=128, progress=False)
+    pack(tiny_root / "annotations", tiny_root / "images", out, shards=8, size=128)
     return out
 
 

@@ -11,6 +11,7 @@ ROOT = Path(__file__).parents[1]
 ORDER = [
     "errors",
     "pose",
+    "yaml12",
     "config",
     "storage",
     "cluster",
@@ -29,6 +30,8 @@ HOMES = {
     "optuna": ("tuning/", "reports/"),
     "plotly": ("reports/",),
     "jinja2": ("reports/",),
+    "rich": ("reports/", "cli/", "tuning/preflight"),
+    "yaml": ("yaml12", "config"),
     "webdataset": ("datasets/packs/", "datasets/episodes/stream"),
     "typer": ("cli/",),
 }
@@ -89,6 +92,28 @@ def test_frameworks_stay_in_their_rooms(module: str, file: Path) -> None:
     for name in imports(ast.parse(file.read_text())):
         homes = HOMES.get(name.split(".")[0])
         assert homes is None or module.startswith(homes), f"{module} imports {name}; its homes are {homes}"
+
+
+@pytest.mark.parametrize(("module", "file"), sources(), ids=lambda x: x if isinstance(x, str) else "")
+def test_what_rich_prints_is_never_read_as_markup(module: str, file: Path) -> None:
+    """Names and paths are data: `[left]` is a category, `r[/bold]` a folder, `:dog:` a word."""
+    wanted = {"Console": {"markup", "highlight", "emoji"}, "TextColumn": {"markup"}}
+    for node in ast.walk(ast.parse(file.read_text())):
+        if not isinstance(node, ast.Call):
+            continue
+        name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+        said = {word.arg: getattr(word.value, "value", None) for word in node.keywords}
+        off = {word for word, value in said.items() if value is False}
+        assert wanted.get(name, set()) <= off, f"{module}, line {node.lineno}: {name} wants {wanted[name]} off"
+        assert name not in ("from_markup", "render_markup"), f"{module}, line {node.lineno}: give a Text its styles"
+        assert not said.get("markup"), f"{module}, line {node.lineno}: give a Text its styles"
+
+
+def test_commands_are_thin() -> None:
+    for module, file in sources():
+        if module.startswith("cli/"):
+            lines, most = len(file.read_text().splitlines()), 155 if module == "cli/main" else 115
+            assert lines <= most, f"{module} has {lines} lines: what it prints belongs into reports/"
 
 
 def test_commands_import_nothing_slow_at_the_top() -> None:

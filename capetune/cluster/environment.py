@@ -7,17 +7,39 @@ import os
 import secrets
 import sys
 from pathlib import Path
+from typing import Any
 
 from capetune.storage.cache import cache_folder, writable_cache
 
 
 def prepare_environment(address: str | None, verbose: bool) -> None:
-    """Set what Ray reads from the environment when it is imported: call this before anything imports it."""
-    guarded = os.environ.get("RAY_AUTH_TOKEN_PATH") == str(token_file())
-    assert address or guarded or "ray" not in sys.modules, "Ray was imported before its environment was prepared"
+    """Set what Ray reads from the environment: call this before anything starts it.
+
+    Where this process has imported Ray already, as a notebook may have, Ray reads it again; one that it has started is
+    used as it is.
+    """
+    if started():
+        return
     if address is None:
         _guard()
     _set_environment(verbose)
+    if "ray" in sys.modules:
+        _read_again()
+
+
+def started() -> bool:
+    """Whether this process has a running Ray already."""
+    return "ray" in sys.modules and bool(sys.modules["ray"].is_initialized())
+
+
+def _read_again() -> None:
+    """Ray keeps what it has read when it was imported; it has no public way to change that."""
+    import ray._raylet
+    from ray._private import ray_constants
+
+    raylet: Any = ray._raylet
+    raylet.Config.initialize("")
+    ray_constants.ENABLE_RAY_CLUSTER = os.environ.get("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER") != "0"
 
 
 def token_file() -> Path:

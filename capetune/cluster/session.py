@@ -8,11 +8,12 @@ import os
 import socket
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import psutil
 
-from capetune.cluster.environment import prepare_environment, token_file
+from capetune.cluster.environment import prepare_environment, started, token_file
 from capetune.cluster.machines import Cluster
 from capetune.cluster.processes import PATIENCE, end_ray, group_apart, own_signals
 from capetune.errors import UserError
@@ -22,31 +23,48 @@ DASHBOARD_PORT = 8265
 
 @contextmanager
 def ray_cluster(address: str | None = None, verbose: bool = False, cpus: int | None = None) -> Iterator[Cluster]:
-    """A Ray session, ended on leaving, however that comes about.
+    """A Ray session, ended on leaving, however that comes about. Where this process has started Ray itself, it is that
+    one, and it goes on.
 
     address: None starts Ray here, bound to loopback and guarded by a token; else a running cluster to join, such as
     `auto` or `host:6379`, from one of its machines. verbose: let Ray and its workers print. cpus: logical CPUs of
     a local Ray; default all. Raises UserError where the cluster can't be reached or the dashboard doesn't start.
     """
+    if started():
+        yield _described(_own_dashboard(), None)
+        return
     prepare_environment(address, verbose)
     if address:
         _check_address(address)
-    import ray
 
     before = psutil.Process().children(recursive=True)
     try:
         context = _join(address, verbose) if address else _start(verbose, cpus, before)
         if not verbose:
             _hush()
-        if not context.dashboard_url:
-            raise UserError("that Ray has no dashboard, and without it trials keep their CPUs")
-        found = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-        machines = tuple((int(node.get("CPU", 0)), int(node.get("GPU", 0))) for node in found)
-        url = context.dashboard_url
-        url = url if url.startswith("http") else f"http://{url}"
-        yield Cluster(url, token_file() if address is None else None, machines)
+        yield _described(context.dashboard_url, token_file() if address is None else None)
     finally:
         end_ray(before)
+
+
+def _own_dashboard() -> str | None:
+    """The dashboard's URL of the Ray that this process has started."""
+    import ray
+
+    return ray._private.worker.get_dashboard_url()
+
+
+def _described(dashboard: str | None, token: Path | None) -> Cluster:
+    """Raises UserError where the dashboard is missing."""
+    import ray
+
+    if not dashboard:
+        raise UserError(
+            "that Ray has no dashboard, and without it trials keep their CPUs: ray.init(include_dashboard=True)"
+        )
+    found = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    machines = tuple((int(node.get("CPU", 0)), int(node.get("GPU", 0))) for node in found)
+    return Cluster(dashboard if dashboard.startswith("http") else f"http://{dashboard}", token, machines)
 
 
 def _join(address: str, verbose: bool) -> Any:

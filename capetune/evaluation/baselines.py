@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
 from capetune.datasets.episodes.templates import mean_template, normalise, place
+from capetune.evaluation.protocol import CategoryPairs
 from capetune.pose import Category, Instance
 
 
-class Template:
-    """ "Copy the template": the mean of the supports' poses, each normalised by its box, put into the query's box."""
+class ByCategory(ABC):
+    """A predictor for which one category is as good as all together."""
 
-    name = "template"
-
+    @abstractmethod
     def predict(
         self, category: Category, instances: Sequence[Instance], supports: np.ndarray, queries: np.ndarray
     ) -> np.ndarray:
@@ -22,21 +23,38 @@ class Template:
 
         Of the query only the box is used.
         """
+
+    def predict_all(
+        self, instances: Mapping[int, Sequence[Instance]], pairs: Sequence[CategoryPairs]
+    ) -> Iterator[tuple[int, np.ndarray]]:
+        """As `Predictor` has it, in the order of `pairs`."""
+        for i, drawn in enumerate(pairs):
+            category = drawn.category
+            yield i, self.predict(category, instances[category.id], drawn.supports, drawn.queries)
+
+
+class Template(ByCategory):
+    """ "Copy the template": the mean of the supports' poses, each normalised by its box, put into the query's box."""
+
+    name = "template"
+
+    def predict(
+        self, category: Category, instances: Sequence[Instance], supports: np.ndarray, queries: np.ndarray
+    ) -> np.ndarray:
         poses = np.stack([normalise(instance) for instance in instances])
         visible = np.stack([instance.visible for instance in instances])
         template, _ = mean_template(poses[supports], visible[supports])
         return place(template, _boxes(instances)[queries])
 
 
-class Center:
-    """Every keypoint at the centre of the query's box."""
+class Center(ByCategory):
+    """Every keypoint at the centre of the query's box; the supports are not looked at."""
 
     name = "center"
 
     def predict(
         self, category: Category, instances: Sequence[Instance], supports: np.ndarray, queries: np.ndarray
     ) -> np.ndarray:
-        """As `Template.predict`; the supports are not looked at."""
         return place(np.full((len(queries), category.graph.size, 2), 0.5), _boxes(instances)[queries])
 
 

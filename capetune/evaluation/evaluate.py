@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -10,9 +10,9 @@ import numpy as np
 from capetune.errors import UserError
 from capetune.evaluation.baselines import Template
 from capetune.evaluation.pck import pck_curve
-from capetune.evaluation.protocol import QUERIES, official_pairs, pair_visible, protocol_name
+from capetune.evaluation.protocol import QUERIES, CategoryPairs, official_pairs, pair_visible, protocol_name
 from capetune.evaluation.report import CategoryScores, EvalReport, Scores
-from capetune.pose import Category, Instance, Part
+from capetune.pose import Instance, Part
 
 
 class Predictor(Protocol):
@@ -21,12 +21,14 @@ class Predictor(Protocol):
     @property
     def name(self) -> str: ...
 
-    def predict(
-        self, category: Category, instances: Sequence[Instance], supports: np.ndarray, queries: np.ndarray
-    ) -> np.ndarray:
-        """supports: int (P, S), queries: int (P,), positions in `instances`. Returns float (P, K, 2) source pixels.
+    def predict_all(
+        self, instances: Mapping[int, Sequence[Instance]], pairs: Sequence[CategoryPairs]
+    ) -> Iterator[tuple[int, np.ndarray]]:
+        """instances: by category id, what the positions in `pairs` are positions of.
 
-        Finite everywhere. The keypoints of a query's instance are the truth: only its box and image may be used.
+        Yields for each entry of `pairs`, once and in whatever order they are done, its position there and the
+        predictions, float (P, K, 2) source pixels, finite everywhere. The keypoints of a query's instance are the
+        truth: only its box and image may be used.
         """
         ...
 
@@ -52,21 +54,29 @@ def evaluate(
             f"shots and {queries} queries needs (the largest has {most}); lower --queries or --shots"
         )
     template = Template()
-    curves, baselines, rows, empty = [], [], [], 0
-    for done, drawn in enumerate(pairs.categories, start=1):
+    curves: dict[int, np.ndarray] = {}
+    baselines: dict[int, np.ndarray] = {}
+    rows: dict[int, CategoryScores] = {}
+    empty = 0
+    for place, predicted in predictor.predict_all(part.instances, pairs.categories):
+        drawn = pairs.categories[place]
         category, instances = drawn.category, part.instances[drawn.category.id]
+        if place in rows:
+            raise ValueError(f"{predictor.name} predicted {category.name} ({category.id}) twice")
         visible = pair_visible(instances, drawn)
         truth = np.stack([instance.xy for instance in instances])[drawn.queries]
         side = np.array([instance.side for instance in instances])[drawn.queries]
         copied = template.predict(category, instances, drawn.supports, drawn.queries)
-        predicted = predictor.predict(category, instances, drawn.supports, drawn.queries)
         _check(predicted, truth.shape, f"{predictor.name} on {category.name} ({category.id})")
-        curves.append(pck_curve(predicted, truth, visible, side))
-        baselines.append(pck_curve(copied, truth, visible, side))
-        rows.append(CategoryScores(category, Scores.of(curves[-1]), Scores.of(baselines[-1])))
+        curves[place] = pck_curve(predicted, truth, visible, side)
+        baselines[place] = pck_curve(copied, truth, visible, side)
+        rows[place] = CategoryScores(category, Scores.of(curves[place]), Scores.of(baselines[place]))
         empty += int((~visible.any(axis=1)).sum())
         if progress is not None:
-            progress(done, len(pairs.categories))
+            progress(len(rows), len(pairs.categories))
+    if len(rows) < len(pairs.categories):
+        raise ValueError(f"{predictor.name} predicted {len(rows)} of {len(pairs.categories)} categories")
+    order = range(len(rows))
     return EvalReport(
         protocol=protocol_name(part.part, episodes, queries, part.left_out),
         split=part.split,
@@ -77,9 +87,9 @@ def evaluate(
         synthetic=part.synthetic,
         predictor=predictor.name,
         empty_pairs=empty,
-        scores=Scores.of(np.concatenate(curves)),
-        template=Scores.of(np.concatenate(baselines)),
-        per_category=tuple(rows),
+        scores=Scores.of(np.concatenate([curves[place] for place in order])),
+        template=Scores.of(np.concatenate([baselines[place] for place in order])),
+        per_category=tuple(rows[place] for place in order),
         not_sampled=pairs.not_sampled,
         left_out=part.left_out,
     )

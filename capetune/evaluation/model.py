@@ -1,35 +1,39 @@
-"""The model as a predictor: an image goes through the backbone once, however many pairs ask about it."""
+"""The model as a predictor: full batches across categories, and an image through the backbone once."""
 
 from __future__ import annotations
 
+import itertools
+import math
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 
 from capetune.config import DataConfig, LossConfig
-from capetune.datasets.episodes.batch import template_in_crop
-from capetune.datasets.episodes.queries import encode_queries
-from capetune.datasets.packs.crop import apply, invert, source_to_unit
+from capetune.datasets.episodes.batch import stack_images
+from capetune.datasets.episodes.queries import query_images
 from capetune.datasets.packs.reader import Pack
+from capetune.evaluation.order import Window, decoding_order
+from capetune.evaluation.pair_batch import pair_batch, to_source
 from capetune.evaluation.pck import mpck4, pck_curve
 from capetune.evaluation.protocol import CategoryPairs, pair_visible
 from capetune.evaluation.support import Shown, Support, own
 from capetune.models.backbone import Maps
 from capetune.models.estimator import PoseEstimator
+from capetune.models.generate import generate
 from capetune.models.losses import total_loss
-from capetune.pose import Batch, Category, Instance
-
-Gather = Callable[[np.ndarray], list[np.ndarray]]
+from capetune.pose import Instance
 
 
 class ModelPredictor:
-    """Predicts the pairs of one category at a time.
+    """Predicts pairs of all categories together, `batch_size` at a time.
 
     losses: where given, all predicted pairs are decoded teacher-forced as well (see `mean_losses`). support: what the
     model is shown of the supports. kept: gives what `Backbone.features` once gave for instances, in place of images.
+    However many pairs there are, the maps of less than 2 · batch_size images are held.
     """
 
     name = "model"
@@ -57,35 +61,40 @@ class ModelPredictor:
         self.seconds = 0.0  # from images to keypoints, of all these pairs
         self._sums = dict.fromkeys(("loss", "tokens", "coordinates", "forced_mpck4"), 0.0)
 
-    @torch.no_grad()
-    def predict(
-        self, category: Category, instances: Sequence[Instance], supports: np.ndarray, queries: np.ndarray
-    ) -> np.ndarray:
-        """supports: int (P, shots), queries: int (P,), positions in `instances`. Returns float64 (P, K, 2)
-        source pixels; P may be 0."""
-        if not len(queries):  # a rank beyond the number of pairs
-            return np.empty((0, category.graph.size, 2))
-        used = np.unique(queries)
-        features = self._features([instances[i] for i in used])
-        row = np.searchsorted(used, queries)
-        out = np.empty((len(queries), category.graph.size, 2))
-        template, known, adjacency = self.support(category, instances, supports)
-        visible = pair_visible(instances, CategoryPairs(category, supports, queries))
-        for begin in range(0, len(queries), self.batch_size):
-            now = slice(begin, begin + self.batch_size)
-            shown = (template[now], known[now], adjacency)
-            batch = pair_batch(shown, [instances[i] for i in queries[now]]).to(self.device)
-            chosen = torch.as_tensor(row[now], device=self.device)
-            seen = tuple(maps[chosen] for maps in features)
-            with self._timed():
-                out[now] = to_source(self.model.predict(batch, seen).xy, batch)
-            self.pairs += len(batch)
-            if self.losses is not None:
-                self._add(batch, seen, visible[now], [instances[i].xy for i in queries[now]])
-        return out
+    def predict_all(
+        self, instances: Mapping[int, Sequence[Instance]], pairs: Sequence[CategoryPairs]
+    ) -> Iterator[tuple[int, np.ndarray]]:
+        """As `Predictor` has it; those of few keypoints come first. An entry of `pairs` may be empty, P = 0."""
+        found = [np.empty((len(drawn.queries), drawn.category.graph.size, 2)) for drawn in pairs]
+        left = [len(xy) for xy in found]
+        yield from ((entry, xy) for entry, xy in enumerate(found) if not len(xy))
+        order, image = decoding_order(pairs)
+        if not len(order):
+            return
+        first = np.unique(image, return_index=True)[1]
+        queries = [instances[pairs[e].category.id][pairs[e].queries[row]] for e, row in order[first]]
+        asked: dict[int, _Asked] = {}
+        with closing(self._maps(queries)) as chunks:
+            window = Window(chunks)
+            for now in np.array_split(np.arange(len(order)), math.ceil(len(order) / self.batch_size)):
+                groups = []
+                for entry, rows in _runs(order[now]):
+                    if entry not in asked:
+                        asked[entry] = self._ask(pairs[entry], instances[pairs[entry].category.id])
+                    groups.append((entry, rows))
+                predicted = self._decode([asked[entry].at(rows) for entry, rows in groups], window.maps(image[now]))
+                begin = 0
+                for entry, rows in groups:
+                    end = begin + len(rows)
+                    found[entry][rows] = predicted[begin:end, : found[entry].shape[1]]
+                    begin = end
+                    left[entry] -= len(rows)
+                    if not left[entry]:
+                        del asked[entry]
+                        yield entry, found[entry]
 
     def mean_losses(self) -> dict[str, float]:
-        """Teacher-forced, over the pairs predicted so far: loss, tokens, coordinates, and forced_mpck4.
+        """Teacher-forced, means over the pairs predicted so far: loss, tokens, coordinates, and forced_mpck4.
 
         The last is the mPCK4 that the model would have if every keypoint before the one it writes were the true one:
         what it lacks generating is lost to its own mistakes. It is no performance.
@@ -100,80 +109,68 @@ class ModelPredictor:
             torch.cuda.synchronize(self.device)
         self.seconds += time.perf_counter() - begun
 
-    def _features(self, instances: Sequence[Instance]) -> Maps:
-        """For each stride (N, width, h, w)."""
-        chunks = []
-        for begin in range(0, len(instances), self.batch_size):
-            now = instances[begin : begin + self.batch_size]
-            if self.kept is not None:
-                maps = tuple(kept.to(self.device) for kept in self.kept(now))
-                chunks.append(self.model.backbone.embed(maps))
-                continue
-            images, _ = encode_queries(self.pack, now, self.data.size)
-            with self._timed():
-                chunks.append(self.model.backbone(images.to(self.device)))
-        return tuple(torch.cat(maps) for maps in zip(*chunks, strict=True))
+    def _ask(self, drawn: CategoryPairs, instances: Sequence[Instance]) -> _Asked:
+        template, known, adjacency = self.support(drawn.category, instances, drawn.supports)
+        visible = pair_visible(instances, drawn)
+        return _Asked((template, known, adjacency), visible, [instances[query] for query in drawn.queries])
 
-    def _add(self, batch: Batch, features: Maps, visible: np.ndarray, truth: list[np.ndarray]) -> None:
-        assert self.losses is not None
-        output = self.model(batch, features=features)
-        losses = total_loss(output.logits, output.points, output.tokens, self.losses)
-        forced = to_source(output.forced, batch)
-        curve = pck_curve(forced, np.stack(truth), visible, batch.side.cpu().numpy())
-        losses["forced_mpck4"] = torch.as_tensor(mpck4(curve).mean())
-        for name, value in losses.items():
-            self._sums[name] += value.item() * len(batch)
+    def _maps(self, instances: Sequence[Instance]) -> Generator[Maps]:
+        """Those of the instances' images, in their order: for each stride (n, width, h, w), n up to batch_size."""
+        backbone, size = self.model.backbone, self.batch_size
+        if self.kept is not None:
+            for begin in range(0, len(instances), size):
+                kept = tuple(maps.to(self.device) for maps in self.kept(instances[begin : begin + size]))
+                with torch.inference_mode():
+                    maps = backbone.embed(kept)
+                yield maps
+            return
+        images = query_images(self.pack, instances, self.data.size, torch.get_num_threads(), size)
+        with closing(images):
+            while some := list(itertools.islice(images, size)):
+                with self._timed(), torch.inference_mode():
+                    maps = backbone(stack_images(some).to(self.device))
+                yield maps
 
-
-class SharedPredictor:
-    """Lets `world` ranks predict every world-th pair each and gives all of them all predictions: each pair once."""
-
-    name = "model"
-
-    def __init__(self, predictor: ModelPredictor, rank: int, world: int, gather: Gather) -> None:
-        self.predictor = predictor
-        self.rank = rank
-        self.world = world
-        self.gather = gather
-
-    def predict(
-        self, category: Category, instances: Sequence[Instance], supports: np.ndarray, queries: np.ndarray
-    ) -> np.ndarray:
-        mine = slice(self.rank, None, self.world)
-        shares = self.gather(self.predictor.predict(category, instances, supports[mine], queries[mine]))
-        out = np.empty((len(queries), category.graph.size, 2))
-        for rank, share in enumerate(shares):
-            out[rank :: self.world] = share
-        return out
-
-
-def to_source(xy: torch.Tensor, batch: Batch) -> np.ndarray:
-    """xy: (P, K, 2) in [0, 1] of the batch's crops. Returns float64 (P, K, 2) source pixels."""
-    affine = batch.to_source.cpu().numpy()
-    return np.einsum("pij,pkj->pki", affine[:, :, :2], xy.double().cpu().numpy()) + affine[:, None, :, 2]
+    @torch.inference_mode()
+    def _decode(self, asked: Sequence[_Asked], features: Maps) -> np.ndarray:
+        """P pairs of one or several categories. Returns float64 (P, K, 2) source pixels, K the largest there is."""
+        batch = pair_batch([(part.shown, part.queries) for part in asked]).to(self.device)
+        with self._timed():
+            memory = self.model.remember(batch, features)
+            predicted = to_source(generate(self.model.decoder, memory).xy, batch)
+        self.pairs += len(batch)
+        if self.losses is not None:
+            output = self.model(batch, memory=memory)
+            losses = total_loss(output.logits, output.points, output.tokens, self.losses, each=True)
+            for name, value in losses.items():
+                self._sums[name] += value.double().sum().item()
+            forced, begin = to_source(output.forced, batch), 0
+            for part in asked:
+                end = begin + len(part.queries)
+                truth = np.stack([query.xy for query in part.queries])
+                side = np.array([query.side for query in part.queries])
+                curve = pck_curve(forced[begin:end, : truth.shape[1]], truth, part.visible, side)
+                self._sums["forced_mpck4"] += float(mpck4(curve).sum())
+                begin = end
+        return predicted
 
 
-def pair_batch(shown: Shown, queries: Sequence[Instance]) -> Batch:
-    """P pairs as a batch without pixels: images is (P, 3, 0, 0), to go with features that are at hand.
+@dataclass(frozen=True, eq=False)
+class _Asked:
+    """Pairs of a category: what is shown of their supports, which keypoints count, bool (P, K), and the queries."""
 
-    The template is placed in the query's box; nothing else of the query enters.
-    """
-    template, known, adjacency = shown
-    to_unit = [source_to_unit(query.box) for query in queries]
-    placed = [template_in_crop(pose, query.box) for pose, query in zip(template, queries, strict=True)]
-    target = np.stack([apply(affine, query.xy) for affine, query in zip(to_unit, queries, strict=True)])
-    inside = ((target >= 0) & (target <= 1)).all(axis=-1)
-    visible = np.stack([query.visible for query in queries]) & inside
-    count = len(queries)
-    return Batch(
-        images=torch.zeros((count, 3, 0, 0), dtype=torch.uint8),
-        template=torch.from_numpy(np.stack(placed)).float(),
-        template_known=torch.from_numpy(known),
-        adjacency=torch.from_numpy(adjacency).expand(count, -1, -1),
-        joints=torch.ones(known.shape, dtype=torch.bool),
-        target=torch.from_numpy(np.where(visible[..., None], target, 0.0)).float(),
-        visible=torch.from_numpy(visible),
-        to_source=torch.from_numpy(np.stack([invert(affine) for affine in to_unit])),
-        side=torch.tensor([query.side for query in queries], dtype=torch.float64),
-        ids=torch.tensor([query.id for query in queries], dtype=torch.int64),
-    )
+    shown: Shown
+    visible: np.ndarray
+    queries: Sequence[Instance]
+
+    def at(self, rows: np.ndarray) -> _Asked:
+        template, known, adjacency = self.shown
+        chosen = [self.queries[row] for row in rows]
+        return _Asked((template[rows], known[rows], adjacency), self.visible[rows], chosen)
+
+
+def _runs(order: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+    """order: int (B, 2), entries and rows. Yields each entry and its rows; those of an entry stand together."""
+    starts = np.flatnonzero(np.diff(order[:, 0], prepend=-1))
+    for run in np.split(order, starts[1:]):
+        yield int(run[0, 0]), run[:, 1]

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from capetune.config import ModelConfig
 from capetune.models.attention import sinusoid
+from capetune.models.folding import fold
 from capetune.models.memory import keep_freed_memory
 from capetune.models.nets import make_net
 
@@ -34,6 +35,7 @@ class Backbone(nn.Module):
         self.config = config.backbone
         self.net = make_net(self.config, pretrained)
         self.net.to(memory_format=torch.channels_last)
+        fold(self.net)
         parts = self.net.parts()
         self.frozen = parts if self.config.frozen == "all" else parts[: self.config.frozen]
         for part in self.frozen:

@@ -39,16 +39,24 @@ class PoseEstimator(nn.Module):
         self.support = SupportEncoder(config)
         self.decoder = Decoder(config)
 
-    def forward(self, batch: Batch, train: TrainConfig | None = None, features: Maps | None = None) -> Output:
+    def forward(
+        self,
+        batch: Batch,
+        train: TrainConfig | None = None,
+        features: Maps | None = None,
+        memory: Memory | None = None,
+    ) -> Output:
         """Teacher-forced: the true place of each keypoint enters after it, disturbed as `train` asks for.
 
         A keypoint without a visible annotation enters at its template's place, since the truth isn't known there.
-        features: what `backbone(batch.images)` gave, where it is at hand; then the images aren't looked at.
+        features: what `backbone(batch.images)` gave, where it is at hand; then the images aren't looked at. memory:
+        what `remember` gave, where that is at hand; then neither are the features.
         """
         # First what waits for the device, while that has nothing to do yet.
         targets = tokenize(self.config.sequence, self.config.vocabulary, batch.target, batch.joints, batch.visible)
         plan = self.decoder.plan(batch.joints.shape[1], batch.joints.device)
-        memory = self.remember(batch, self.backbone(batch.images) if features is None else features)
+        if memory is None:
+            memory = self.remember(batch, self.backbone(batch.images) if features is None else features)
         shown = torch.where(batch.visible.unsqueeze(-1), batch.target, memory.start[:, :-1])
         if train is not None:
             shown = disturbed(shown, memory.start[:, :-1], train)

@@ -45,6 +45,8 @@ def print_report(report: Any, console: Console) -> None:
         f"with {name} support mPCK4 falls by {report.scores.mpck4 - scores.mpck4:.3f}"
         for name, scores in report.ablation.items()
     ]
+    if report.ablation and "other" not in report.ablation:
+        lines.append(f"split {report.split} {report.part} has a single category: there is no other category's template")
     few = [f"{n.category.name} ({n.category.id}): {n.instances}" for n in report.not_sampled if n.instances]
     if few:
         lines.append(f"not sampled, with fewer than {report.shots + report.queries} instances: {', '.join(few)}")
@@ -56,7 +58,7 @@ def print_report(report: Any, console: Console) -> None:
     if report.checkpoint is not None:
         lines.append(f"checkpoint {report.checkpoint}, config {report.config_hash}")
     for line in lines:
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
+        console.print(line, soft_wrap=True)
 
 
 def _extremes(rows: Any) -> tuple[list[Any], int]:

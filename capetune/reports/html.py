@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import plotly.io
@@ -12,19 +13,28 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from plotly.offline import get_plotlyjs
 
 from capetune.errors import UserError
+from capetune.reports.agreement import agreement
 from capetune.reports.marks import STATES
 from capetune.reports.panels import Panel, panels
 from capetune.reports.pictures import paint
 from capetune.reports.plots import draw
+from capetune.reports.quiet import quiet
 from capetune.reports.story import Row, Story, read_story
 from capetune.reports.words import clock, share, short
+from capetune.runs.commands import again
+from capetune.runs.facts import environment
 from capetune.runs.metrics import title
-from capetune.runs.record import Run, environment
+from capetune.runs.record import Run
 from capetune.storage.whole import write_aside
 
 PAGE, FIGURES = "report.html", "figures"
 # A page that asks the network for anything breaks its own rules, and the browser's console says so.
 RULES = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:"
+CAUSES = {
+    "lost": "its process was lost",
+    "went on": "the search was cut off and went on",
+    "either": "its process was lost, or the search was cut off and went on",
+}
 
 CONFIG = {
     "displaylogo": False,
@@ -57,18 +67,19 @@ def write_report(run: Run, out: Path | None = None) -> Report:
     drawn: list[tuple[Panel, str]] = []
     files: list[Path] = []
     try:
-        story = read_story(run)
-        (run.folder / FIGURES).mkdir(exist_ok=True)
-        for panel in panels(story):
-            file = run.folder / FIGURES / f"{panel.name}.png"
-            panel, plot, picture = _drawn(panel, story)
-            drawn.append((panel, plot))
-            if picture is None:
-                file.unlink(missing_ok=True)  # of an earlier report
-            else:
-                write_aside(file, picture)
-                files.append(file)
-        write_aside(page, render(story, drawn))
+        with quiet():
+            story = read_story(run)
+            (run.folder / FIGURES).mkdir(exist_ok=True)
+            for panel in panels(story):
+                file = run.folder / FIGURES / f"{panel.name}.png"
+                panel, plot, picture = _drawn(panel, story)
+                drawn.append((panel, plot))
+                if picture is None:
+                    file.unlink(missing_ok=True)  # of an earlier report
+                else:
+                    write_aside(file, picture)
+                    files.append(file)
+            write_aside(page, render(story, drawn))
     except OSError as error:
         raise UserError(f"can't write the report: {error}; --out FILE puts the page elsewhere") from None
     return Report(page, files, {panel.title: panel.why for panel, _ in drawn if panel.why}, story)
@@ -106,6 +117,9 @@ def render(story: Story, drawn: list[tuple[Panel, str]]) -> str:
         story=story,
         facts=facts,
         run=story.run,
+        again=partial(again, run=story.run.folder),
+        agreement=agreement(story),
+        causes=CAUSES,
         best=best,
         goes_on=story.open or len(story.rows) < facts.get("trials", 0),
         ahead=None if best is None or story.template is None else best.metrics["mpck4"] - story.template,

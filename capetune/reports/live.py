@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Console, Group
@@ -15,6 +15,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from capetune.events import EpochDone, Event, StepsDone, TrialEnded, TrialStarted
 from capetune.reports.words import clock, share, short, tails
 from capetune.runs.metrics import title
 from capetune.tuning.goal import Goal
@@ -23,7 +24,7 @@ STYLES = {"failed": "red", "pruned": "dim", "stopped": "dim"}
 
 
 class SearchView:
-    """Hears the events of `tuning.study.run_search`. A context manager."""
+    """Hears of trials. A context manager."""
 
     def __init__(self, console: Console, trials: int, epochs: int, keys: Sequence[str], goal: Goal) -> None:
         """keys: the space's, in order."""
@@ -48,26 +49,37 @@ class SearchView:
             self.live.transient = kind is None  # a table of the results follows, unless something went wrong
             self.live.stop()
 
-    def hear(self, event: dict[str, Any]) -> None:
-        now = time.monotonic()
-        known = self.rows.get(event["trial"], {"begun": now})
-        self.rows[event["trial"]] = {**event, "begun": known["begun"], "heard": now}
-        if not self.live and not event["earlier"]:
-            self.console.print(self.line(event), soft_wrap=True, highlight=False, markup=False)
+    def hear(self, event: Event) -> None:
+        row = self._row(event)
+        if row is None:
+            return
+        self.rows[row["trial"]] = row
+        if not self.live and not row["earlier"]:
+            self.console.print(self.line(row), soft_wrap=True)
 
-    def line(self, event: dict[str, Any]) -> str:
-        """An event in words, for a log. The values stand where a trial starts and where it ends."""
-        words = [f"trial {event['trial']}{'' if event['trial'] else ' (default)'}:"]
-        begins = event["state"] == "running" and not event["epoch"]
-        words += ["started"] if begins else [f"{event['state']}, epoch {event['epoch']}/{self.epochs}"]
-        if event["score"] is not None:
-            template = f" (template {event['template']:.3f})" if self.goal.metric == "mpck4" else ""
-            words.append(f" best {title(self.goal.metric)} {event['score']:.3f}{template}")
-        if begins or event["state"] != "running":
-            words.append(" " + "  ".join(f"{self.labels[k]}={short(v)}" for k, v in event["overrides"].items()))
-        if event["twin"] is not None:
-            words.append(f" the same configuration as trial {event['twin']}")
-        return " ".join([*words, *([f" {event['error']}"] if event["error"] else [])])
+    def _row(self, event: Event) -> dict[str, Any] | None:
+        """What the table shows of a trial from now on; None where the event is about none."""
+        if not isinstance(event, TrialStarted | EpochDone | TrialEnded):
+            return None
+        row = {"state": "running", "error": None, "earlier": False, **event.to_json()}
+        row["state"] = row.get("status", "running")
+        now = time.monotonic()
+        known = self.rows.get(row["trial"], {"begun": now})
+        return row | {"begun": known["begun"], "heard": now}
+
+    def line(self, row: dict[str, Any]) -> str:
+        """A trial in words, for a log. The values stand where it starts and where it ends."""
+        words = [f"trial {row['trial']}{'' if row['trial'] else ' (default)'}:"]
+        begins = row["state"] == "running" and not row["epoch"]
+        words += ["started"] if begins else [f"{row['state']}, epoch {row['epoch']}/{self.epochs}"]
+        if row["score"] is not None:
+            template = f" (template {row['template']:.3f})" if self.goal.metric == "mpck4" else ""
+            words.append(f" best {title(self.goal.metric)} {row['score']:.3f}{template}")
+        if begins or row["state"] != "running":
+            words.append(" " + "  ".join(f"{self.labels[k]}={short(v)}" for k, v in row["overrides"].items()))
+        if row["twin"] is not None:
+            words.append(f" the same configuration as trial {row['twin']}")
+        return " ".join([*words, *([f" {row['error']}"] if row["error"] else [])])
 
     def render(self) -> Group:
         """The table: running trials, then ended ones from the best down, as many as fit; progress; the best."""
@@ -131,18 +143,18 @@ class SearchView:
 
 
 class TrainView:
-    """Hears the events of `training.worker.train_worker`. A context manager."""
+    """Hears of steps and epochs. A context manager."""
 
-    def __init__(self, console: Console, epochs: int, history: Sequence[dict[str, float]] = ()) -> None:
+    def __init__(self, console: Console, epochs: int, history: Sequence[Mapping[str, float]] = ()) -> None:
         """history: the metrics of the epochs that were finished before."""
         self.console = console
         self.epochs = epochs
         self.best = max((row["mpck4"] for row in history), default=-1.0)
         self.bar = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             TimeElapsedColumn(),
-            TextColumn("{task.fields[note]}"),
+            TextColumn("{task.fields[note]}", markup=False),
             console=console,
             disable=not console.is_terminal,
         )
@@ -158,26 +170,29 @@ class TrainView:
         self.bar.live.transient = kind is None
         self.bar.stop()
 
-    def hear(self, event: dict[str, Any]) -> None:
-        if "metrics" in event:
-            best = event["metrics"]["mpck4"] > self.best
-            self.best = max(self.best, event["metrics"]["mpck4"])
-            line = self.line(event["metrics"]) + ("  best" if best else "")
-            self.console.print(line, style="green" if best else None, soft_wrap=True, highlight=False, markup=False)
-            return
-        steps, total = event["steps"], event["steps"] * self.epochs
-        done, now = (event["epoch"] - 1) * steps + event["step"], time.monotonic()
+    def hear(self, event: Event) -> None:
+        if isinstance(event, EpochDone):
+            best = event.metrics["mpck4"] > self.best
+            self.best = max(self.best, event.metrics["mpck4"])
+            line = self.line(event.metrics) + ("  best" if best else "")
+            self.console.print(line, style="green" if best else None, soft_wrap=True)
+        elif isinstance(event, StepsDone):
+            self._advance(event)
+
+    def _advance(self, event: StepsDone) -> None:
+        steps, total = event.steps, event.steps * self.epochs
+        done, now = (event.epoch - 1) * steps + event.step, time.monotonic()
         self.first = self.first or (now, done)
         each = (now - self.first[0]) / max(1, done - self.first[1])
         self.bar.update(
             self.task,
-            description=f"epoch {event['epoch']}/{self.epochs}" + (", validating" if event["step"] == steps else ""),
+            description=f"epoch {event.epoch}/{self.epochs}" + (", validating" if event.step == steps else ""),
             completed=done,
             total=total,
             note=f"{done}/{total} steps" + (f", about {clock(each * (total - done))} left" if each else ""),
         )
 
-    def line(self, m: dict[str, float]) -> str:
+    def line(self, m: Mapping[str, float]) -> str:
         """An epoch in one line."""
         losses = "  ".join(
             f"{name} {m[f'train_{name}']:.{digits}f}/{m[f'val_{name}']:.{digits}f}"

@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 import optuna
-from optuna.trial import FrozenTrial, TrialState, create_trial
 
+from capetune.reports.copies import copied, done
+from capetune.reports.ground import Ground, ground
 from capetune.reports.story import Story
 from capetune.runs.metrics import title
 
@@ -19,8 +20,9 @@ LEAST, FEW = 4, 20  # trials: fewer tell no parameters apart, or say little of t
 
 @dataclass(frozen=True)
 class Panel:
-    """A figure. name: of its PNG. metric: what it is of. study: the search's, as `view` has it, where it is drawn from
-    that. parameters: those it shows, by their labels. why: in words, where it can't be drawn."""
+    """A figure. name: of its PNG. metric: what it is of; score: that in words, where the figure says when it was
+    measured. study: a copy of the search's, where it is drawn from that. parameters: those it shows, by their labels.
+    why: in words, where it can't be drawn."""
 
     name: str
     kind: Kind
@@ -29,6 +31,7 @@ class Panel:
     metric: str
     study: optuna.Study | None = None
     parameters: tuple[str, ...] = ()
+    score: str = ""
     why: str | None = None
 
 
@@ -38,40 +41,13 @@ def panels(story: Story) -> list[Panel]:
     if len(story.goal.metrics) == 2:
         found.append(_front(story))
     for place, metric in enumerate(story.goal.metrics):
-        study = None if story.study is None else view(story, [place])
-        of_metric = [_curves(story, metric), _history(story, metric, study), _importances(story, metric, study)]
-        of_metric += [_parallel(story, metric, study), *_slices(story, metric, study)]
+        on = None if story.study is None else ground(story, place)
+        of_metric = [_curves(story, metric), _history(story, place), _importances(story, metric, on)]
+        of_metric += [_parallel(story, metric, on), *_slices(story, metric, on)]
         if len(story.goal.metrics) == 2:
             of_metric = [replace(p, name=f"{p.name}-{metric}", title=f"{p.title}: {title(metric)}") for p in of_metric]
         found += of_metric
     return found
-
-
-def view(story: Story, places: list[int]) -> optuna.Study:
-    """A copy of the study, in memory, of the metrics at these places, with its parameters under their short labels.
-
-    Optuna's importances and colours take a target that is picked out of two as one to lower: a study of one metric
-    knows its direction.
-    """
-    assert story.study is not None
-    study = optuna.create_study(directions=[story.goal.directions[place] for place in places])
-    labels = story.labels
-    for trial in story.study.get_trials(deepcopy=False):
-        values = None if trial.values is None else [trial.values[place] for place in places]
-        study.add_trial(
-            create_trial(
-                state=trial.state,
-                values=values if trial.state != TrialState.FAIL else None,
-                params={labels.get(key, key): value for key, value in trial.params.items()},
-                distributions={labels.get(key, key): kind for key, kind in trial.distributions.items()},
-            )
-        )
-    return study
-
-
-def done(study: optuna.Study) -> list[FrozenTrial]:
-    """Trials that were trained to the end."""
-    return study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
 
 
 def _curves(story: Story, metric: str) -> Panel:
@@ -84,78 +60,101 @@ def _curves(story: Story, metric: str) -> Panel:
     return Panel("curves", "curves", "Learning curves", note, metric, why=why)
 
 
-def _history(story: Story, metric: str, study: optuna.Study | None) -> Panel:
+def _history(story: Story, place: int) -> Panel:
+    metric = story.goal.metrics[place]
     pruned = sum(row.state == "pruned" for row in story.rows)
     note = "The score of each trial that was trained to the end, and the best so far."
     note += " Rings: pruned trials, in their best epoch." if pruned else ""
-    return Panel("history", "history", "Optimisation history", note, metric, study, why=_too_few(story, study, 1))
+    panel = Panel("history", "history", "Optimisation history", note, metric)
+    if story.study is None:
+        return replace(panel, why=story.no_study)
+    study = copied(story, [place])
+    return replace(panel, study=study, why=None if done(study) else _none(story))
 
 
-def _importances(story: Story, metric: str, study: optuna.Study | None) -> Panel:
-    panel = Panel("importances", "importances", "Parameter importances", "", metric, study)
-    why = _too_few(story, study, 2)
-    if study is None or why:
+def _importances(story: Story, metric: str, on: Ground | None) -> Panel:
+    panel = Panel("importances", "importances", "Parameter importances", "", metric)
+    why = _too_few(story, on)
+    if on is None or why:
         return replace(panel, why=why)
-    trials = done(study)
+    trials = on.scored
     parameters = {key for trial in trials for key in trial.params}
     if len(parameters) == 1:
         why = f"only one parameter is varied, {parameters.pop()}"
     elif len({trial.value for trial in trials}) == 1:
-        why = f"all {len(trials)} trials that were trained to the end have the same {title(metric)}"
+        why = f"all {len(trials)} {on.whose} have the same {title(metric)}"
     elif len(trials) < LEAST:
-        why = f"{len(trials)} trials that were trained to the end are too few to tell the parameters apart"
+        why = f"{len(trials)} {on.whose} are too few to tell the parameters apart"
     else:
         with warnings.catch_warnings(record=True) as said:
             warnings.simplefilter("always")
-            weights = optuna.importance.get_param_importances(study)
+            weights = optuna.importance.get_param_importances(on.study)
         if any("will be equal" in str(warning.message) for warning in said) or len(set(weights.values())) == 1:
-            why = f"the {len(trials)} trials that were trained to the end don't tell the parameters apart"
-    note = f"Share of the difference between good trials and others (PED-ANOVA), from {len(trials)} trials"
+            why = f"the {len(trials)} {on.whose} don't tell the parameters apart"
+    note = f"Share of the difference between good trials and others (PED-ANOVA), from the {on.words}"
     note += "; so few say little." if len(trials) < FEW else "."
-    return replace(panel, note=note, why=why)
+    note += "" if on.epoch is None else " Early scores favour what learns fast."
+    return replace(panel, note=note, study=on.study, score=on.score, why=why)
 
 
-def _parallel(story: Story, metric: str, study: optuna.Study | None) -> Panel:
-    note = "A line a trial that was trained to the end; the stronger its colour, the better. An axis each parameter."
-    trials = [] if study is None else done(study)
-    if len({frozenset(trial.params) for trial in trials}) > 1:
+def _parallel(story: Story, metric: str, on: Ground | None) -> Panel:
+    panel = Panel("parallel", "parallel", "Parallel coordinates", "", metric)
+    why = _too_few(story, on)
+    if on is None or why:
+        return replace(panel, why=why)
+    note = f"A line a trial, from the {on.words}; the stronger its colour, the better. An axis each parameter."
+    if len({frozenset(trial.params) for trial in on.scored}) > 1:
         note += " None: a trial without that one."
-    why = _too_few(story, study, 2)
-    return Panel("parallel", "parallel", "Parallel coordinates", note, metric, study, why=why)
+    return replace(panel, note=note, study=on.study, score=on.score)
 
 
-def _slices(story: Story, metric: str, study: optuna.Study | None) -> list[Panel]:
-    note = "Score against one parameter at a time; the stronger the colour, the later the trial."
-    panel = Panel("slices", "slices", "Slices", note, metric, study, why=_too_few(story, study, 2))
-    if study is None or panel.why:
-        return [panel]
-    there = {key for trial in done(study) for key in trial.params}
+def _slices(story: Story, metric: str, on: Ground | None) -> list[Panel]:
+    panel = Panel("slices", "slices", "Slices", "", metric)
+    why = _too_few(story, on)
+    if on is None or why:
+        return [replace(panel, why=why)]
+    words = on.words[0].upper() + on.words[1:]
+    note = f"{words}, against one parameter at a time; the stronger the colour, the later the trial."
+    panel = replace(panel, note=note, study=on.study, score=on.score)
+    there = {key for trial in on.scored for key in trial.params}
     labels = [label for label in story.labels.values() if label in there]
     rows = [tuple(labels[start : start + ROW]) for start in range(0, len(labels), ROW)]
     if len(rows) == 1:
         return [replace(panel, parameters=rows[0])]
     return [
         replace(panel, name=f"slices-{number}", title=f"Slices {number} of {len(rows)}", parameters=row)
-        for number, row in enumerate(rows, start=1)
+        for number, row in enumerate(rows, 1)
     ]
 
 
 def _front(story: Story) -> Panel:
     first, second = story.goal.metrics
     note = "Trials on the front are those that no other beats in both metrics."
-    study = None if story.study is None else view(story, [0, 1])
     name = f"{title(first)} against {title(second)}"
-    return Panel("front", "front", f"Trade-off: {name}", note, first, study, why=_too_few(story, study, 1))
+    panel = Panel("front", "front", f"Trade-off: {name}", note, first)
+    if story.study is None:
+        return replace(panel, why=story.no_study)
+    study = copied(story, [0, 1])
+    return replace(panel, study=study, why=None if done(study) else _none(story))
 
 
-def _too_few(story: Story, study: optuna.Study | None, least: int) -> str | None:
-    """Why there is nothing to draw, where fewer trials than `least` were trained to the end."""
-    if study is None:
+def _too_few(story: Story, on: Ground | None) -> str | None:
+    """Why there is nothing to compare, where fewer than two trials have the score."""
+    if on is None:
         return story.no_study
-    count = len(done(study))
-    if count >= least:
+    count = len(on.scored)
+    if count >= 2:
         return None
+    what = "was trained to the end" if on.epoch is None else f"has a score after epoch {on.epoch}"
+    return f"only one trial {what}{_others(story)}" if count else _none(story)
+
+
+def _none(story: Story) -> str:
+    return f"no trial was trained to the end{_others(story)}"
+
+
+def _others(story: Story) -> str:
+    """What became of those that weren't."""
     others = {state: sum(row.state == state for row in story.rows) for state in ("pruned", "failed", "stopped")}
     words = ", ".join(f"{n} {state}" for state, n in others.items() if n)
-    what = "only one trial was" if count else "no trial was"
-    return f"{what} trained to the end" + (f" ({words})" if words else "")
+    return f" ({words})" if words else ""

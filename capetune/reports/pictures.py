@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import io
-import warnings
 from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
-import optuna
+from matplotlib.category import StrCategoryFormatter
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator
@@ -16,6 +15,7 @@ from optuna.visualization import matplotlib as optuna_plots
 
 from capetune.reports.marks import ACCENT, BROKEN, GREEN, GREY, INK, STATES, curves, pruned
 from capetune.reports.panels import Panel
+from capetune.reports.quiet import quiet
 from capetune.reports.story import Story
 from capetune.runs.metrics import title
 
@@ -25,9 +25,7 @@ SIZE, DPI = (9.0, 4.5), 150  # inches, dots an inch
 def paint(panel: Panel, story: Story) -> bytes:
     """A PNG. panel: one that can be drawn. Raises what Optuna does where it finds that it can't."""
     plt.switch_backend("agg")  # no window, whatever the machine has
-    with warnings.catch_warnings(), plt.rc_context():
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        warnings.simplefilter("ignore", UserWarning)  # of layouts, which the picture itself shows
+    with quiet(), plt.rc_context({"text.parse_math": False}):  # a $ in a value is no formula
         try:
             figure = _figure(panel, story)
             figure.set_size_inches(*SIZE)
@@ -41,7 +39,6 @@ def paint(panel: Panel, story: Story) -> bytes:
 
 
 def _figure(panel: Panel, story: Story) -> Figure:
-    metric = title(panel.metric)
     study: Any = panel.study
     axes: Any
     match panel.kind:
@@ -50,15 +47,21 @@ def _figure(panel: Panel, story: Story) -> Figure:
         case "history":
             axes = _history(panel, story)
         case "importances":
-            axes = optuna_plots.plot_param_importances(study, target_name=metric)
-            axes.set(xlabel="importance", ylabel="")
+            axes = optuna_plots.plot_param_importances(study, target_name=panel.score)
+            axes.set(xlabel=f"importance for {panel.score}", ylabel="")
             axes.get_legend().remove()
         case "parallel":
-            axes = optuna_plots.plot_parallel_coordinate(study, target_name=metric)
+            axes = optuna_plots.plot_parallel_coordinate(study, target_name=panel.score)
             _deepen(axes)
+            for axis in axes.figure.axes:
+                axis.tick_params("y", labelsize=8)  # values in words shall not reach the next axis
         case "slices":
-            axes = optuna_plots.plot_slice(study, params=list(panel.parameters), target_name=metric)
+            axes = optuna_plots.plot_slice(study, params=list(panel.parameters), target_name=panel.score)
             _deepen(*np.atleast_1d(axes))
+            for each in np.atleast_1d(axes):
+                if isinstance(each.xaxis.get_major_formatter(), StrCategoryFormatter):
+                    each.tick_params("x", rotation=20)
+                    plt.setp(each.get_xticklabels(), ha="right", rotation_mode="anchor")
         case "front":
             names = [title(metric) for metric in story.goal.metrics]
             axes = optuna_plots.plot_pareto_front(study, target_names=names)

@@ -33,18 +33,19 @@ def draw(panel: Panel, story: Story) -> go.Figure:
         case "history":
             figure = _history(panel, story)
         case "importances":
-            figure = optuna_plots.plot_param_importances(study, target_name=title(panel.metric))
+            figure = optuna_plots.plot_param_importances(study, target_name=panel.score)
             figure.update_traces(marker_color=ACCENT)
-            figure.update_layout(xaxis_title="importance", yaxis_title=None)
+            figure.update_layout(xaxis_title=f"importance for {panel.score}", yaxis_title=None)
         case "parallel":
-            figure = optuna_plots.plot_parallel_coordinate(study, target_name=title(panel.metric))
+            figure = optuna_plots.plot_parallel_coordinate(study, target_name=panel.score)
             figure.for_each_trace(lambda line: line.update(line_color=_deeper(line.line.color)), {"mode": "lines"})
             figure.update_traces(line_width=2, opacity=0.85, selector={"mode": "lines"})
             figure.update_traces(marker_colorscale=_blues(), selector={"mode": "markers"})
+            figure.update_traces(marker_colorbar_title=title(panel.metric), selector={"mode": "markers"})
             figure.update_annotations(font={"size": 11, "color": INK})
         case "slices":
             params = list(panel.parameters)
-            figure = optuna_plots.plot_slice(study, params=params, target_name=title(panel.metric))
+            figure = optuna_plots.plot_slice(study, params=params, target_name=panel.score)
             figure.update_traces(marker={"size": 9, "colorscale": _blues()})
             figure.for_each_xaxis(lambda axis: axis.update(tickvals=TICKS, ticktext=WORDS), {"type": "log"})
         case "front":

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rich.table import Table
 
-if TYPE_CHECKING:
-    pass
+from capetune.service.promote import PromoteResult
 
 
 def promotion_table(table: dict[str, Any]) -> Table:
@@ -23,3 +22,12 @@ def promotion_table(table: dict[str, Any]) -> Table:
         cells = ["–" if value is None else f"{value:.3f}" for value in values]
         shown.add_row(str(row["shots"]), *cells, f"{row['done']}/{row['jobs']}")
     return shown
+
+
+def promotion_lines(result: PromoteResult) -> list[str]:
+    """What belongs under the table."""
+    protocol = result.table["protocol"]
+    lines = [f"{protocol} of the test parts, unseen categories, {result.data} data; means over the splits"]
+    lines += [f"missing in split {split}: {', '.join(names)}" for split, names in result.missing.items() if names]
+    lines += [f"{job} failed: {error}" for job, error in result.errors.items()]
+    return [*lines, f"written: {result.file}"]

@@ -10,8 +10,10 @@ from rich.text import Text
 
 from capetune.reports.live import STYLES
 from capetune.reports.words import share, short, tails
+from capetune.runs.commands import again
 from capetune.runs.metrics import title
 from capetune.runs.results import TrialResult, varied_keys
+from capetune.service.search import SearchResult
 from capetune.tuning.goal import Goal
 
 
@@ -58,3 +60,13 @@ def results_lines(folder: Path, results: list[TrialResult], facts: dict[str, Any
     if same:
         lines.append(f"trials with the configuration of an earlier one: {', '.join(same)}; the space is nearly used up")
     return [*lines, f"written: {folder}/results.json, results.csv, best.yaml"]
+
+
+def next_lines(result: SearchResult) -> list[str]:
+    """What to type next."""
+    lines = [f"next: {again('train --best', result.folder)}"]
+    if result.left:
+        more = "a larger budget in --space FILE" if result.spent else "more --hours"
+        go_on = again("search --resume", result.folder).removeprefix("capetune search ")
+        lines.append(f"the budget is spent, {result.left} trials are left: {go_on} with {more} goes on")
+    return lines

@@ -12,12 +12,14 @@ import optuna
 
 from capetune.config import Config, load_config
 from capetune.errors import UserError
+from capetune.reports.starts import Starts, read_starts
 from capetune.reports.words import tails
+from capetune.runs.commands import again
 from capetune.runs.history import read_history
 from capetune.runs.record import Run
 from capetune.runs.results import TRIALS, TrialResult, read_results, saved_overrides, saved_results, trial_folder
 from capetune.tuning.goal import Goal
-from capetune.tuning.schedulers import rungs
+from capetune.tuning.schedulers import carries_checkpoints, rungs
 from capetune.tuning.space import Space
 from capetune.tuning.space_file import load_space
 from capetune.tuning.study import JOURNAL, open_storage
@@ -54,8 +56,8 @@ class Story:
     """A search. state: its run's `state_now`.
 
     rows: ended trials from the best down, then the others. keys: every varied key, in the space's order. study: None
-    where it can't be read, which `no_study` explains. rungs: the epochs after which the scheduler compares. notes: what
-    couldn't be read, each a sentence.
+    where it can't be read, which `no_study` explains. rungs: the epochs after which the scheduler compares. starts: the
+    trials that were started again. machines: how many were lost. notes: what couldn't be read, each a sentence.
     """
 
     run: Run
@@ -68,6 +70,8 @@ class Story:
     study: optuna.Study | None
     no_study: str
     rungs: list[int] = field(default_factory=list)
+    starts: list[Starts] = field(default_factory=list)
+    machines: int = 0
     notes: list[str] = field(default_factory=list)
 
     @property
@@ -99,7 +103,7 @@ def read_story(run: Run) -> Story:
     still = list(_others(run, {row.number for row in ended}, goal, state == "running"))
     ended += [row for row in still if row.state == "stopped"]
     if not ended:
-        cure = "wait for the first" if state == "running" else f"go on with it: capetune search --resume {run.name}"
+        cure = "wait for the first" if state == "running" else f"go on with it: {again('search --resume', run.folder)}"
         raise UserError(f"no trial of {run.name} has ended yet, so there is nothing to report; {cure}")
 
     def place(row: Row) -> tuple[bool, float, int]:
@@ -112,7 +116,9 @@ def read_story(run: Run) -> Story:
     keys += [key for row in rows for key in row.overrides if key not in keys]
     study, why = _study(run)
     compared = rungs(space, config) if space and config else []
-    return Story(run, state, goal, rows, list(dict.fromkeys(keys)), space, config, study, why, compared, notes)
+    starts, machines = read_starts(run.folder, pauses=space is not None and carries_checkpoints(space))
+    keys = list(dict.fromkeys(keys))
+    return Story(run, state, goal, rows, keys, space, config, study, why, compared, starts, machines, notes)
 
 
 def _ended(run: Path, result: TrialResult, goal: Goal) -> Row:

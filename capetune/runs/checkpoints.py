@@ -55,6 +55,11 @@ def read_meta(folder: Path) -> CheckpointMeta:
     return CheckpointMeta(parse_config(config, str(folder / META)), epoch, metrics, data)
 
 
+def checkpoint_folder(folder: Path, epoch: int) -> Path:
+    """Where a training in `folder` keeps the checkpoint of that epoch."""
+    return folder / f"epoch-{epoch:04d}"
+
+
 def find_checkpoints(folder: Path) -> Iterator[tuple[Path, CheckpointMeta]]:
     """Every whole checkpoint below a run's folder."""
     for file in sorted(folder.glob(f"**/{META}")):
@@ -97,7 +102,7 @@ def keep_epoch(
     """Keep a finished epoch in a training's folder: its checkpoint, by `save`, then its metrics in the history and, by
     `write`, elsewhere. What is there of it or of later epochs, of a try that was left, is removed, and so are all
     checkpoints but the best by `metric` and this one. Returns its checkpoint."""
-    path = folder / f"epoch-{metrics['epoch']:04.0f}"
+    path = checkpoint_folder(folder, int(metrics["epoch"]))
     for other in folder.glob("epoch-*"):
         if other.name >= path.name:
             shutil.rmtree(other)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from capetune.errors import UserError
 from capetune.storage.whole import write_aside
 
 HISTORY = "history.jsonl"
@@ -18,6 +19,17 @@ def add_to_history(folder: Path, metrics: dict[str, float]) -> None:
 
 
 def read_history(folder: Path) -> list[dict[str, float]]:
-    """The metrics of every finished epoch, in order; none where there is no history."""
+    """The metrics of every finished epoch, in order; none where there is no history. Raises UserError where it is
+    damaged: it is written whole, so somebody else has been at it."""
     file = folder / HISTORY
-    return [json.loads(line) for line in file.read_text().splitlines()] if file.is_file() else []
+    if not file.is_file():
+        return []
+    rows = []
+    for number, line in enumerate(file.read_text().splitlines(), start=1):
+        try:
+            row = json.loads(line)
+            float(row["epoch"])
+        except (ValueError, TypeError, KeyError):
+            raise UserError(f"{file}, line {number} is no epoch of a training; put it right or remove it") from None
+        rows.append(row)
+    return rows

@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from scipy import stats
-
 from capetune.config import Config
 from capetune.datasets.packs.reader import Pack
+from capetune.errors import UserError
 from capetune.evaluation.protocol import EPISODES, in_episodes
 from capetune.runs.failures import ERROR, error_line
 
@@ -78,9 +77,14 @@ def tabulated(promotion: Promotion) -> dict[str, Any]:
 
 
 def read_tables(folder: Path) -> list[dict[str, Any]]:
-    """The tables that a promotion's folder holds so far."""
+    """The tables that a promotion's folder holds so far. Raises UserError where their file is damaged."""
     file = folder / FILE
-    return json.loads(file.read_text())["tables"] if file.is_file() else []
+    try:
+        return list(json.loads(file.read_text())["tables"]) if file.is_file() else []
+    except (ValueError, KeyError, TypeError):
+        raise UserError(
+            f"{file} holds no tables of a promotion; move it away, the jobs' scores are kept apart"
+        ) from None
 
 
 def with_table(tables: list[dict[str, Any]], table: dict[str, Any]) -> list[dict[str, Any]]:
@@ -123,5 +127,7 @@ def interval(values: list[float]) -> float | None:
     """Half the width of Student's 95 % confidence interval of the mean; None of fewer than two values."""
     if len(values) < 2:
         return None
+    from scipy import stats  # takes a second to import, which what is refused before needn't wait for
+
     quantile = stats.t.ppf((1 + CONFIDENCE) / 2, len(values) - 1)
     return float(quantile * statistics.stdev(values) / len(values) ** 0.5)

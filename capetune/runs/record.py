@@ -3,26 +3,21 @@
 from __future__ import annotations
 
 import json
-import os
-import platform
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
-from capetune.runs.checkpoints import (
-    META,
-    CheckpointMeta,
-    best_checkpoint,
-    read_meta,
-)
+from capetune.events import Ended, Listener
+from capetune.runs.checkpoints import META, CheckpointMeta, best_checkpoint, read_meta
 from capetune.runs.results import read_results
 from capetune.storage.hold import is_held
 from capetune.storage.whole import write_aside
 
 RECORD, CONFIG = "run.json", "config.yaml"
-PACKAGES = ("capetune", "torch", "ray", "optuna")
+Kind = Literal["search", "train", "promote"]
 State = Literal["running", "completed", "interrupted", "failed"]
 
 
@@ -34,7 +29,7 @@ class Run:
     """
 
     folder: Path
-    kind: Literal["search", "train", "promote"]
+    kind: Kind
     state: State
     facts: dict[str, Any] = field(default_factory=dict)
 
@@ -63,24 +58,42 @@ class Run:
         if self.kind == "train":
             return best_checkpoint(self.folder)
         trials = read_results(self.folder).get("trials", [])
-        paths = (self.folder / trial["checkpoint"] for trial in trials if trial["checkpoint"])
+        paths = (self.folder / trial["checkpoint"] for trial in trials if trial.get("checkpoint"))
         found = next((path for path in paths if (path / META).is_file()), None)
         return None if found is None else (found, read_meta(found))
 
 
-def environment() -> dict[str, Any]:
-    """What this process runs on: versions and machine."""
-    packages = {name: version(name) for name in PACKAGES}
-    machine = f"{platform.system()} {platform.release()}, {platform.machine()}, {os.cpu_count()} CPUs"
-    return {"python": platform.python_version(), **packages, "machine": machine}
-
-
 def read_run(folder: Path) -> Run | None:
-    """The run in a folder, None where there is none."""
+    """The run in a folder, None where there is none: other programs write a run.json too."""
     try:
         tree = json.loads((folder / RECORD).read_text())
     except (OSError, ValueError):
         return None
     if not isinstance(tree, dict) or tree.pop("capetune", None) != "run":
         return None
-    return Run(folder, tree.pop("kind"), tree.pop("state"), tree)
+    kind, state = tree.pop("kind", None), tree.pop("state", None)
+    return Run(folder, kind, state, tree) if kind in get_args(Kind) and state in get_args(State) else None
+
+
+@contextmanager
+def recorded(run: Run, facts: Mapping[str, Any], again: str, listener: Listener) -> Iterator[None]:
+    """Keep `run.json` true: running, then completed, interrupted or failed, which the listener hears.
+
+    again: the command that goes on with it. Who ends well, but has work left, sets `run.state` to interrupted. Any
+    exception passes on.
+    """
+    run.save("running", **facts)
+    try:
+        yield
+    except BaseException as error:
+        state: Literal["interrupted", "failed"] = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
+        with suppress(OSError):  # a full disk: what matters is the error
+            run.save(state)
+        listener(Ended(run.name, state, again))
+        raise
+    if run.state == "interrupted":
+        run.save("interrupted")
+        listener(Ended(run.name, "interrupted", again))
+    else:
+        run.save("completed")
+        listener(Ended(run.name, "completed"))

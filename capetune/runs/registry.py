@@ -9,6 +9,7 @@ from pathlib import Path
 
 from capetune.errors import UserError
 from capetune.runs.checkpoints import CheckpointMeta
+from capetune.runs.commands import again
 from capetune.runs.record import Run, read_run
 
 
@@ -23,8 +24,11 @@ def run_folder(runs: Path, name: str) -> Path:
 
 
 def all_runs(runs: Path) -> Iterator[Run]:
-    """Every run below `runs`, the latest first."""
-    found = [run for run in map(read_run, runs.iterdir()) if run is not None] if runs.is_dir() else []
+    """Every run below `runs`, the latest first. Raises UserError where we may not look into it."""
+    try:
+        found = [run for run in map(read_run, runs.iterdir()) if run is not None] if runs.is_dir() else []
+    except OSError as error:
+        raise UserError(f"can't read {runs}: {error.strerror or error}") from None
     yield from sorted(found, key=lambda run: str(run.facts.get("started")), reverse=True)
 
 
@@ -49,7 +53,8 @@ def find_search(runs: Path, name: str | None) -> Run:
     finished = [run for run in searches if (run.folder / "best.yaml").is_file()]
     if not finished:
         if name:
-            raise UserError(f"search {name!r} has no best configuration yet; `capetune search --resume {name}` goes on")
+            go_on = again("search --resume", searches[0].folder)
+            raise UserError(f"search {name!r} has no best configuration yet; `{go_on}` goes on")
         raise UserError(f"no search in {runs} has a best configuration yet; run `capetune search` first")
     return finished[0]
 

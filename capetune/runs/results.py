@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -69,7 +69,10 @@ def save_result(run: Path, result: TrialResult) -> None:
 
 def saved_results(run: Path) -> Iterator[TrialResult]:
     """Of the trials that ended, in the order of their numbers; a damaged one counts as not written."""
-    for file in sorted((run / TRIALS).glob(f"trial-*/{RESULT}")):
+    numbered = {
+        number: file for file in (run / TRIALS).glob(f"trial-*/{RESULT}") if (number := _number(file)) is not None
+    }
+    for _, file in sorted(numbered.items()):
         try:
             tree = json.loads(file.read_text())
             tree["history"] = [tuple(row) for row in tree["history"]]
@@ -77,6 +80,12 @@ def saved_results(run: Path) -> Iterator[TrialResult]:
         except (ValueError, KeyError, TypeError):
             continue
         yield result
+
+
+def _number(result: Path) -> int | None:
+    """Of the trial whose file this is; None of a folder that isn't a trial's. As text, 1000 would come before 101."""
+    digits = result.parent.name.removeprefix("trial-")
+    return int(digits) if digits.isdecimal() else None
 
 
 def saved_overrides(folder: Path) -> dict[str, Any] | None:
@@ -92,7 +101,13 @@ def read_results(folder: Path) -> dict[str, Any]:
         tree = json.loads((folder / RESULTS).read_text())
     except (OSError, ValueError):
         return {}
-    return tree if isinstance(tree, dict) else {}
+    trials = tree.get("trials", []) if isinstance(tree, dict) else None
+    return tree if isinstance(trials, list) and all(isinstance(trial, dict) for trial in trials) else {}
+
+
+def trial_rows(results: Sequence[TrialResult]) -> list[dict[str, Any]]:
+    """As JSON's plain types."""
+    return [{**asdict(result), "template": result.template, "epochs": result.epochs} for result in results]
 
 
 def write_results(folder: Path, base: Config, facts: dict[str, Any], results: list[TrialResult]) -> None:
@@ -101,7 +116,7 @@ def write_results(folder: Path, base: Config, facts: dict[str, Any], results: li
     results: best first. facts: what the scores are of: protocol, split, shots, data, missing categories. best.yaml
     isn't written while no trial has a score.
     """
-    rows = [{**asdict(result), "template": result.template, "epochs": result.epochs} for result in results]
+    rows = trial_rows(results)
     write_aside(folder / RESULTS, json.dumps({**facts, "trials": rows}, indent=2) + "\n")
     keys = varied_keys(results)
     pck = [name for name in results[0].metrics if name.startswith("pck_")] if results else []

@@ -6,10 +6,12 @@ heart. The maps are float16 in memory-mapped files, which all processes of a mac
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, count
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -41,6 +43,7 @@ FIXED = (
 NO_IMAGE = np.zeros((0, 0, 3), dtype=np.uint8)
 MAPS, DRAWS, IDS = "maps-{}.npy", "draws.npy", "ids.npy"
 VAL = "val"  # the folder of the validation part's maps
+OF = "of.json"  # what they were made of
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,6 +125,7 @@ def keep_features(
         np.save(aside / DRAWS, draws)
         (aside / VAL).mkdir()
         _write(aside / VAL, backbone, plain(), (len(val),), val)
+        (aside / OF).write_text(json.dumps(_made_of(pack, config, copies), indent=2) + "\n")
 
 
 def _write(
@@ -157,6 +161,25 @@ def open_features(folder: Path) -> Features:
     )
     rows = {int(id): row for row, id in enumerate(np.load(folder / VAL / IDS))}
     return Features(maps, np.load(folder / DRAWS), np.load(folder / IDS), val, rows)
+
+
+def _made_of(pack: Pack, config: Config, copies: int) -> dict[str, Any]:
+    """All that decides them, but for the seed: one draw of crops is as good as another."""
+    settings = config.data.model_dump(mode="json", include={"split", "size", "rotation", "scale", "flip"})
+    backbone = config.model.backbone.model_dump(mode="json", exclude={"precision"})
+    return {"data_hash": pack.fingerprint, "copies": copies, **settings, "backbone": backbone}
+
+
+def check_features(folder: Path, pack: Pack, config: Config, copies: int) -> None:
+    """Raises UserError where a folder's features aren't those that `keep_features` would write."""
+    try:
+        kept = json.loads((folder / OF).read_text())
+    except (OSError, ValueError):
+        raise UserError(f"{folder} holds no kept features; give another folder, or none") from None
+    wanted = _made_of(pack, config, copies)
+    other = [key for key in wanted if kept.get(key) != wanted[key]]
+    if other:
+        raise UserError(f"the features in {folder} are of another {' and '.join(other)}; give another folder, or none")
 
 
 def feature_bytes(pack: Pack, config: Config, copies: int) -> int:

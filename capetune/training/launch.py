@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,10 +12,9 @@ from capetune.config import Config
 from capetune.datasets.episodes.stream import check_readers
 from capetune.datasets.packs.reader import Pack
 from capetune.errors import UserError
+from capetune.events import EpochDone, Event, Listener, StepsDone
 from capetune.runs.failures import ERROR, error_line
 from capetune.storage.whole import write_aside
-
-Listener = Callable[[dict[str, Any]], None]
 
 
 class TrainingFailed(Exception):
@@ -41,14 +39,15 @@ def launch_training(
     metric: str = "mpck4",
     mode: Literal["max", "min"] = "max",
     start: Path | None = None,
+    features: Path | None = None,
 ) -> None:
     """Train with a TorchTrainer of `workers` workers, one GPU each where the cluster has any.
 
     folder: of the run; the history and the checkpoints land in it, the best by `metric` and the latest are kept. Called
     again for a folder where a training was interrupted, however many workers it had, it goes on from the latest; else
-    from the checkpoint `start`, where one is given. listener: called on this thread with the events that `train_worker`
-    describes. Raises UserError as `check_workers` does, or where a worker found the input bad; TrainingFailed where a
-    worker failed otherwise, three times on end.
+    from the checkpoint `start`, where one is given. features: a folder of kept ones, for a single worker. listener:
+    hears StepsDone and EpochDone, on this thread. Raises UserError as `check_workers` does, or where a worker found the
+    input bad; TrainingFailed where a worker failed otherwise, three times on end.
     """
     from ray.train import FailureConfig, LoggingConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchTrainer
@@ -71,6 +70,7 @@ def launch_training(
             "threads": threads,
             "events": events,
             "start": None if start is None else str(start.resolve()),
+            "features": None if features is None else str(features.resolve()),
             "keep": (metric, mode),
         },
         scaling_config=ScalingConfig(
@@ -101,7 +101,7 @@ def launch_training(
                 event = events.get(timeout=0.05 if ended else 0.5)
                 if "error" in event:  # bad input stays bad: Ray would start the workers twice more
                     raise UserError(event["error"])
-                listener(event)
+                listener(_typed(event, folder.name))
         except (Empty, queue.Empty):
             pass
         if ended:
@@ -109,6 +109,12 @@ def launch_training(
     events.shutdown()
     if failure:
         raise TrainingFailed(_keep(failure[0], folder)) from failure[0]
+
+
+def _typed(event: dict[str, Any], run: str) -> Event:
+    if "metrics" in event:
+        return EpochDone(run, int(event["metrics"]["epoch"]), event["metrics"])
+    return StepsDone(run, event["epoch"], event["step"], event["steps"])
 
 
 def _keep(error: BaseException, folder: Path) -> str:

@@ -23,13 +23,15 @@ from capetune.datasets.episodes.supports import TrainSet
 from capetune.datasets.packs.reader import Pack
 from capetune.errors import UserError
 from capetune.evaluation.evaluate import evaluate
-from capetune.evaluation.model import ModelPredictor, SharedPredictor
+from capetune.evaluation.model import ModelPredictor
 from capetune.evaluation.pck import THRESHOLDS
+from capetune.evaluation.shared import SharedPredictor
 from capetune.models.backbone import Maps
 from capetune.models.estimator import PoseEstimator
 from capetune.models.losses import total_loss
 from capetune.pose import Batch
 from capetune.runs.checkpoints import CheckpointMeta, read_meta
+from capetune.runs.facts import describe_data
 from capetune.training.checkpoint import fill, load_training, save_checkpoint
 from capetune.training.features import Features
 from capetune.training.optim import make_optimizer, make_schedule
@@ -238,7 +240,7 @@ def average(model: PoseEstimator, decay: float) -> AveragedModel | None:
 def validate(
     model: PoseEstimator, pack: Pack, config: Config, ranks: Ranks, features: Features | None = None
 ) -> Metrics:
-    """Generated PCK and teacher-forced losses on the val part's pairs. Every rank gets the same metrics."""
+    """Generated PCK and teacher-forced losses, means over the val part's pairs. Every rank gets the same metrics."""
     settings = config.validation
     predictor = ModelPredictor(
         model, pack, config.data, ranks.device, losses=config.loss, kept=features.validation if features else None
@@ -253,18 +255,3 @@ def validate(
     metrics |= {name: metrics.pop(f"val_{name}") for name in ("forced_mpck4", "generate_ms")}
     metrics |= {"mpck4": report.scores.mpck4, "mpck5": report.scores.mpck5, "template_mpck4": report.template.mpck4}
     return metrics | {f"pck_{t:g}": value for t, value in zip(THRESHOLDS, report.scores.pck, strict=True)}
-
-
-def describe_data(pack: Pack, split: int) -> dict[str, Any]:
-    """What a result must say about its data: which pack, real or synthetic, the split, the categories that were
-    missing."""
-    return {
-        "pack": str(pack.path.resolve()),
-        "data_hash": pack.fingerprint,
-        "data": "synthetic" if pack.synthetic else "real",
-        "split": split,
-        "train_instances": len(pack.part(split, "train")),
-        "missing_categories": {
-            part: [category.name for category in pack.missing(split, part)] for part in ("train", "val", "test")
-        },
-    }

@@ -17,6 +17,7 @@ from capetune.config import Config
 from capetune.datasets.packs.reader import open_pack
 from capetune.errors import UserError
 from capetune.runs.checkpoints import keep_epoch, resume_point
+from capetune.training.features import open_features
 from capetune.training.loop import Metrics, Ranks, Save, fit
 from capetune.training.tensorboard import scalars
 
@@ -25,10 +26,10 @@ def train_worker(settings: dict[str, Any]) -> None:
     """The `train_loop_per_worker` of a TorchTrainer.
 
     settings: config (a dict), pack and folder (of the data and of the run), threads (for torch on a CPU), start (a
-    checkpoint's folder to begin with, or None), keep (the metric and mode by which the best checkpoint is kept), events
-    (a ray queue; rank 0 puts {"epoch", "step", "steps"} about twice a second and {"metrics"} after each epoch, any rank
-    {"error"} where it finds the input bad: one line). Rank 0 keeps checkpoints and history in the folder: from there a
-    training goes on, however it was ended.
+    checkpoint's folder to begin with, or None), features (a folder of kept ones, or None), keep (the metric and mode by
+    which the best checkpoint is kept), events (a ray queue; rank 0 puts {"epoch", "step", "steps"} about twice a second
+    and {"metrics"} after each epoch, any rank {"error"} where it finds the input bad: one line). Rank 0 keeps
+    checkpoints and history in the folder: from there a training goes on, however it was ended.
     """
     try:
         _train(settings)
@@ -71,8 +72,9 @@ def _train(settings: dict[str, Any]) -> None:
     if start is None and settings["start"] is not None:
         start = Path(settings["start"])
     pack = open_pack(Path(settings["pack"]))
+    features = None if settings["features"] is None else open_features(Path(settings["features"]))
     with scalars(folder) if rank == 0 else nullcontext(lambda metrics: None) as write:
-        fit(config, pack, report, ranks, start, progress)
+        fit(config, pack, report, ranks, start, progress, features)
 
 
 def gather(array: np.ndarray) -> list[np.ndarray]:

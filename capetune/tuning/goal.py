@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from capetune.runs.results import TrialResult
 from capetune.tuning.space import Header, Mode
 
 
@@ -36,3 +37,8 @@ class Goal:
     def best(self, history: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
         """The epoch with the best score, the first of equals; empty where there is none."""
         return max(history, key=lambda row: self.rank(row[self.metric]), default={})
+
+    def place(self, result: TrialResult) -> tuple[bool, float, int]:
+        """To sort trials by: the best first, failed ones last, equals by their numbers."""
+        failed = result.score is None
+        return failed, 0.0 if failed else -self.rank(result.score or 0.0), result.number

@@ -17,6 +17,7 @@ from capetune.config import Config, ModelConfig
 from capetune.datasets.episodes.stream import check_readers
 from capetune.datasets.packs.reader import Pack
 from capetune.errors import UserError
+from capetune.events import CheckPassed
 from capetune.models.estimator import PoseEstimator
 from capetune.tuning.space import Space
 
@@ -51,18 +52,18 @@ def plan(cluster: Cluster, workers: int, trials: int) -> Plan:
 
 def preflight(
     config: Config, space: Space, pack: Pack, folder: Path, cluster: Cluster, plan: Plan, kept: int, features: int = 0
-) -> Iterator[str]:
-    """One line a check, as each is made. folder: of the run, which exists. features: bytes that kept ones will take.
+) -> Iterator[CheckPassed]:
+    """Every check, as each is made. folder: of the run, which exists. features: bytes that kept ones will take.
 
     Raises UserError at the first that fails: pbt with several workers a trial, too few shards for the readers, no room
     for the checkpoints, or a folder that a machine of the cluster can't write to or sees as another one.
     """
     if plan.workers > 1 and space.header.scheduler.name == "pbt":
         raise UserError("pbt hands weights from trial to trial, of one worker each: leave --workers-per-trial out")
-    yield f"cluster: {cluster.cpus} CPUs, {cluster.gpus} GPUs; {plan.words}"
+    yield CheckPassed("cluster", f"{cluster.cpus} CPUs, {cluster.gpus} GPUs; {plan.words}")
     check_readers(pack, plan.workers, config.data.workers)
     readers = plan.workers * max(1, config.data.workers)
-    yield f"data: {len(pack.shard_paths)} shards for {readers} reader{'s' * (readers > 1)} a trial"
+    yield CheckPassed("data", f"{len(pack.shard_paths)} shards for {readers} reader{'s' * (readers > 1)} a trial")
     need = checkpoint_bytes(config, space) * (plan.at_once * (SPARE + 1) + kept) + features
     free = shutil.disk_usage(folder).free
     both = "checkpoints" + " and features" * bool(features)
@@ -72,9 +73,9 @@ def preflight(
             "another --runs, or keep fewer with --keep"
         )
     what = f"checkpoints of {kept} best and of running trials{', kept features' * bool(features)}"
-    yield f"disk: {what} up to {decimal(need)}, {decimal(free)} free"
+    yield CheckPassed("disk", f"{what} up to {decimal(need)}, {decimal(free)} free")
     nodes = check_writable(folder)
-    yield f"storage: {folder} can be written from {nodes} machine{'s' * (nodes > 1)}"
+    yield CheckPassed("storage", f"{folder} can be written from {nodes} machine{'s' * (nodes > 1)}")
 
 
 def checkpoint_bytes(config: Config, space: Space) -> int:

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import json
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from ray import tune
 from ray.tune.experiment import Trial
@@ -19,6 +19,7 @@ from capetune.datasets.packs.reader import open_pack
 from capetune.evaluation.evaluate import evaluate
 from capetune.evaluation.model import ModelPredictor
 from capetune.evaluation.protocol import EPISODES
+from capetune.events import EpochDone, JobChanged, Listener, ignore
 from capetune.runs.checkpoints import best_checkpoint, keep_checkpoints
 from capetune.runs.failures import ERROR
 from capetune.runs.history import read_history
@@ -34,12 +35,10 @@ from capetune.tuning.tuner import run_tuner
 BEST = Goal(("mpck4",), ("max",))
 
 
-def run_promotion(
-    promotion: Promotion, plan: Plan, listener: Callable[[dict[str, Any]], None] = lambda event: None
-) -> None:
+def run_promotion(promotion: Promotion, plan: Plan, listener: Listener = ignore) -> None:
     """Run every job that isn't whole, as many at once as `plan` says; those that fail leave a traceback.
 
-    listener: called with {"job", "state", "epoch", "score"} as jobs begin, finish an epoch, are scored, and end.
+    listener: hears JobChanged and EpochDone.
     """
     jobs = promotion.left()
     if not jobs:
@@ -50,7 +49,9 @@ def run_promotion(
         max_concurrent_trials=plan.at_once, trial_dirname_creator=lambda trial: trial.config["job"]["name"]
     )
     given = {"job": tune.grid_search(jobs)}
-    run_tuner(partial(run_job, work=work, asked=asked), work, tune_config, [_Listener(listener)], given=given)
+    run_tuner(
+        partial(run_job, work=work, asked=asked), work, tune_config, [_Callback(promotion, listener)], given=given
+    )
 
 
 def run_job(given: dict[str, Any], work: Work, asked: dict[str, Any]) -> None:
@@ -89,28 +90,34 @@ def _score(folder: Path, work: Work, shots: Sequence[int], episodes: int | None,
         write_aside(folder / report_name(count, episodes, queries), json.dumps(tree, indent=2) + "\n")
 
 
-class _Listener(tune.Callback):
-    def __init__(self, listener: Callable[[dict[str, Any]], None]) -> None:
+class _Callback(tune.Callback):
+    def __init__(self, promotion: Promotion, listener: Listener) -> None:
+        self.promotion = promotion
         self.listener = listener
 
     def __getstate__(self) -> dict:
-        return {}
+        return {}  # Tune pickles callbacks with its own state; a live display can't be
 
-    def _say(self, trial: Trial, state: str, metrics: dict[str, Any]) -> None:
-        state = "scoring" if metrics.get("scoring") else state
-        event = {"job": trial.config["job"]["name"], "state": state}
-        self.listener({**event, "epoch": metrics.get("epoch"), "score": metrics.get("mpck4")})
+    def _say(self, trial: Trial, state: Literal["running", "scoring", "ended", "lost"]) -> None:
+        job = trial.config["job"]["name"]
+        scores = self.promotion.scores(job) if state == "ended" else {}
+        self.listener(JobChanged(self.promotion.folder.name, job, state, scores))
 
     def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        self._say(trial, "running", {})
+        self._say(trial, "running")
 
     def on_trial_result(
         self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
     ) -> None:
-        self._say(trial, "running", result)
+        if result.get("scoring"):
+            self._say(trial, "scoring")
+            return
+        run, job = self.promotion.folder.name, trial.config["job"]["name"]
+        row = read_history(self.promotion.folder / job)[-1]
+        self.listener(EpochDone(run, int(row["epoch"]), row, job=job))
 
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        self._say(trial, "ended", {})
+        self._say(trial, "ended")
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        self._say(trial, "lost", {})
+        self._say(trial, "lost")

@@ -18,7 +18,7 @@ from optuna.distributions import (
 )
 from pydantic import Field
 
-from capetune.config import Config, Section
+from capetune.config import Config, Section, config_value
 from capetune.errors import UserError
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)  # it announces every study and trial
@@ -76,10 +76,15 @@ class Parameter:
 
     def holds(self, value: Any) -> bool:
         if isinstance(self.distribution, CategoricalDistribution):
-            return any(value == choice and type(value) is type(choice) for choice in self.distribution.choices)
+            return any(value == choice and _alike(value, choice) for choice in self.distribution.choices)
         assert isinstance(self.distribution, IntDistribution | FloatDistribution)
-        number = isinstance(value, int | float) and not isinstance(value, bool)
-        return number and self.distribution.low <= value <= self.distribution.high
+        return _alike(value, 1) and self.distribution.low <= value <= self.distribution.high
+
+
+def _alike(one: Any, other: Any) -> bool:
+    """Both are truths, both numbers, or of one type: 0 may stand for 0.0, not for false."""
+    numbers = [isinstance(value, int | float) and not isinstance(value, bool) for value in (one, other)]
+    return all(numbers) or type(one) is type(other)
 
 
 @dataclass(frozen=True)
@@ -149,11 +154,16 @@ class Space:
                 raise UserError(f"{self.source}, line {parameter.line}: {what}; keep them, or take sampler: tpe")
 
 
-def config_value(config: Config, key: str) -> Any:
-    value: Any = config
-    for name in key.split("."):
-        value = getattr(value, name)
-    return list(value) if isinstance(value, tuple) else value
+def never_stops(space: Space, config: Config) -> str | None:
+    """Why the scheduler will never stop a trial of this search, as a line with the cure; None where it may."""
+    settings, longest = space.header.scheduler, config.train.epochs
+    if settings.name not in ("asha", "median", "pbt") or settings.grace < longest:
+        return None
+    does = "exchange weights with another" if settings.name == "pbt" else "be stopped"
+    return (
+        f"no trial will ever {does}: {settings.name} waits for epoch {settings.grace} (grace), and a trial has "
+        f"{longest}; give a smaller grace, --set train.epochs={settings.grace + 1} or more, or `scheduler: none`"
+    )
 
 
 def describe(distribution: BaseDistribution) -> str:

@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import optuna
-import yaml
-from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.distributions import CategoricalDistribution
 from pydantic import ValidationError
 
-from capetune.config import Config, check_key, read_yaml
+from capetune.config import Config, check_key, config_value
 from capetune.errors import UserError
 from capetune.runs.metrics import METRICS
+from capetune.tuning.ranges import extremes, read_range
 from capetune.tuning.space import Header, Parameter, Space, describe, plain
+from capetune.yaml12 import read_document
 
 BUILT_IN = Path(__file__).parents[1] / "search_spaces"
 POINTS = 100  # drawn to see whether values go together
-KINDS = ("choice", "int", "int_log", "uniform", "log")
 LOWER = ("val_loss", "val_coordinates", "generate_ms")  # the lower the better, unless the file says otherwise
 EXAMPLE = "a search space maps keys to ranges, such as 'loss.tokens: {log: [0.1, 2]}'"
 
@@ -50,11 +50,11 @@ def load_space(name: str | Path, config: Config, begun: bool = False) -> Space:
     together.
     """
     path = find_space(name)
-    tree = read_yaml(path)
+    document = read_document(path)
+    tree = document.tree
     if not isinstance(tree, Mapping) or not tree:
         raise UserError(f"{path}: {EXAMPLE}")
-    text = path.read_text()
-    lines = _lines(text)
+    lines = {keys[0]: line for keys, line in document.lines.items() if len(keys) == 1}
     parameters: dict[str, Parameter] = {}
     header: dict[str, Any] = {}
     wrong: list[str] = []
@@ -64,26 +64,19 @@ def load_space(name: str | Path, config: Config, begun: bool = False) -> Space:
             if key in Header.model_fields:
                 header[key] = spec
             else:
-                parameters[key] = _parameter(str(key), spec, line, parameters, config)
+                parameters[key] = _parameter(str(key), spec, line, parameters, config, begun)
         except UserError as error:
             wrong.append(f"line {line}: {key}: {error}")
     if wrong:
         raise UserError(f"{path}, {'; and '.join(wrong)}")
     if not parameters:
         raise UserError(f"{path} has no range; {EXAMPLE}")
-    space = Space(parameters, _header(header, path, lines), path, text)
+    space = Space(parameters, _header(header, path, lines), path, document.text)
     _check_together(space, config)
     if not begun:
         space.default(config)
         _check_points(space, config, lines.get("points", 0))
     return space
-
-
-def _lines(text: str) -> dict[str, int]:
-    """The line at which each key of a YAML mapping stands."""
-    root = yaml.compose(text)
-    assert isinstance(root, yaml.MappingNode)
-    return {node.value: node.start_mark.line + 1 for node, _ in root.value}
 
 
 def _header(tree: dict[str, Any], path: Path, lines: Mapping[str, int]) -> Header:
@@ -115,6 +108,8 @@ def _header(tree: dict[str, Any], path: Path, lines: Mapping[str, int]) -> Heade
             raise wrong("metric", f"no epoch reports {metric!r}; did you mean {near[0] if near else METRICS[0]}?")
     if len(header.mode) != len(header.metric) or not 1 <= len(header.metric) <= 2:
         raise wrong("metric", f"{len(header.metric)} metrics and {len(header.mode)} modes; give one of each, or two")
+    if len(set(header.metric)) < len(header.metric):
+        raise wrong("metric", f"{header.metric[0]} stands there twice; give it once, or another beside it")
     if len(header.metric) == 2 and (header.sampler not in ("nsga2", "random") or header.scheduler.name != "none"):
         raise wrong("metric", "two metrics want `sampler: nsga2` and `scheduler: none`: no epoch is better in both")
     if header.scheduler.name == "pbt" and header.sampler != "random":
@@ -124,7 +119,9 @@ def _header(tree: dict[str, Any], path: Path, lines: Mapping[str, int]) -> Heade
     return header
 
 
-def _parameter(key: str, spec: Any, line: int, above: Mapping[str, Parameter], config: Config) -> Parameter:
+def _parameter(
+    key: str, spec: Any, line: int, above: Mapping[str, Parameter], config: Config, begun: bool
+) -> Parameter:
     if "." not in key and key not in Config.model_fields:
         raise UserError(f"of keys without a dot a space has {', '.join(Header.model_fields)}")
     check_key(key)
@@ -137,15 +134,43 @@ def _parameter(key: str, spec: Any, line: int, above: Mapping[str, Parameter], c
     for other, values in conditions.items():
         if other not in above:
             raise UserError(f"when: {other} is not a range above this line")
-        allowed = tuple(plain(value) for value in (values if isinstance(values, list) else [values]))
+        listed = values if isinstance(values, list) else [values]
+        allowed = tuple(_meant(str(other), value, config) for value in listed)
         bad = [value for value in allowed if not above[other].holds(value)]
         if bad:
             raise UserError(f"when: {other} is never {bad[0]!r}: it is {describe(above[other].distribution)}")
         when[str(other)] = allowed
-    distribution = _distribution({kind: value for kind, value in spec.items() if kind != "when"})
-    for value in _extremes(distribution):
+    ranged = {kind: value for kind, value in spec.items() if kind != "when"}
+    distribution = read_range(ranged, lambda value: _meant(key, value, config), begun)
+    for value in extremes(distribution):
         _check_alone(key, value, config)
+    if isinstance(distribution, CategoricalDistribution) and not begun:
+        _check_apart(key, distribution.choices, config)
     return Parameter(distribution, when, line)
+
+
+def _meant(key: str, value: Any, config: Config) -> Any:
+    """A value as Optuna is to store it. A word that the configuration reads as a number or as truth is that, for YAML
+    1.2 has no `yes` of its own."""
+    try:
+        made = config_value(config.with_overrides({key: value}), key)
+    except UserError:  # said later, by whoever asks about it
+        return plain(value)
+    return made if isinstance(value, str) and isinstance(made, bool | int | float) else plain(value)
+
+
+def _check_apart(key: str, choices: Sequence[Any], config: Config) -> None:
+    """Choices that make one configuration would be tried as if they were several."""
+    made: list[Any] = []
+    for value in choices:
+        try:
+            became = config_value(config.with_overrides({key: value}), key)
+        except UserError:  # it wants another value of another key too
+            became = value
+        if became in made:
+            twin = choices[made.index(became)]
+            raise UserError(f"choices {twin!r} and {value!r} make the same configuration: leave one of them out")
+        made.append(became)
 
 
 def _check_alone(key: str, value: Any, config: Config) -> None:
@@ -166,11 +191,16 @@ def _check_points(space: Space, config: Config, line: int) -> None:
             if not space.parameters[key].holds(plain(value)):
                 range_ = describe(space.parameters[key].distribution)
                 raise UserError(f"{where} has {key} = {value}, which lies outside {range_}")
-    for number, values in enumerate(space.points(config)):
+    made: list[Config] = []
+    for number, values in enumerate(space.points(config)):  # the default is number 0
+        where = f"{space.source}, line {line}: points: the {number}. point"
         try:
-            config.with_overrides(values)
+            became = config.with_overrides(values)
         except UserError as error:
-            raise UserError(f"{space.source}, line {line}: points: the {number}. point: {error}") from None
+            raise UserError(f"{where}: {error}") from None
+        if became in made[1:]:
+            raise UserError(f"{where} makes the same configuration as the {made.index(became, 1)}.: leave one out")
+        made.append(became)
 
 
 def _check_together(space: Space, config: Config) -> None:
@@ -183,40 +213,3 @@ def _check_together(space: Space, config: Config) -> None:
         except UserError as error:
             values = ", ".join(f"{key}={value}" for key, value in point.items())
             raise UserError(f"{space.source}: values that don't go together, such as {values}: {error}") from None
-
-
-def _distribution(spec: Mapping[str, Any]) -> BaseDistribution:
-    kinds = [kind for kind in spec if kind in KINDS]
-    unknown = [str(key) for key in spec if key not in (*KINDS, "step")]
-    if len(kinds) != 1 or unknown:
-        what = f"there is no {unknown[0]!r}" if unknown else f"{len(kinds)} kinds of range"
-        raise UserError(f"{what}; give one of {', '.join(KINDS)}, and step or when if wanted")
-    kind, step = kinds[0], spec.get("step")
-    values = spec[kind]
-    if kind == "choice":
-        if not isinstance(values, list) or not values or step is not None:
-            raise UserError(f"choice wants a list with at least one value and no step, not {values!r}")
-        if not all(isinstance(value, str | int | float | list | None) for value in values):
-            raise UserError(f"choice wants numbers, words, lists, true, false or null, not {values!r}")
-        return CategoricalDistribution([plain(value) for value in values])
-    whole = kind.startswith("int")
-    numbers = [*values, *([] if step is None else [step])] if isinstance(values, list) and len(values) == 2 else []
-    if not numbers or not all(type(number) in ((int,) if whole else (int, float)) for number in numbers):
-        given = f"{values!r}" if step is None else f"{values!r} with step {step!r}"
-        raise UserError(f"{kind} wants two {'whole ' * whole}numbers [low, high], not {given}")
-    low, high = values
-    if low > high:
-        raise UserError(f"{kind} [{low}, {high}] is empty: the first number is the lower one")
-    try:
-        if whole:
-            return IntDistribution(low, high, log=kind == "int_log", step=step or 1)
-        return FloatDistribution(float(low), float(high), log=kind == "log", step=step)
-    except ValueError as error:
-        raise UserError(f"{kind} {values}: {error}") from None
-
-
-def _extremes(distribution: BaseDistribution) -> list[Any]:
-    if isinstance(distribution, CategoricalDistribution):
-        return list(distribution.choices)
-    assert isinstance(distribution, IntDistribution | FloatDistribution)
-    return [distribution.low, distribution.high]

@@ -20,6 +20,8 @@ from ray import tune
 from ray.tune.experiment import Trial
 
 from capetune.errors import UserError
+from capetune.events import Listener
+from capetune.runs.commands import again
 from capetune.runs.failures import ERROR
 from capetune.runs.history import read_history
 from capetune.runs.results import TRIALS, TrialResult, saved_overrides, saved_results, trial_folder
@@ -30,7 +32,7 @@ from capetune.tuning.search import Search, check_scorable
 from capetune.tuning.searcher import StudySearcher
 from capetune.tuning.trial import Work, no_room, run_trial
 from capetune.tuning.tuner import run_tuner
-from capetune.tuning.watcher import EVENTS, Keep, Limit, Listener, Watcher, tell
+from capetune.tuning.watcher import EVENTS, Keep, Limit, Watcher, tell
 
 JOURNAL = "optuna.journal"
 
@@ -64,11 +66,10 @@ def run_search(
     """Run it to the end of its budget and return every trial that ended, best first.
 
     Called again for a folder where it was cut off, or with a larger budget, it goes on: ended trials are kept, the
-    others continue from their latest epoch, the sampler and ASHA's rungs know all of them. listener: called with
-    {"trial", "state", "overrides", "epoch", "score", "template", "twin", "error", "earlier"} of every trial that ended
-    before, and whenever one starts, reports or ends; the latter are in events.jsonl too. keep: called with the trials
-    that have ended, best first, whenever one does. trackers: callbacks of Tune's that hear of it all too. The caller
-    holds the folder (`training.runs.held`).
+    others continue from their latest epoch, the sampler and ASHA's rungs know all of them. listener: hears TrialEnded
+    of every trial that ended before, then TrialStarted, EpochDone, CheckpointKept and TrialEnded as they happen, which
+    are in events.jsonl too. keep: called with the trials that have ended, best first, whenever one does. trackers:
+    callbacks of Tune's that hear of it all too. The caller holds the folder (`storage.hold.held`).
 
     Raises UserError where the disk is full, or the storage isn't that of the folder's trials.
     """
@@ -105,7 +106,8 @@ def run_search(
             if not limit.full:
                 raise
     if limit.full:
-        raise UserError(f"no room is left for {search.folder}: free some, then --resume {search.folder.name} goes on")
+        go_on = again("search --resume", search.folder)
+        raise UserError(f"no room is left for {search.folder}: free some, then `{go_on}` goes on")
     return watcher.results()
 
 

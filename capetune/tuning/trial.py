@@ -22,6 +22,7 @@ from ray.tune import Checkpoint
 from capetune.cluster.machines import Cluster
 from capetune.config import Config
 from capetune.datasets.packs.reader import open_pack
+from capetune.events import EpochDone, Event
 from capetune.runs.checkpoints import keep_epoch, resume_point
 from capetune.runs.failures import ERROR
 from capetune.runs.record import CONFIG
@@ -117,9 +118,9 @@ def _launch(config: Config, folder: Path, work: Work) -> None:
     plan = work.plan
     share = Cluster("", None, ((plan.threads, int(plan.device == "cuda")),) * plan.workers)
 
-    def listen(event: dict[str, Any]) -> None:
-        if "metrics" in event:
-            tune.report(event["metrics"])
+    def listen(event: Event) -> None:
+        if isinstance(event, EpochDone):
+            tune.report(dict(event.metrics))
 
     launch_training(
         config,

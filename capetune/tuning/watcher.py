@@ -17,6 +17,7 @@ from ray import tune
 from ray.tune.experiment import Trial
 
 from capetune.errors import UserError
+from capetune.events import CheckpointKept, EpochDone, Event, Listener, TrialEnded, TrialLost, TrialStarted
 from capetune.runs.checkpoints import keep_checkpoints
 from capetune.runs.failures import ERROR, error_line
 from capetune.runs.history import read_history
@@ -29,7 +30,6 @@ from capetune.tuning.space import Budget
 from capetune.tuning.trial import DiskFull
 
 EVENTS = "events.jsonl"
-Listener = Callable[[dict[str, Any]], None]
 Keep = Callable[[list[TrialResult]], None]
 
 
@@ -81,16 +81,24 @@ class Watcher(tune.Callback):
         return {}  # Tune pickles callbacks with its own state; a live display can't be
 
     def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        self._say(trial.config["number"], dict(trial.config["overrides"]), "running")
+        self._say(TrialStarted(**self._facts(trial.config["number"], dict(trial.config["overrides"]))))
 
     def on_trial_result(
         self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
     ) -> None:
         tell_epochs(self.study, trial.config["number"], [(int(result["epoch"]), result[self.search.goal.metric])])
-        self._say(trial.config["number"], dict(trial.config["overrides"]), "running")
+        number = trial.config["number"]
+        facts = self._facts(number, dict(trial.config["overrides"]))
+        self._say(EpochDone(**facts, metrics=read_history(trial_folder(self.search.folder, number))[-1]))
 
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         self.ending.append(trial)
+
+    def on_trial_recover(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        """Its process was lost; Tune starts it once more."""
+        number = trial.config["number"]
+        epoch = self._facts(number, dict(trial.config["overrides"]))["epoch"]
+        self._say(TrialLost(self.search.folder.name, number, epoch))
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         self.ending.append(trial)
@@ -111,12 +119,7 @@ class Watcher(tune.Callback):
 
     def results(self) -> list[TrialResult]:
         """Every trial that ended, best first, failed ones last."""
-
-        def place(result: TrialResult) -> tuple[bool, float, int]:
-            failed = result.score is None
-            return failed, 0.0 if failed else -self.search.goal.rank(result.score or 0.0), result.number
-
-        return sorted(self.ended.values(), key=place)
+        return sorted(self.ended.values(), key=self.search.goal.place)
 
     def _end(self, trial: Trial) -> None:
         lost = None
@@ -140,7 +143,11 @@ class Watcher(tune.Callback):
             tell(self.study, result, self.search.goal)
         self._spare()
         self.keep(self.results())
-        self._say(number, overrides, result.status, result.error)
+        facts = self._facts(number, overrides, failed=result.status == "failed")
+        if result.checkpoint is not None:
+            path = str(self.search.folder / result.checkpoint)
+            self._say(CheckpointKept(self.search.folder.name, int(result.metrics["epoch"]), path, number))
+        self._say(TrialEnded(**facts, status=result.status, error=result.error))
 
     def _spare(self) -> None:
         """Keep the checkpoints of the best trials; remove those of the others that have ended for good."""
@@ -183,26 +190,38 @@ class Watcher(tune.Callback):
     def say_earlier(self) -> None:
         """Let the listener know of the trials that ended before."""
         for result in self.ended.values():
-            event: dict[str, Any] = {"trial": result.number, "state": result.status, "overrides": result.overrides}
-            event |= {"epoch": result.epochs, "score": result.score, "template": result.template}
-            self.listener({**event, "twin": result.twin, "error": result.error, "earlier": True})
+            self.listener(
+                TrialEnded(
+                    self.search.folder.name,
+                    result.number,
+                    result.status,
+                    result.overrides,
+                    result.epochs,
+                    result.score,
+                    result.template,
+                    result.twin,
+                    result.error,
+                    earlier=True,
+                )
+            )
 
-    def _say(self, number: int, overrides: dict[str, Any], state: str, error: str | None = None) -> None:
+    def _facts(self, number: int, overrides: dict[str, Any], failed: bool = False) -> dict[str, Any]:
+        """What every event of a trial says: how far it is, and its best epoch, which a failed one has not."""
         history = read_history(trial_folder(self.search.folder, number))
-        best = {} if state == "failed" else self.search.goal.best(history)
-        event = {
+        best = {} if failed else self.search.goal.best(history)
+        return {
+            "run": self.search.folder.name,
             "trial": number,
-            "state": state,
             "overrides": overrides,
             "epoch": int(history[-1]["epoch"]) if history else 0,
             "score": best.get(self.search.goal.metric),
             "template": best.get("template_mpck4"),
             "twin": self._twin(number, self._hash(overrides)),
-            "error": error,
-            "earlier": False,
         }
+
+    def _say(self, event: Event) -> None:
         with (self.search.folder / EVENTS).open("a") as stream:
-            stream.write(json.dumps({"time": round(time.time(), 3), **event}) + "\n")
+            stream.write(json.dumps({"time": round(time.time(), 3), **event.to_json()}) + "\n")
         self.listener(event)
 
     def _hash(self, overrides: dict[str, Any]) -> str | None:
@@ -219,7 +238,7 @@ class Watcher(tune.Callback):
 
 def tell_epochs(study: optuna.Study, number: int, epochs: Sequence[tuple[int, float]]) -> None:
     """Let the study of one metric know a running trial's scores, by which samplers judge those that are pruned."""
-    trial = study.trials[number]
+    trial = study.get_trials(deepcopy=False)[number]
     new = [pair for pair in epochs if pair[0] not in trial.intermediate_values]
     if new and not trial.state.is_finished() and len(study.directions) == 1:  # Optuna takes none of two metrics
         running = optuna.trial.Trial(study, trial._trial_id)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Generator, Iterable, Sequence
+from functools import partial
 
 import numpy as np
 import torch
@@ -10,6 +11,7 @@ import torch
 from capetune.datasets.episodes.batch import stack_images
 from capetune.datasets.packs.crop import invert, source_to_unit, warp_crop
 from capetune.datasets.packs.reader import Pack
+from capetune.datasets.packs.threads import ordered
 from capetune.pose import Instance
 
 
@@ -19,9 +21,21 @@ def encode_queries(pack: Pack, instances: Sequence[Instance], size: int) -> tupl
     Returns the images, uint8 (N, 3, size, size) RGB, and to_source, float64 (N, 2, 3), from [0, 1] of each crop to its
     source pixels. KeyError where an instance isn't packed, UserError where its pixels are damaged.
     """
-    affines = [source_to_unit(instance.box) for instance in instances]
-    images = [
-        warp_crop(pack.crop(instance.id, size), to_unit, size)
-        for instance, to_unit in zip(instances, affines, strict=True)
-    ]
-    return stack_images(images), torch.from_numpy(np.stack([invert(affine) for affine in affines]))
+    images = [_crop(pack, size, instance) for instance in instances]
+    return stack_images(images), torch.from_numpy(
+        np.stack([invert(source_to_unit(instance.box)) for instance in instances])
+    )
+
+
+def query_images(
+    pack: Pack, instances: Iterable[Instance], size: int, threads: int, ahead: int
+) -> Generator[np.ndarray]:
+    """The same images one by one, uint8 (size, size, 3) RGB, up to `ahead` of them made before they are asked for.
+
+    Errors as in `encode_queries`, in the image's place.
+    """
+    yield from ordered(partial(_crop, pack, size), instances, threads, ahead)
+
+
+def _crop(pack: Pack, size: int, instance: Instance) -> np.ndarray:
+    return warp_crop(pack.crop(instance.id, size), source_to_unit(instance.box), size)

@@ -6,14 +6,13 @@ import json
 import os
 import tarfile
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path, PurePosixPath
+from typing import TypeVar
 
 import numpy as np
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from capetune import __version__
 from capetune.datasets.mp100.gather import Gathered, gather
@@ -39,6 +38,7 @@ FEWEST_SHARDS = 16
 SHARD_INSTANCES = 1000
 MOST_SHARDS = 512  # all are open at once while writing
 
+Result = TypeVar("Result")
 Image = tuple[str, list[Instance]]  # file name and the instances on it, all annotated with the same image size
 
 
@@ -50,12 +50,13 @@ def pack(
     size: int = 512,
     quality: int = 92,
     strict: bool = False,
-    progress: bool = True,
+    progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Manifest:
     """Pack what the annotation files name and the images folder holds; the same input gives the same bytes.
 
     size: side in pixels that the official crop gets in the store, at most. Images that are missing, unreadable or of
-    another size than annotated are left out and named in the manifest. `out` appears only when it is whole.
+    another size than annotated are left out and named in the manifest. `out` appears only when it is whole. progress:
+    hears how many images are done, of how many.
 
     Raises UserError where `out` exists, no image is found, the annotation files contradict each other, the shards
     can't be written, or, if `strict`, anything is left out.
@@ -72,12 +73,9 @@ def pack(
     shards = min(count, shards or min(MOST_SHARDS, max(FEWEST_SHARDS, count // SHARD_INSTANCES)))
 
     with whole(out) as aside:
-        with _bar(progress, len(found)) as bar:
-            job = partial(_cut, images=images, size=size, quality=quality)
-            results = bar.track(
-                ordered(job, found, _cpus(), 4 * _cpus()), total=len(found), description="packing images"
-            )
-            places = _write_shards(aside, shards, results, left_out)
+        job = partial(_cut, images=images, size=size, quality=quality)
+        results = _counted(ordered(job, found, _cpus(), 4 * _cpus()), len(found), progress)
+        places = _write_shards(aside, shards, results, left_out)
         manifest = _write_index(aside, gathered, places, size, quality, left_out)
     return manifest
 
@@ -147,6 +145,13 @@ def _cut(image: Image, images: Path, size: int, quality: int) -> tuple[Image, li
         return image, cut_image(images / name, group, size, quality)
     except Unusable as reason:
         return image, str(reason)
+
+
+def _counted(results: Iterable[Result], total: int, progress: Callable[[int, int], None]) -> Iterator[Result]:
+    progress(0, total)
+    for done, result in enumerate(results, start=1):
+        yield result
+        progress(done, total)
 
 
 def _write_shards(
@@ -240,8 +245,3 @@ def _jpeg_places(shard: Path) -> dict[int, tuple[int, int]]:
 
 def _shard_name(index: int) -> str:
     return f"shard-{index:05d}.tar"
-
-
-def _bar(shown: bool, total: int) -> Progress:
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    return Progress(*columns, console=Console(stderr=True), disable=not shown)

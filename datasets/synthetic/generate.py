@@ -6,7 +6,7 @@ import json
 import multiprocessing
 import os
 import signal
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
@@ -14,8 +14,6 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from rich.console import Console
-from rich.progress import Progress
 
 from capetune.datasets.synthetic.grammar import shape
 from capetune.datasets.synthetic.pose import Scene, pose
@@ -80,12 +78,13 @@ def generate(
     size: int = 160,
     seed: int = 0,
     workers: int | None = None,
-    progress: bool = True,
+    progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> None:
     """Write `out`/annotations and `out`/images: one object an image, `size` pixels its longer side.
 
     The same seed and numbers give the same bytes, whatever `workers` (None: one a CPU) is. Nothing appears at `out`
-    before everything is written. Raises UserError for numbers that make no data set and where `out` isn't empty.
+    before everything is written. progress: hears how many categories are drawn, of how many. Raises UserError for
+    numbers that make no data set and where `out` isn't empty.
     """
     out = Path(out)
     _validate(out, categories, images, size, seed, workers)
@@ -123,17 +122,22 @@ class _Rows:
 
 
 def _draw_all(
-    folder: Path, categories: int, images: int, size: int, seed: int, workers: int, progress: bool
+    folder: Path,
+    categories: int,
+    images: int,
+    size: int,
+    seed: int,
+    workers: int,
+    progress: Callable[[int, int], None],
 ) -> list[_Rows]:
     """Draw every category, in order, on `workers` processes."""
     jobs = [(folder, index, images, size, seed) for index in range(categories)]
-    with Progress(console=Console(stderr=True), disable=not progress, transient=True) as bar:
-        task = bar.add_task("drawing categories", total=categories)
-        rows = []
-        with closing(_results(jobs, min(workers, categories))) as results:  # on Ctrl-C stop drawing before cleaning up
-            for row in results:
-                rows.append(row)
-                bar.advance(task)
+    rows: list[_Rows] = []
+    progress(0, categories)
+    with closing(_results(jobs, min(workers, categories))) as results:  # on Ctrl-C stop drawing before cleaning up
+        for row in results:
+            rows.append(row)
+            progress(len(rows), categories)
     return rows
 
 

@@ -2,6 +2,7 @@ import cv2
 from typer.testing import CliRunner
 
 from capetune.cli.main import app
+from capetune.datasets.synthetic.generate import VERSION
 from capetune.errors import UserError
 
 
@@ -32,3 +33,11 @@ def test_a_folder_that_is_no_pack(tmp_path):
     result = run(tmp_path, "--out", tmp_path / "a.png")
     assert isinstance(result.exception, UserError)
     assert "not a capetune pack" in str(result.exception)
+
+
+def test_the_built_in_set_has_its_name_here_too(tiny_pack, tmp_path, monkeypatch):
+    monkeypatch.setenv("CAPETUNE_CACHE", str(tmp_path))
+    (tmp_path / f"synthetic-v{VERSION}").symlink_to(tiny_pack)  # as if it were made already
+    result = run("synthetic", "--out", tmp_path / "a.png", "--count", 2)
+    assert result.exit_code == 0, result.output
+    assert "2 instances, 2 of the pack's 14 categories" in result.stdout

@@ -138,7 +138,7 @@ def test_a_pack_gives_the_report_of_the_files_it_was_made_of(annotations, tmp_pa
         path = images / image["file_name"]
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.new("RGB", (image["width"], image["height"])).save(path)
-    pack(annotations, images, tmp_path / "pack", size=64, progress=False)
+    pack(annotations, images, tmp_path / "pack", size=64)
     reports = [
         json.loads(invoke("--split", 1, "--predictor", "template", "--json", "-", *place).stdout)
         for place in (("--annotations", annotations), ("--data", tmp_path / "pack"))

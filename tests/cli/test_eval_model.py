@@ -14,9 +14,9 @@ from capetune.datasets.packs.writer import pack as write_pack
 from capetune.errors import UserError
 from capetune.models.estimator import PoseEstimator
 from capetune.runs.checkpoints import CheckpointMeta
+from capetune.runs.facts import describe_data
 from capetune.runs.record import Run
 from capetune.training.checkpoint import save_checkpoint
-from capetune.training.loop import describe_data
 
 KEYS = {"data.size": 64, "model.width": 32, "model.heads": 4, "model.backbone.weights": "none"}
 FEW = ("--episodes", "1", "--queries", "3")
@@ -84,7 +84,7 @@ def test_an_ablation_scores_the_same_pairs_with_wrong_supports(runs):
 
 
 def test_a_single_category_has_no_others_template(runs, real_images, tmp_path):
-    write_pack(real_images / "annotations", real_images / "images", tmp_path / "real", size=64, progress=False)
+    write_pack(real_images / "annotations", real_images / "images", tmp_path / "real", size=64)
     result = evaluate("--split", 1, "--runs", runs, "--data", tmp_path / "real", "--ablate", "--json", "-")
     assert "split 1 test has a single category: there is no other category's template" in result.stderr
     assert list(json.loads(result.stdout)["ablation"]) == ["noise", "shuffled"]

@@ -118,3 +118,50 @@ def test_a_search_is_shown_with_the_hash_of_its_best(root):
     assert (
         json.loads(runs("show", "three", "--runs", root, "--json").stdout)["config_hash"] == load_preset("demo").hash()
     )
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"capetune": "run"}',
+        '{"capetune": "run", "kind": "train"}',
+        '{"capetune": "run", "kind": ["train"], "state": {}}',
+        '{"capetune": "run", "kind": "deploy", "state": "running"}',
+        '{"run": 3}',
+    ],
+)
+def test_what_other_programs_keep_among_the_runs_is_passed_over(root, text):
+    (root / "odd").mkdir()
+    (root / "odd" / "run.json").write_text(text)
+    assert {row["name"] for row in json.loads(runs("--runs", root, "--json").stdout)} == {"one", "two"}
+
+
+def test_a_run_that_says_little_is_listed_and_shown(root):
+    (root / "odd" / "trials").mkdir(parents=True)
+    record = {"capetune": "run", "kind": "search", "state": "failed", "missing_categories": ["fly"], "started": None}
+    (root / "odd" / "run.json").write_text(json.dumps(record))
+    (root / "odd" / "results.json").write_text(json.dumps({"trials": [{"number": 3}]}))
+    (root / "odd" / "history.jsonl").write_text('{"epoch": 1}\n')
+    line = next(line for line in runs("--runs", root).stdout.splitlines() if line.startswith("odd"))
+    assert line.split() == ["odd", "search", "failed", "–", "–", "–", "–", "0", "–"]
+    assert runs("show", "odd", "--runs", root).stdout.splitlines()[-1].split() == ["3", *["–"] * 7]
+    (root / "odd" / "results.json").write_text(json.dumps({"trials": [3]}))
+    assert runs("show", "odd", "--runs", root).stdout.splitlines()[-1].split() == ["1", *["–"] * 6]
+    assert runs("diff", "odd", "one", "--runs", root).exit_code == 0
+
+
+def test_a_checkpoint_that_can_not_be_read_hides_no_run(root):
+    (root / "one" / "epoch-0001" / "meta.json").write_text("{")
+    out = runs("--runs", root).stdout
+    assert [line.split()[3:5] for line in out.splitlines() if line.startswith(("one", "two"))] == [
+        ["–", "–"],
+        ["0.600", "0.300"],
+    ]
+    assert f"warning: one: {root}/one/epoch-0001 is not a capetune checkpoint (meta.json is not JSON)" in out
+    assert "is not a capetune checkpoint" in runs("show", "one", "--runs", root).stdout
+
+
+def test_the_words_of_the_tables_are_explained(root):
+    said = "mPCK4: mean of PCK at .05, .10, .15, .20; template: the supports' mean pose itself, on the same pairs"
+    assert runs("--runs", root).stdout.splitlines()[-1] == said
+    assert said in runs("show", "one", "--runs", root).stdout.splitlines()

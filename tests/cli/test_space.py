@@ -19,6 +19,9 @@ model.vocabulary: {choice: [64, 128, 256], when: {model.sequence: xy}}
 """
 
 
+HEADED = "loss.tokens: {log: [0.05, 2]}\n"
+
+
 def space(*arguments):
     return CliRunner().invoke(app, ["space", *map(str, arguments)], catch_exceptions=False)
 
@@ -49,6 +52,17 @@ def test_a_space_is_a_table_with_sizes_and_conditions(tmp_path):
     assert row.split() == ["model.vocabulary", "choice", "[64,", "128,", "256]", "3", "–", "model.sequence", "=", "xy"]
     assert any("infinitely many configurations; goal val_loss (min)" in line for line in lines)
     assert lines[-1] == "budget: 4 trials; 1 points tried first, after the default"
+
+
+def test_it_is_said_what_the_space_was_checked_against(tmp_path):
+    (tmp_path / "mine.yaml").write_text(TEXT)
+    (tmp_path / "part.yaml").write_text("train: {epochs: 2}\n")
+    words = ("--preset", "demo", "--config", tmp_path / "part.yaml", "--set", "seed=3", "--set", "loss.tokens=1e-1")
+    base = f"preset demo, {tmp_path}/part.yaml, --set seed=3, --set loss.tokens=1e-1"
+    assert f"checked against {base}, whose values" in space("show", tmp_path / "mine.yaml", *words).stdout
+    assert json.loads(space("show", tmp_path / "mine.yaml", *words, "--json").stdout)["base"] == base
+    (tmp_path / "mine.yaml").write_text(HEADED)
+    assert "checked against preset tiny, whose" in space("show", tmp_path / "mine.yaml").stdout
 
 
 def test_a_space_is_json_for_others(tmp_path):

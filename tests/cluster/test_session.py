@@ -82,3 +82,45 @@ def test_a_cluster_where_nobody_answers_is_refused_at_once(private):
     for address in (nobody, "127.0.0.1:99999"):
         with pytest.raises(UserError, match=f"can't join the Ray cluster at {address}"), session.ray_cluster(address):
             pass
+
+
+def run(code, folder):
+    own = {"HOME": str(folder), "CAPETUNE_CACHE": str(folder / "cache")}
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+    words = [sys.executable, "-c", code]
+    return subprocess.run(words, env=kept | own, cwd=folder, capture_output=True, text=True, timeout=120)
+
+
+def test_a_ray_that_was_imported_before_is_bound_and_guarded_all_the_same(tmp_path):
+    """As a notebook does that begins with `import ray`."""
+    code = """
+import ray, psutil, urllib.error, urllib.request
+from capetune.cluster.session import ray_cluster
+
+with ray_cluster(cpus=1) as here:
+    try:
+        urllib.request.urlopen(here.dashboard + "/api/v0/actors")
+    except urllib.error.HTTPError as error:
+        print(error.code)
+    mine = psutil.Process().children(recursive=True) + [psutil.Process()]
+    gcs = [process for process in mine if "gcs_server" in process.name()]
+    open_ones = [c for process in gcs for c in process.net_connections() if c.status == psutil.CONN_LISTEN]
+    print({c.laddr.ip.removeprefix("::ffff:") for c in open_ones})
+"""
+    done = run(code, tmp_path)
+    assert done.stdout == "401\n{'127.0.0.1'}\n", done
+
+
+def test_the_ray_that_the_process_has_started_is_used_and_goes_on(tmp_path):
+    code = """
+import ray
+ray.init(num_cpus=3, include_dashboard=True, log_to_driver=False)
+from capetune.cluster.session import ray_cluster
+
+for _ in range(2):
+    with ray_cluster() as here:
+        print(here.cpus, here.token, here.dashboard.startswith("http://"))
+print(ray.is_initialized())
+"""
+    done = run(code, tmp_path)
+    assert done.stdout == "3 None True\n3 None True\nTrue\n", done

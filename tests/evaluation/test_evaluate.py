@@ -9,20 +9,20 @@ import pytest
 
 from capetune.datasets.mp100.files import read_part
 from capetune.errors import UserError
-from capetune.evaluation.baselines import Center, Template
+from capetune.evaluation.baselines import ByCategory, Center, Template
 from capetune.evaluation.evaluate import evaluate
 
 ANNOTATIONS = Path(__file__).parents[2] / ".." / "shared" / "data" / "mp100-annotations"
 
 
-class Oracle:
+class Oracle(ByCategory):
     name = "oracle"
 
     def predict(self, category, instances, supports, queries):
         return np.stack([instance.xy for instance in instances])[queries]
 
 
-class Broken:
+class Broken(ByCategory):
     """Returns what `change` makes of a right answer."""
 
     name = "broken"

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,8 +14,11 @@ from capetune.datasets.episodes.templates import mean_template, normalise
 from capetune.datasets.packs.crop import apply
 from capetune.datasets.packs.reader import Pack, open_pack
 from capetune.evaluation.evaluate import evaluate
-from capetune.evaluation.model import ModelPredictor, SharedPredictor, pair_batch, to_source
+from capetune.evaluation.model import ModelPredictor
+from capetune.evaluation.pair_batch import pair_batch, to_source
 from capetune.evaluation.pck import mpck4, pck_curve
+from capetune.evaluation.protocol import CategoryPairs
+from capetune.evaluation.shared import SharedPredictor
 from capetune.evaluation.support import own
 from capetune.models.backbone import Backbone
 from capetune.models.estimator import PoseEstimator
@@ -67,6 +70,21 @@ def drawn(pack: Pack) -> tuple[Category, tuple[Instance, ...], np.ndarray, np.nd
     return category, instances, rows[:, 1:], rows[:, 0]
 
 
+def predict(
+    predictor: ModelPredictor | SharedPredictor,
+    category: Category,
+    instances: Sequence[Instance],
+    supports: np.ndarray,
+    queries: np.ndarray,
+) -> np.ndarray:
+    """The pairs of one category."""
+    ((place, predicted),) = predictor.predict_all(
+        {category.id: instances}, [CategoryPairs(category, supports, queries)]
+    )
+    assert place == 0
+    return predicted
+
+
 def single(
     config: Config, pack: Pack, category: Category, instances: tuple[Instance, ...], supports: np.ndarray, query: int
 ) -> Batch:
@@ -81,7 +99,7 @@ def test_predictions_equal_those_of_each_pair_alone(
     model: PoseEstimator, config: Config, pack: Pack, drawn: tuple
 ) -> None:
     category, instances, supports, queries = drawn
-    got = ModelPredictor(model, pack, config.data, batch_size=3).predict(*drawn)
+    got = predict(ModelPredictor(model, pack, config.data, batch_size=3), *drawn)
     assert got.shape == (7, category.graph.size, 2)
     for pair in range(7):
         batch = single(config, pack, category, instances, supports[pair], queries[pair])
@@ -91,7 +109,7 @@ def test_predictions_equal_those_of_each_pair_alone(
 
 def test_pair_batches_equal_training_batches_but_for_the_pixels(config: Config, pack: Pack, drawn: tuple) -> None:
     category, instances, supports, queries = drawn
-    batch = pair_batch(own(category, instances, supports), [instances[i] for i in queries])
+    batch = pair_batch([(own(category, instances, supports), [instances[i] for i in queries])])
     assert batch.images.shape == (7, 3, 0, 0)
     for pair in range(7):
         alone = single(config, pack, category, instances, supports[pair], queries[pair])
@@ -101,7 +119,7 @@ def test_pair_batches_equal_training_batches_but_for_the_pixels(config: Config, 
 
 
 def test_batch_size_doesnt_matter(model: PoseEstimator, config: Config, pack: Pack, drawn: tuple) -> None:
-    one, many = (ModelPredictor(model, pack, config.data, batch_size=n).predict(*drawn) for n in (1, 64))
+    one, many = (predict(ModelPredictor(model, pack, config.data, batch_size=n), *drawn) for n in (1, 64))
     np.testing.assert_allclose(one, many, atol=2e-3)
 
 
@@ -115,23 +133,23 @@ def test_the_querys_own_annotation_doesnt_influence_its_prediction(
     lies[queries[pair]] = replace(told, xy=told.xy[::-1] + 7.0, visible=~told.visible)
     only = (supports[pair : pair + 1], queries[pair : pair + 1])
     predictor = ModelPredictor(model, pack, config.data)
-    assert np.array_equal(predictor.predict(category, lies, *only), predictor.predict(category, instances, *only))
+    assert np.array_equal(predict(predictor, category, lies, *only), predict(predictor, category, instances, *only))
 
 
 def test_supports_and_pixels_influence_it(model: PoseEstimator, config: Config, pack: Pack, drawn: tuple) -> None:
     category, instances, supports, queries = drawn
     predictor = ModelPredictor(model, pack, config.data)
-    before = predictor.predict(*drawn)
+    before = predict(predictor, *drawn)
     assert queries[2] == queries[5]
     assert np.abs(before[2] - before[5]).max() > 1e-2  # the same query by other supports
     shown = instances[supports[2, 0]]
     moved = list(instances)
     moved[supports[2, 0]] = replace(shown, xy=shown.xy + np.array([10.0, 0.0]))
-    assert np.abs(predictor.predict(category, moved, supports, queries)[2] - before[2]).max() > 1e-2
+    assert np.abs(predict(predictor, category, moved, supports, queries)[2] - before[2]).max() > 1e-2
     # Another instance's pixels under the query's box.
     other = list(instances)
     other[queries[2]] = replace(instances[queries[2]], id=instances[(queries[2] + 1) % len(instances)].id)
-    assert np.abs(predictor.predict(category, other, supports, queries)[2] - before[2]).max() > 1e-3
+    assert np.abs(predict(predictor, category, other, supports, queries)[2] - before[2]).max() > 1e-3
 
 
 def test_an_image_goes_through_the_backbone_once(
@@ -146,23 +164,23 @@ def test_an_image_goes_through_the_backbone_once(
 
     monkeypatch.setattr(Backbone, "features", count)
     predictor = ModelPredictor(model, pack, config.data, batch_size=2, losses=config.loss)
-    predictor.predict(*drawn)
+    predict(predictor, *drawn)
     assert sum(seen) == len(set(drawn[3].tolist())) < 7
 
 
 def test_predictor_evaluates_even_a_model_in_training(
     model: PoseEstimator, config: Config, pack: Pack, drawn: tuple
 ) -> None:
-    wanted = ModelPredictor(model, pack, config.data).predict(*drawn)
+    wanted = predict(ModelPredictor(model, pack, config.data), *drawn)
     model.train()
-    assert np.array_equal(ModelPredictor(model, pack, config.data).predict(*drawn), wanted)
+    assert np.array_equal(predict(ModelPredictor(model, pack, config.data), *drawn), wanted)
 
 
 def test_mean_losses_are_over_all_pairs(model: PoseEstimator, config: Config, pack: Pack, drawn: tuple) -> None:
     category, instances, supports, queries = drawn
     predictor = ModelPredictor(model, pack, config.data, batch_size=1, losses=config.loss)
     assert predictor.mean_losses() == {"loss": 0, "tokens": 0, "coordinates": 0, "forced_mpck4": 0}
-    predictor.predict(*drawn)
+    predict(predictor, *drawn)
     sums: dict[str, float] = {}
     with torch.no_grad():
         for pair in range(7):
@@ -178,23 +196,39 @@ def test_mean_losses_are_over_all_pairs(model: PoseEstimator, config: Config, pa
     assert predictor.mean_losses() == pytest.approx({name: value / 7 for name, value in sums.items()}, rel=1e-3)
 
 
+class Gathered(Exception):
+    pass
+
+
 @pytest.mark.parametrize("world", [2, 3, 9])
 def test_shared_by_ranks_equals_unshared(
-    model: PoseEstimator, config: Config, pack: Pack, drawn: tuple, world: int
+    model: PoseEstimator, config: Config, pack: Pack, drawn: tuple, world: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """9 ranks share 7 pairs: two of them have none."""
+    """9 ranks share 7 pairs of 6 images: three of them have none."""
+    looked: list[int] = []
+    features = Backbone.features
+
+    def count(self: Backbone, images: torch.Tensor) -> torch.Tensor:
+        looked.append(len(images))
+        return features(self, images)
+
+    monkeypatch.setattr(Backbone, "features", count)
     predictor = ModelPredictor(model, pack, config.data)
     parts: list[np.ndarray] = []
 
     def collect(array: np.ndarray) -> list[np.ndarray]:
         parts.append(array)
-        return [np.full((len(range(rank, 7, world)), *array.shape[1:]), np.nan) for rank in range(world)]
+        raise Gathered  # the other ranks' arrays aren't there yet
 
     for rank in range(world):
-        SharedPredictor(predictor, rank, world, collect).predict(*drawn)
-    assert sum(len(part) for part in parts) == 7  # each pair once
+        with pytest.raises(Gathered):
+            predict(SharedPredictor(predictor, rank, world, collect), *drawn)
+    assert sum(len(part) for part in parts) == 7 * 2 * drawn[0].graph.size  # each pair once
+    assert sum(looked) == 6  # and each image
+    assert max(map(len, parts)) - min(map(len, parts)) <= 2 * 2 * drawn[0].graph.size
+    assert all(part.dtype == np.float64 and part.ndim == 1 for part in parts)  # what any means of exchange carries
     last = SharedPredictor(predictor, world - 1, world, lambda array: parts)
-    np.testing.assert_allclose(last.predict(*drawn), predictor.predict(*drawn), atol=2e-3)
+    np.testing.assert_allclose(predict(last, *drawn), predict(predictor, *drawn), atol=2e-3)
 
 
 def test_model_is_scored_beside_the_template(model: PoseEstimator, config: Config, pack: Pack) -> None:
@@ -206,8 +240,8 @@ def test_model_is_scored_beside_the_template(model: PoseEstimator, config: Confi
 def test_bfloat16_predicts_about_the_same(
     model: PoseEstimator, config: Config, pack: Pack, drawn: tuple, make_half: Callable[[], PoseEstimator]
 ) -> None:
-    wanted = ModelPredictor(model, pack, config.data).predict(*drawn)
-    got = ModelPredictor(make_half(), pack, config.data, losses=config.loss).predict(*drawn)
+    wanted = predict(ModelPredictor(model, pack, config.data), *drawn)
+    got = predict(ModelPredictor(make_half(), pack, config.data, losses=config.loss), *drawn)
     side = np.array([drawn[1][query].side for query in drawn[3]])
     assert (np.abs(got - wanted).max(axis=(1, 2)) < 0.1 * side).all()
 

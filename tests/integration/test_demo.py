@@ -1,4 +1,4 @@
-"""`capetune demo` for real, as its command calls it but for the sizes."""
+"""`capetune demo` for real, as its command runs it but for the sizes."""
 
 from __future__ import annotations
 
@@ -19,11 +19,13 @@ def test_the_best_of_a_search_is_trained_further_and_scored_on_unseen_categories
     settings += ["train.batch_size=4", "train.learning_rate=0.0001"]
     short = {"epochs": 1, "steps": 2, "warmup": 0}
     full = {"epochs": 2, "steps": 3, "warmup": 0}
+    sizes = {"data": str(tiny_pack), "set": settings, "short": short, "full": full, "episodes": 1, "queries": 5}
     script = f"""
-from pathlib import Path
-from capetune.cli.demo import demo
+from capetune.cli import common
+from capetune.reports.demo import demo_lines
+from capetune.service import demo
 
-demo({str(tiny_pack)!r}, {settings!r}, {short!r}, {full!r}, episodes=1, queries=5, runs=Path("runs"))
+common.say(*demo_lines(common.run(demo, demo.DemoRequest.of(**{sizes!r}))))
 """
     own = {"HOME": str(tmp_path), "CAPETUNE_CACHE": str(tmp_path / "cache"), "OMP_NUM_THREADS": "1"}
     ended = subprocess.run(
@@ -41,3 +43,5 @@ demo({str(tiny_pack)!r}, {settings!r}, {short!r}, {full!r}, episodes=1, queries=
     scores = json.loads((best / "eval-split1-test.json").read_text())
     assert f"model mPCK4 {scores['mpck4']:.3f}, template {scores['template']['mpck4']:.3f}" in ended.stdout
     assert "split 1 test, 1 shot, unseen categories, real data" in ended.stdout
+    assert "time: data 0 s, search " in ended.stdout
+    assert not list((tmp_path / "runs").glob("*/features"))

@@ -35,14 +35,20 @@ scheduler: none
 loss.tokens: {log: [0.05, 2.0]}
 model.decoder.layers: {int: [2, 6]}
 """
+LONG = "/data/" + "weights-of-an-older-network/" * 4
+ODD = f"""model.backbone.weights: {{choice: [imagenet, '<b>$x_1$</b> [left]', '{LONG}a.pt', '{LONG}b.pt', '</script>']}}
+loss.tokens: {{log: [0.05, 2.0]}}
+"""
 ERROR = 'Traceback (most recent call last):\n  File "x.py", line 1\nValueError: no <b>such</b> thing & more\n'
 MakeSearch = Callable[..., Run]
 
 
 @pytest.fixture
-def make_search(tmp_path: Path) -> MakeSearch:
-    """make_search(name, ends, space=SPACE, state="completed", peak=peak): the run. ends: how each trial ended, "open"
-    where it hasn't, "stopped" where a budget cut it off. peak: overrides → the mPCK4 that training tends to."""
+def make_search(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MakeSearch:
+    """make_search(name, ends, space=SPACE, state="completed", peak=peak): the run, in the folder `runs` below the one
+    that commands are typed in. ends: how each trial ended, "open" where it hasn't, "stopped" where a budget cut it off.
+    peak: overrides → the mPCK4 that training tends to."""
+    monkeypatch.chdir(tmp_path)
 
     def make(
         name: str,

@@ -1,10 +1,16 @@
 from __future__ import annotations
 
+import html
+import json
+import logging
 import re
+import shlex
+import warnings
 from pathlib import Path
 
 import pytest
 
+import capetune.reports.html
 from capetune.errors import UserError
 from capetune.reports.html import in_words, write_report
 from capetune.reports.panels import panels
@@ -12,7 +18,7 @@ from capetune.reports.story import read_story
 from capetune.runs.record import Run, read_run
 from capetune.storage.hold import held
 
-from .conftest import CONDITIONAL, TRADE
+from .conftest import CONDITIONAL, LONG, ODD, TRADE
 
 ONE = "loss.tokens: {log: [0.05, 2.0]}\n"
 PNG = b"\x89PNG\r\n"
@@ -56,6 +62,33 @@ def test_errors_and_tracebacks_are_shown_and_escaped(plain):
     assert "<strong>trial 8</strong> ValueError: no &lt;b&gt;such&lt;/b&gt; thing &amp; more</summary>" in page
     assert "File &#34;x.py&#34;, line 1" in page
     assert "<b>such" not in page
+
+
+def test_names_and_values_of_users_are_text_and_no_markup(make_search):
+    run = make_search("odd", [*["completed"] * 9, "failed"], ODD, pack="packs/<i>mine</i>")
+    folder = run.folder.rename(run.folder.with_name("<b>bold [left] & 'odd'"))
+    report = write_report(read_run(folder))
+    assert report.missing == {}
+    page = text(report.page)
+    name = "&lt;b&gt;bold [left] &amp; &#39;odd&#39;"
+    assert f"<title>{name} – capetune</title>" in page
+    assert f"<h1>{name} <span" in page
+    quoted = html.escape(shlex.quote(folder.name)).replace("&quot;", "&#34;").replace("&#x27;", "&#39;")
+    assert f"<code>capetune train --best {quoted}</code>" in page
+    assert "packs/&lt;i&gt;mine&lt;/i&gt;" in page
+    assert "&lt;b&gt;$x_1$&lt;/b&gt; [left]" in page
+    assert not re.search(r"<b>|<i>|</script>[^<\n]*</td>", page)
+    assert {row.overrides["model.backbone.weights"] for row in report.story.rows} >= {f"{LONG}a.pt", f"{LONG}b.pt"}
+
+
+def test_long_values_are_short_on_axes_and_stay_apart(make_search):
+    story = read_story(make_search("odd", ["completed"] * 9, ODD))
+    study = next(panel.study for panel in panels(story) if panel.kind == "slices")
+    shown = {trial.params["weights"] for trial in study.trials}
+    real = {row.overrides["model.backbone.weights"] for row in story.rows}
+    assert len(shown) == len(real)
+    assert {f"/data/w…twork/{end}" for end in ("a.pt", "b.pt")} <= shown
+    assert max(map(len, shown)) <= 18
 
 
 def test_the_page_needs_no_network_and_offers_no_upload(plain):
@@ -107,9 +140,39 @@ def test_keys_that_not_every_trial_has_are_drawn_of_those_that_have_them(make_se
 
 
 def test_one_trial_is_too_few_for_most_figures(make_search):
-    why = "only one trial was trained to the end (2 pruned, 1 failed)"
-    run = make_search("one", ["completed", "pruned", "pruned", "failed"])
-    assert why_not(run) == dict.fromkeys(("importances", "parallel", "slices"), why)
+    compared = ("importances", "parallel", "slices")
+    why = "only one trial was trained to the end (2 failed)"
+    run = make_search("one", ["completed", "failed", "failed"])
+    assert why_not(run) == dict.fromkeys(compared, why)
+    why = "only one trial has a score after epoch 3 (1 pruned, 1 failed)"
+    none = {"history": "no trial was trained to the end (1 pruned, 1 failed)"}
+    assert why_not(make_search("early", ["failed", "pruned"])) == dict.fromkeys(compared, why) | none
+
+
+def test_where_most_trials_were_stopped_early_the_figures_rest_on_all_of_them(make_search):
+    run = make_search("early", ["completed", *["pruned"] * 6, "failed"])
+    assert why_not(run) == {}
+    page = text(write_report(run).page)
+    words = "scores after epoch 1 of 7 of 8 trials"
+    assert f"(PED-ANOVA), from the {words}; so few say little. Early scores favour what learns fast." in page
+    assert f"A line a trial, from the {words}; the stronger its colour" in page
+    assert f"S{words[1:]}, against one parameter at a time" in page
+    studies = {panel.name: panel.study for panel in panels(read_story(run)) if panel.study}
+    story = read_story(run)
+    scores = {row.number: row.history[0]["mpck4"] for row in story.rows if row.history}
+    for name in ("importances", "parallel", "slices"):
+        trials = [trial for trial in studies[name].trials if trial.state.name == "COMPLETE"]
+        assert {trial.number: trial.value for trial in trials} == scores
+
+
+def test_where_all_trials_were_trained_to_the_end_the_figures_rest_on_their_final_scores(make_search):
+    run = make_search("whole", ["completed"] * 6)
+    page = text(write_report(run).page)
+    assert "from the final scores of all 6 trials; so few say little." in page
+    assert "Early scores" not in page
+    final = {row.number: row.metrics["mpck4"] for row in read_story(run).rows}
+    shown = next(panel.study for panel in panels(read_story(run)) if panel.kind == "slices")
+    assert {trial.number: trial.value for trial in shown.trials} == final
 
 
 def test_importances_want_trials_parameters_and_a_spread(make_search):
@@ -215,6 +278,50 @@ def test_the_page_can_go_elsewhere_but_not_over_a_folder_nor_into_one_that_isn_t
     with pytest.raises(UserError, match="a file in a folder that exists"):
         write_report(run, tmp_path / "new/page.html")
     assert not (tmp_path / "new").exists()
+
+
+def test_no_library_is_heard(make_search, monkeypatch, capfd, recwarn):
+    draw = capetune.reports.html.draw
+
+    def loud(*given):
+        warnings.warn("of a library", UserWarning, stacklevel=2)
+        logging.getLogger("matplotlib.font_manager").warning("findfont: not found")
+        return draw(*given)
+
+    monkeypatch.setattr("capetune.reports.html.draw", loud)
+    write_report(make_search("flat", [*["completed"] * 3, *["pruned"] * 3], peak=lambda values: 0.5))
+    assert capfd.readouterr() == ("", "")
+    assert [str(warning.message) for warning in recwarn] == []
+
+
+def test_what_was_started_again_is_told(make_search):
+    run = make_search("some", ["completed"] * 3)
+    page = text(write_report(run).page)
+    assert "more than once" not in page
+    events = [("trial_started", 0, 0), ("epoch_done", 0, 1), ("trial_lost", 0, 1), ("trial_started", 0, 1)]
+    events += [("trial_started", 2, 0), ("trial_started", 2, 0), ("node_lost", None, None)]
+    lines = [json.dumps({"time": 1.0, "event": kind, "trial": trial, "epoch": epoch}) for kind, trial, epoch in events]
+    (run.folder / "events.jsonl").write_text("\n".join(lines) + "\n")
+    page = text(write_report(run).page)
+    assert (
+        "2 trials were started more than once: trial 0 after epoch 1 (its process was lost); "
+        "trial 2 from the beginning (the search was cut off and went on)." in page
+    )
+    assert "1 machine was lost while the search ran." in page
+
+
+def test_commands_on_the_page_work_as_they_stand(make_search, monkeypatch, tmp_path):
+    run = make_search("some", ["completed", "open"], state="interrupted")
+    monkeypatch.chdir("/")
+    page = text(write_report(run).page)
+    for words in ("search --resume", "train --best", "report"):
+        assert f"<code>capetune {words} some --runs {tmp_path}/runs</code>" in page
+
+
+def test_what_mpck4_and_the_template_are_is_said_once(make_search, plain):
+    page = text(write_report(plain).page)
+    assert page.count("<strong>mPCK4</strong>, the higher, the better: the share of") == 1
+    assert page.count("<strong>Template</strong>: the score of copying") == 1
 
 
 def test_what_optuna_can_t_draw_is_said_in_its_place(make_search, monkeypatch):

@@ -5,6 +5,7 @@ import io
 import pytest
 from rich.console import Console
 
+from capetune.events import EpochDone, StepsDone, TrialEnded, TrialStarted
 from capetune.reports.live import SearchView, TrainView
 from capetune.reports.words import clock, short, tails
 from capetune.tuning.goal import Goal
@@ -16,20 +17,23 @@ METRICS = {"epoch": 2, "mpck4": 0.4, "template_mpck4": 0.3, "forced_mpck4": 0.5,
 }
 
 
-def event(trial, state="running", epoch=0, score=None, **more):
-    values = {"overrides": {"loss.tokens": 0.25, "model.decoder.layers": 3}, "template": 0.3, "error": None}
-    values |= {"twin": None, "earlier": False}
-    return {"trial": trial, "state": state, "epoch": epoch, "score": score, **values, **more}
+def event(trial, state="running", epoch=0, score=None, error=None):
+    values = {"loss.tokens": 0.25, "model.decoder.layers": 3}
+    if state != "running":
+        return TrialEnded("run", trial, state, values, epoch, score, 0.3, error=error)
+    if epoch == 0:
+        return TrialStarted("run", trial, values, epoch, score, 0.3)
+    return EpochDone("run", epoch, {}, trial, score=score, template=0.3, overrides=values)
 
 
 @pytest.fixture
 def plain():
-    return Console(file=io.StringIO(), width=100)
+    return Console(file=io.StringIO(), width=100, markup=False, highlight=False)
 
 
 @pytest.fixture
 def terminal():
-    return Console(file=io.StringIO(), width=100, height=14, force_terminal=True)
+    return Console(file=io.StringIO(), width=100, height=14, force_terminal=True, markup=False, highlight=False)
 
 
 def shown(console, view):
@@ -94,9 +98,9 @@ def test_a_live_table_is_drawn_and_goes_when_all_is_well(terminal):
 
 def test_an_epoch_is_a_line_and_the_best_is_marked(plain):
     with TrainView(plain, 3, history=[{"epoch": 1, "mpck4": 0.35}]) as view:
-        view.hear({"epoch": 2, "step": 3, "steps": 5})
-        view.hear({"metrics": METRICS})
-        view.hear({"metrics": METRICS | {"epoch": 3, "mpck4": 0.39}})
+        view.hear(StepsDone("run", 2, 3, 5))
+        view.hear(EpochDone("run", 2, METRICS))
+        view.hear(EpochDone("run", 3, METRICS | {"epoch": 3, "mpck4": 0.39}))
     first, second = plain.file.getvalue().splitlines()
     assert first.startswith("epoch 2/3  0:00  val mPCK4 0.400 (template 0.300, teacher-forced 0.500)  PCK@.2 0.600  ")
     assert "train/val loss 1.500/1.5" in first
@@ -106,10 +110,10 @@ def test_an_epoch_is_a_line_and_the_best_is_marked(plain):
 
 def test_the_bar_knows_how_far_it_is(terminal):
     with TrainView(terminal, 3) as view:
-        view.hear({"epoch": 2, "step": 3, "steps": 5})
+        view.hear(StepsDone("run", 2, 3, 5))
         task = view.bar.tasks[0]
         assert (task.completed, task.total, task.description) == (8, 15, "epoch 2/3")
-        view.hear({"epoch": 2, "step": 5, "steps": 5})
+        view.hear(StepsDone("run", 2, 5, 5))
         assert task.description == "epoch 2/3, validating"
         assert task.fields["note"].startswith("10/15 steps, about ")
 

@@ -14,6 +14,9 @@ from typing import Any
 import pytest
 
 from capetune.reports.html import write_report
+from capetune.runs.record import read_run
+
+from .conftest import ODD
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 # What the page does is written into its body for --dump-dom: what the console heard, what was asked of the network,
@@ -58,7 +61,6 @@ def look(page: Path, extra: str = "") -> dict[str, Any]:
     return json.loads(html.unescape(found[1]))
 
 
-@pytest.mark.long
 def test_a_browser_draws_the_page_without_a_network_and_sorts_it(make_search):
     run = make_search("plain", ["completed"] * 5 + ["pruned", "failed", "pruned"])
     report = write_report(run)
@@ -75,7 +77,16 @@ def test_a_browser_draws_the_page_without_a_network_and_sorts_it(make_search):
     assert falling == by_score
 
 
-@pytest.mark.long
+def test_a_browser_draws_a_page_of_odd_names_too(make_search):
+    run = make_search("odd", [*["completed"] * 8, "failed"], ODD)
+    folder = run.folder.rename(run.folder.with_name("<b>odd [left] & 'more'"))
+    report = write_report(read_run(folder))
+    seen = look(report.page)
+    assert seen["said"] == []
+    assert list(seen["drawn"]) == [f"plot-{file.stem}" for file in report.figures]
+    assert all(seen["drawn"].values())
+
+
 def test_what_a_page_asks_of_the_network_and_the_console_is_seen(make_search):
     seen = look(write_report(make_search("one", ["completed"])).page, ASKING)
     assert "oh" in seen["said"]

@@ -9,6 +9,7 @@ from rich.console import Console
 from scipy import stats
 
 from capetune.config import load_preset
+from capetune.errors import UserError
 from capetune.reports.promotion import promotion_table
 from capetune.runs.promotion import FILE, Promotion, interval, read_tables, report_name, summary, tabulated, with_table
 
@@ -75,3 +76,10 @@ def test_a_narrower_table_leaves_the_wider_one_and_a_repeated_one_takes_its_plac
 def test_one_seed_has_no_interval():
     assert interval([0.5]) is None
     assert interval([0.5, 0.5]) == 0
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "{}", '{"tables": 3}'])
+def test_tables_that_are_damaged_are_said(tmp_path, text):
+    (tmp_path / FILE).write_text(text)
+    with pytest.raises(UserError, match=r"promotion\.json holds no tables of a promotion"):
+        read_tables(tmp_path)

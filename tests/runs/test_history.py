@@ -7,6 +7,7 @@ import pytest
 from torch.nn import Linear
 
 from capetune.config import Config
+from capetune.errors import UserError
 from capetune.runs.checkpoints import CheckpointMeta, keep_epoch, resume_point
 from capetune.runs.history import add_to_history, read_history
 from capetune.training.checkpoint import save_checkpoint
@@ -23,6 +24,13 @@ def test_an_epoch_that_is_repeated_replaces_itself_and_what_came_after(tmp_path)
     assert read_history(tmp_path) == [{"epoch": 1, "loss": 3.0}, {"epoch": 2, "loss": 2.5}]
     assert [path.name for path in tmp_path.iterdir()] == ["history.jsonl"]
     assert read_history(tmp_path / "nowhere") == []
+
+
+@pytest.mark.parametrize("line", ["{", "3", "[]", "{}", '{"epoch": "one"}', ""])
+def test_a_damaged_history_is_said_with_its_line(tmp_path, line):
+    (tmp_path / "history.jsonl").write_text(f'{{"epoch": 1}}\n{line}\n')
+    with pytest.raises(UserError, match=r"history.jsonl, line 2 is no epoch of a training"):
+        read_history(tmp_path)
 
 
 @pytest.mark.parametrize("known", [1, 2])

@@ -26,7 +26,15 @@ def test_a_run_is_read_as_it_was_saved(tmp_path):
     assert [path.name for path in (tmp_path / "one").iterdir()] == ["run.json"]
 
 
-@pytest.mark.parametrize("text", [None, "", "[]", "{}", '{"kind": "search"}', "{broken"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        None,
+        *("", "[]", "{}", '{"kind": "search"}', "{broken"),
+        *('{"capetune": "run"}', '{"capetune": "run", "kind": "search", "state": "asleep"}'),
+        '{"capetune": "run", "kind": {}, "state": "running"}',
+    ],
+)
 def test_what_is_no_run_is_none(tmp_path, text):
     if text is not None:
         (tmp_path / "run.json").write_text(text)

@@ -68,3 +68,12 @@ def test_the_latest_run_that_has_a_checkpoint_gives_it(make, tmp_path, monkeypat
     monkeypatch.setattr(module, "best_checkpoint", lambda folder: None)
     with pytest.raises(UserError, match=r"there is no checkpoint in .*; train one with `capetune train`"):
         latest_best(tmp_path)
+
+
+def test_a_folder_of_runs_that_can_not_be_read_is_said(tmp_path, monkeypatch):
+    def refuse(folder):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "iterdir", refuse)  # root may read everything
+    with pytest.raises(UserError, match=r"can't read .*: Permission denied"):
+        list(all_runs(tmp_path))

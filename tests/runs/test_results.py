@@ -2,15 +2,20 @@ from __future__ import annotations
 
 import pytest
 
-from capetune.runs.results import read_results
+from capetune.runs.results import TrialResult, read_results, save_result, saved_results, trial_folder
 
 
-class Meta:
-    def __init__(self, score):
-        self.score = score
-
-
-@pytest.mark.parametrize("content", ["", "{", "[]"])
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"trials": [3]}', '{"trials": {}}'])
 def test_results_that_are_damaged_count_as_none(tmp_path, content):
     (tmp_path / "results.json").write_text(content)
     assert read_results(tmp_path) == {}
+
+
+def test_trials_come_in_the_order_of_their_numbers_beyond_three_digits(tmp_path):
+    for number in (1000, 2, 101, 99, 10):
+        trial_folder(tmp_path, number).mkdir(parents=True)
+        save_result(tmp_path, TrialResult(number, {}, "completed", 0.5, {}, [(1, 0.5)], 1.0, "a", None))
+    for stray in ("trial-copy", "trial-"):
+        (tmp_path / "trials" / stray).mkdir()
+        (tmp_path / "trials" / stray / "result.json").write_text("{}")
+    assert [result.number for result in saved_results(tmp_path)] == [2, 10, 99, 101, 1000]

@@ -67,7 +67,8 @@ class Pack:
 
 
 def lines(folder, read, config, pack, workers=1, text=RANGE):
-    return list(preflight(config, read(text), pack, folder, cluster(4), plan(cluster(4), workers, 9), 3))
+    checks = preflight(config, read(text), pack, folder, cluster(4), plan(cluster(4), workers, 9), 3)
+    return [f"{check.check}: {check.found}" for check in checks]
 
 
 def test_every_check_is_a_line(tmp_path, read, config, monkeypatch):

@@ -5,7 +5,7 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 
 from capetune.config import load_preset
 from capetune.errors import UserError
-from capetune.tuning.space import describe
+from capetune.tuning.space import describe, never_stops
 from capetune.tuning.space_file import built_in_spaces, load_space
 
 
@@ -74,6 +74,95 @@ def test_a_wrong_space_is_refused_with_its_line_and_reason(read, text, said):
         read(text)
     assert said in str(error.value)
     assert str(error.value).count("\n") == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (
+            "loss.tokens: {log: [0.1, 1]}\nseed: 1\nloss.tokens: {log: [1, 2]}",
+            "line 3: loss.tokens is given twice, first",
+        ),
+        ("model.decoder.layers: {int: [2, 6], int: [2, 4]}", "line 1: int is given twice, first in line 1"),
+        (
+            "model.decoder.layers: {int: [2, 6], step: 3}",
+            "line 1: model.decoder.layers: int [2, 6] in steps of 3 never reaches 6: write [2, 5] or [2, 8]",
+        ),
+        (
+            "model.dropout: {uniform: [0, 0.5], step: 0.2}",
+            "uniform [0, 0.5] in steps of 0.2 never reaches 0.5: write [0, 0.4] or [0, 0.6]",
+        ),
+        ("model.decoder.layers: {int: [2, 6], step: 9}", "write [2, 2] or [2, 11]"),
+        ("model.decoder.layers: {int: [2, 6], step: 0}", "step 0 must be above 0"),
+        ("loss.tokens: {log: [0, 1]}", "log [0, 1] wants numbers above 0: raise the first, or take uniform"),
+        ("train.batch_size: {int_log: [0, 8]}", "int_log [0, 8] wants numbers above 0: raise the first, or take int"),
+        ("loss.tokens: {log: [1, 2], step: 0.1}", "log takes no step: leave it out, or take uniform"),
+        ("loss.tokens: {uniform: [0, .inf]}", "uniform wants two numbers [low, high], not [0, inf]"),
+        ("loss.tokens: {uniform: [.nan, 1]}", "uniform wants two numbers [low, high], not [nan, 1]"),
+        ("model.dropout: {choice: [0.1, 0.1, 0.5]}", "choices 0.1 and 0.1 make the same configuration: leave one"),
+        ("model.dropout: {choice: [0, 0.0, 0.1]}", "choices 0 and 0.0 make the same configuration"),
+        ("model.refine: {choice: [false, 0, true]}", "choices False and 0 make the same configuration"),
+        ("model.width: {choice: [96, 96.0]}", "choices 96 and 96.0 make the same configuration"),
+        ("data.shots: {choice: [[5], 5]}", "choices '[5]' and 5 make the same configuration"),
+    ],
+)
+@pytest.mark.filterwarnings("error")
+def test_what_would_be_searched_otherwise_than_written_is_refused(read, text, said):
+    with pytest.raises(UserError) as error:
+        read(text)
+    assert said in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_numbers_are_those_that_people_write(read):
+    space = read("train.learning_rate: {log: [1e-5, 1e-2]}\ntrain.ema: {choice: [0, 9e-1]}\n")
+    assert space.parameters["train.learning_rate"].distribution == FloatDistribution(1e-5, 1e-2, log=True)
+    assert space.parameters["train.ema"].distribution == CategoricalDistribution([0, 0.9])
+
+
+def test_a_step_that_reaches_the_end_as_written_is_taken(read):
+    """0.3 isn't three times 0.1 in a computer's fractions."""
+    assert read("model.dropout: {uniform: [0, 0.3], step: 0.1}").parameters["model.dropout"].distribution.high == 0.3
+
+
+def test_a_whole_number_may_stand_for_a_share(read, config):
+    space = read("points: [{train.ema: 0}]\ntrain.ema: {choice: [0, 0.9]}\n")
+    assert space.points(config) == [{"train.ema": 0.0}, {"train.ema": 0}]
+
+
+def test_yes_and_no_mean_true_and_false_where_the_configuration_has_truth(read):
+    space = read("model.refine: {choice: [yes, no]}\nmodel.dropout: {uniform: [0, 0.3], when: {model.refine: yes}}\n")
+    assert space.parameters["model.refine"].distribution == CategoricalDistribution([True, False])
+    assert space.parameters["model.dropout"].when == {"model.refine": (True,)}
+
+
+def test_a_search_that_has_begun_keeps_what_optuna_made_of_its_space(tmp_path, config):
+    file = tmp_path / "older.yaml"
+    file.write_text("model.decoder.layers: {int: [1, 6], step: 2}\nmodel.dropout: {choice: [0.1, 0.1]}\n")
+    space = load_space(file, config, begun=True)
+    assert space.parameters["model.decoder.layers"].distribution == IntDistribution(1, 5, step=2)
+
+
+@pytest.mark.parametrize(
+    ("scheduler", "epochs", "said"),
+    [
+        (
+            "{name: asha, grace: 50}",
+            2,
+            "no trial will ever be stopped: asha waits for epoch 50 (grace), and a trial has 2",
+        ),
+        ("{name: asha, grace: 2}", 2, "give a smaller grace, --set train.epochs=3 or more, or `scheduler: none`"),
+        ("{name: median, grace: 4}", 4, "no trial will ever be stopped: median"),
+        ("{name: pbt, grace: 4}\nsampler: random", 4, "no trial will ever exchange weights with another: pbt"),
+        ("{name: asha, grace: 2}", 3, None),
+        ("asha", 1, "a trial has 1"),
+        ("none", 1, None),
+    ],
+)
+def test_a_scheduler_that_will_stop_nothing_is_told(read, config, scheduler, epochs, said):
+    space = read(f"scheduler: {scheduler}\n{HEADED}")
+    line = never_stops(space, config.with_overrides({"train.epochs": epochs}))
+    assert line is None if said is None else said in line
 
 
 def test_values_that_do_not_go_together_are_refused_before_any_trial(read):
@@ -149,6 +238,11 @@ def test_without_a_header_it_is_tpe_and_asha_for_mpck4(read):
         ("scheduler: pbt\n", "so no sampler can learn from them: `sampler: random`"),
         ("budget: {trials: 0}\n", "line 1: budget.trials: Input should be greater than or equal to 1, not 0"),
         ("budget: 40\n", "line 1: budget:"),
+        ("metric: [mpck4, mpck4]\nsampler: nsga2\nscheduler: none\n", "line 1: metric: mpck4 stands there twice"),
+        (
+            "points: [{loss.tokens: 0.5}, {loss.tokens: 1}, {loss.tokens: 5e-1}]\n",
+            "points: the 3. point makes the same configuration as the 1.: leave one out",
+        ),
         ("points: [{loss.tokens: 3}]\n", "the 1. point has loss.tokens = 3, which lies outside log [0.05, 2]"),
         ("points: [{loss.token: 1}]\n", "the 1. point has loss.token, which has no range here; loss.tokens?"),
     ],

@@ -74,7 +74,7 @@ def test_a_finished_search_runs_nothing_and_keeps_what_it_knows(bench, search, s
     heard = []
     results = run_search(search(budget=Budget(trials=2)), PLAN, heard.append)
     assert [result.number for result in results] == [1, 0]
-    assert [(event["trial"], event["earlier"]) for event in heard] == [(0, True), (1, True)]
+    assert [(event.trial, event.earlier) for event in heard] == [(0, True), (1, True)]
 
 
 def test_what_is_unfinished_and_what_is_new_is_asked_for(bench, search, scorable, monkeypatch):
@@ -133,7 +133,9 @@ def test_a_full_disk_is_said_with_the_cure(bench, search, scorable, monkeypatch)
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("capetune.tuning.study._run", full)
-    with pytest.raises(UserError, match=r"no room is left for .*: free some, then --resume run goes on"):
+    with pytest.raises(
+        UserError, match=r"no room is left for .*: free some, then `capetune search --resume run --runs .*` goes on"
+    ):
         run_search(search(), PLAN, lambda event: None)
 
 

@@ -40,7 +40,7 @@ def dots(tmp_path_factory, write_mp100):
     image = {"id": 1, "file_name": "a/1.png", "width": 800, "height": 600}
     names = {"id": 1, "name": "a", "keypoints": ["r", "g", "b"], "skeleton": [[1, 2]]}
     write_mp100(root, [names], [image], [note], {(1, "test"): [1]})
-    write_pack(root / "annotations", root / "images", root / "out", size=192, progress=False)
+    write_pack(root / "annotations", root / "images", root / "out", size=192)
     return open_pack(root / "out")
 
 

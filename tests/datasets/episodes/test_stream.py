@@ -206,7 +206,7 @@ def test_a_negative_seed_is_a_seed_too(pack):
 def test_real_images_stream(real_images, tmp_path):
     from capetune.datasets.packs.writer import pack as write_pack
 
-    write_pack(real_images / "annotations", real_images / "images", tmp_path / "out", size=128, progress=False)
+    write_pack(real_images / "annotations", real_images / "images", tmp_path / "out", size=128)
     found = batches(open_pack(tmp_path / "out"), steps=10, config=DataConfig(size=128, split=3))
     assert {batch.images.shape for batch in found} == {(8, 3, 128, 128)}
     assert all(batch.visible.any(dim=1).sum() > 4 for batch in found)

@@ -20,7 +20,7 @@ def few(tiny_root, tmp_path):
             files = sorted(folder.iterdir(), reverse=True)  # the last ones hold one instance each
             for file in files[images.get(folder.name.removesuffix("_body"), 0) :]:
                 file.unlink()
-        write_pack(root / "annotations", root / "images", tmp_path / "out", progress=False)
+        write_pack(root / "annotations", root / "images", tmp_path / "out")
         return open_pack(tmp_path / "out")
 
     return make

@@ -74,7 +74,7 @@ def test_decoding_for_a_small_input_is_coarser_and_stays_in_place(tmp_path, writ
     category = {"id": 1, "name": "a", "keypoints": ["dot"], "skeleton": []}
     image = {"id": 1, "file_name": "a/1.jpg", "width": 500, "height": 500}
     write_mp100(tmp_path, [category], [image], [{**one, "num_keypoints": 1}], {(1, "test"): [1]})
-    write_pack(tmp_path / "annotations", tmp_path / "images", tmp_path / "out", progress=False)
+    write_pack(tmp_path / "annotations", tmp_path / "images", tmp_path / "out")
     pack = open_pack(tmp_path / "out")
     whole, coarse = pack.crop(5), pack.crop(5, size=125)
     assert coarse.image.shape[0] == whole.image.shape[0] // 4

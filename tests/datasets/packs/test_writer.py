@@ -22,7 +22,7 @@ def root(tiny_root, tmp_path):
 
 
 def make(root, out, **options):
-    return pack(root / "annotations", root / "images", out, progress=False, **options)
+    return pack(root / "annotations", root / "images", out, **options)
 
 
 def test_one_pack_serves_five_splits_and_stores_nothing_twice(tiny_pack):
@@ -35,6 +35,13 @@ def test_one_pack_serves_five_splits_and_stores_nothing_twice(tiny_pack):
     assert len(members) == 2 * manifest.instances == 560
     used = [len(entry.instances) for parts in manifest.splits.values() for entry in parts.values()]
     assert sum(used) == 5 * 280
+
+
+def test_progress_is_heard_image_by_image(root, tmp_path):
+    (root / "images/tiny90_body/004.jpg").write_bytes(b"")
+    heard = []
+    make(root, tmp_path / "out", progress=lambda done, total: heard.append((done, total)))
+    assert heard == [(done, 252) for done in range(253)]
 
 
 def test_shards_differ_by_one_sample_at_most_and_mix_categories(tiny_pack):
@@ -148,11 +155,11 @@ def test_nothing_is_overwritten(tiny_root, tmp_path):
 
 def test_a_wrong_images_folder_names_the_first_path_and_the_right_folder(tiny_root, tmp_path):
     with pytest.raises(UserError, match=r"none of the 252 images is there, .*/000.jpg for one: did you mean --images"):
-        pack(tiny_root / "annotations", tiny_root, tmp_path / "out", progress=False)
+        pack(tiny_root / "annotations", tiny_root, tmp_path / "out")
     with pytest.raises(UserError, match="give the folder above the image folders"):
-        pack(tiny_root / "annotations", tmp_path, tmp_path / "out", progress=False)
+        pack(tiny_root / "annotations", tmp_path, tmp_path / "out")
     with pytest.raises(UserError, match="is not a folder"):
-        pack(tiny_root / "annotations", tmp_path / "nowhere", tmp_path / "out", progress=False)
+        pack(tiny_root / "annotations", tmp_path / "nowhere", tmp_path / "out")
 
 
 def test_only_broken_images_are_nothing_to_pack(root, tmp_path):

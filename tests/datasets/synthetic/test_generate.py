@@ -23,7 +23,7 @@ CATEGORIES, IMAGES = 12, 3
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("synthetic") / "data"
-    generate(out, CATEGORIES, IMAGES, size=96, workers=1, progress=False)
+    generate(out, CATEGORIES, IMAGES, size=96, workers=1)
     return out
 
 
@@ -95,7 +95,7 @@ def test_splits_are_disjoint_and_test_each_category_once(categories: int) -> Non
 
 def test_bytes_depend_on_the_seed_and_not_on_the_workers(root: Path, tmp_path: Path) -> None:
     for name, workers, seed in (("two", 2, 0), ("other", 1, 1)):
-        generate(tmp_path / name, CATEGORIES, IMAGES, size=96, seed=seed, workers=workers, progress=False)
+        generate(tmp_path / name, CATEGORIES, IMAGES, size=96, seed=seed, workers=workers)
     assert digest(tmp_path / "two") == digest(root)
     assert not set(digest(tmp_path / "other").values()) & set(digest(root).values())
     assert sorted(p.name for p in tmp_path.iterdir()) == ["other", "two"]
@@ -104,16 +104,16 @@ def test_bytes_depend_on_the_seed_and_not_on_the_workers(root: Path, tmp_path: P
 def test_an_existing_folder_is_refused_and_kept(tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("kept")
     with pytest.raises(UserError, match="delete it or choose another --out"):
-        generate(tmp_path, CATEGORIES, 1, progress=False)
+        generate(tmp_path, CATEGORIES, 1)
     with pytest.raises(UserError, match="isn't an empty folder"):
-        generate(tmp_path / "mine.txt", CATEGORIES, 1, progress=False)
+        generate(tmp_path / "mine.txt", CATEGORIES, 1)
     assert [p.name for p in tmp_path.iterdir()] == ["mine.txt"]
 
 
 @pytest.mark.parametrize("wrong", [{"categories": 9}, {"images": 0}, {"size": 63}, {"workers": 0}, {"seed": -1}])
 def test_numbers_that_make_no_data_set_are_refused(tmp_path: Path, wrong: dict[str, int]) -> None:
     with pytest.raises(UserError, match=rf"{next(iter(wrong))} is .*; choose a number from"):
-        generate(tmp_path / "out", progress=False, **wrong)  # type: ignore[arg-type]
+        generate(tmp_path / "out", **wrong)  # type: ignore[arg-type]
     assert not list(tmp_path.iterdir())
 
 
@@ -123,7 +123,7 @@ def test_an_interrupt_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.
 
     monkeypatch.setattr("capetune.datasets.synthetic.generate._write_annotations", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        generate(tmp_path / "out", 10, 1, size=64, workers=1, progress=False)
+        generate(tmp_path / "out", 10, 1, size=64, workers=1)
     assert not list(tmp_path.iterdir())
 
 
@@ -154,3 +154,9 @@ def category_of(one: Kind) -> Category:
 def instances_of(one: Kind, seed: int, count: int) -> list[Instance]:
     placed = [scene(one, seed, i, 160)[0] for i in range(count)]
     return [Instance(i, i, one.id, "", s.image_size, s.box, s.xy, s.visibility > 0) for i, s in enumerate(placed)]
+
+
+def test_progress_is_heard_category_by_category(tmp_path: Path) -> None:
+    heard: list[tuple[int, int]] = []
+    generate(tmp_path / "out", 10, 1, size=64, workers=1, progress=lambda done, total: heard.append((done, total)))
+    assert heard == [(done, 10) for done in range(11)]

@@ -1,4 +1,4 @@
-"""`capetune train` without Ray; bad input is in test_bad_input, the real thing in tests/integration."""
+"""A training's parts without Ray; bad input is in test_bad_input, the real thing in tests/integration."""
 
 from __future__ import annotations
 
@@ -6,37 +6,37 @@ import json
 
 import pytest
 
-from capetune.cli.train import _check_start, _same
 from capetune.config import load_preset
 from capetune.errors import UserError
 from capetune.runs.checkpoints import FORMAT, META
 from capetune.runs.record import Run
+from capetune.service.train import check_same, check_start
 
 
 def test_a_run_goes_on_only_with_its_own_configuration_and_data(tmp_path):
     facts = {"config_hash": "abc", "data_hash": "here"}
     run = Run(tmp_path, "train", "interrupted", facts)
-    _same(run, "abc", {"data_hash": "here"})
+    check_same(run, "abc", {"data_hash": "here"})
     for config_hash, data_hash in (("abd", "here"), ("abc", "there")):
         with pytest.raises(UserError, match="another configuration or other data; choose another --name"):
-            _same(run, config_hash, {"data_hash": data_hash})
+            check_same(run, config_hash, {"data_hash": data_hash})
 
 
 def test_a_search_is_no_training_to_go_on_with(tmp_path):
     with pytest.raises(UserError, match="was made by `capetune search`"):
-        _same(Run(tmp_path, "search", "completed", {}), "abc", {"data_hash": "here"})
+        check_same(Run(tmp_path, "search", "completed", {}), "abc", {"data_hash": "here"})
 
 
 def test_a_new_run_is_anyone_s(tmp_path):
-    _same(Run(tmp_path, "train", "running"), "abc", {"data_hash": "here"})
+    check_same(Run(tmp_path, "train", "running"), "abc", {"data_hash": "here"})
 
 
 def test_a_checkpoint_goes_on_only_with_its_own_split_and_longer(tmp_path):
     config = load_preset("demo")
     tree = {"format": FORMAT, "schema": 1, "epoch": 2, "metrics": {}, "data": {}, "config": config.model_dump()}
     (tmp_path / META).write_text(json.dumps(tree))
-    _check_start(tmp_path, config.with_overrides({"train.epochs": 3}))
+    check_start(tmp_path, config.with_overrides({"train.epochs": 3}))
     with pytest.raises(UserError, match=r"is of epoch 2 already; give more with --set train\.epochs"):
-        _check_start(tmp_path, config.with_overrides({"train.epochs": 2}))
+        check_start(tmp_path, config.with_overrides({"train.epochs": 2}))
     with pytest.raises(UserError, match="was trained on split 1, and has seen categories that split 2 tests"):
-        _check_start(tmp_path, config.with_overrides({"train.epochs": 3, "data.split": 2}))
+        check_start(tmp_path, config.with_overrides({"train.epochs": 3, "data.split": 2}))

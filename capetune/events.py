@@ -1,0 +1,257 @@
+"""What happens while a verb runs, as facts with types. Who prints, draws, counts or tests decides how they look.
+
+A listener is any function of one event. It is called on the thread that runs the verb, and should return soon. Written
+down (a search's events.jsonl, `--json`), an event is its fields and its kind: a new field with a default may come, a
+kind or a field never changes its meaning.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+Step = Literal["imports", "data", "ray", "features", "workers", "evaluation"]
+
+
+@dataclass(frozen=True)
+class Event:
+    @property
+    def kind(self) -> str:
+        """EpochDone → epoch_done."""
+        return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", type(self).__name__).lower()
+
+    def to_json(self) -> dict[str, Any]:
+        return {"event": self.kind, **asdict(self)}
+
+
+Listener = Callable[[Event], None]
+
+
+def ignore(event: Event) -> None:
+    """The listener that isn't interested."""
+
+
+@dataclass(frozen=True)
+class StepBegan(Event):
+    """Something that takes seconds or more, and what it works on: a folder, a number of workers."""
+
+    step: Step
+    what: str = ""
+
+
+@dataclass(frozen=True)
+class Progress(Event):
+    """How far a step is. what: the part of it, where it has several."""
+
+    step: Step
+    done: int
+    total: int
+    what: str = ""
+
+
+@dataclass(frozen=True)
+class DataDescribed(Event):
+    """data: real or synthetic. missing_categories: part → names."""
+
+    pack: str
+    data: str
+    split: int
+    train_instances: int
+    missing_categories: Mapping[str, Sequence[str]]
+
+
+@dataclass(frozen=True)
+class ClusterJoined(Event):
+    """token: the file whose content its dashboard asks for, None where the cluster isn't ours."""
+
+    cpus: int
+    gpus: int
+    dashboard: str
+    token: str | None
+
+
+@dataclass(frozen=True)
+class CheckPassed(Event):
+    """check: what was looked at; found: what is there."""
+
+    check: str
+    found: str
+
+
+@dataclass(frozen=True)
+class Doubted(Event):
+    """What was asked for is allowed, but hardly meant. why: one line."""
+
+    why: str
+
+
+@dataclass(frozen=True)
+class TrialChosen(Event):
+    """A trial of an earlier search is what this verb works with. state: of that search. start: the checkpoint whose
+    weights are taken too; None: from scratch."""
+
+    search: str
+    trial: int
+    state: str
+    file: str
+    start: str | None = None
+
+
+@dataclass(frozen=True)
+class CheckpointChosen(Event):
+    """None was named: it is the best of the latest run."""
+
+    checkpoint: str
+
+
+@dataclass(frozen=True)
+class RunComplete(Event):
+    """There was nothing left to do. trials: of a search."""
+
+    run: str
+    trials: int | None = None
+
+
+@dataclass(frozen=True)
+class SearchBegan(Event):
+    """trials, epochs: the most there will be, in all and of each. keys: those varied, in the space's order."""
+
+    run: str
+    trials: int
+    epochs: int
+    keys: tuple[str, ...]
+    metrics: tuple[str, ...]
+    modes: tuple[Literal["max", "min"], ...]
+
+
+@dataclass(frozen=True)
+class TrainingBegan(Event):
+    """history: the metrics of the epochs that were finished before."""
+
+    run: str
+    epochs: int
+    history: tuple[Mapping[str, float], ...] = ()
+
+
+@dataclass(frozen=True)
+class PromotionBegan(Event):
+    """jobs, done: in all, and those that were whole before. epochs: of each."""
+
+    run: str
+    folder: str
+    data: str
+    protocol: str
+    jobs: int
+    done: int
+    epochs: int
+
+
+@dataclass(frozen=True)
+class StepsDone(Event):
+    """How far a training is: about twice a second. epoch, step: from 1; steps: an epoch."""
+
+    run: str
+    epoch: int
+    step: int
+    steps: int
+
+
+@dataclass(frozen=True)
+class EpochDone(Event):
+    """An epoch was trained, validated and kept. trial: its number, job: its name, where it is of a search's or of a
+    promotion's. score, template: of the best epoch so far; metrics: of this one, as `training.loop.fit` reports them.
+    """
+
+    run: str
+    epoch: int
+    metrics: Mapping[str, float]
+    trial: int | None = None
+    job: str | None = None
+    score: float | None = None
+    template: float | None = None
+    overrides: Mapping[str, Any] = field(default_factory=dict)
+    twin: int | None = None
+
+
+@dataclass(frozen=True)
+class TrialStarted(Event):
+    """A trial begins, or goes on after `epoch` finished ones. twin: the first trial that had its configuration."""
+
+    run: str
+    trial: int
+    overrides: Mapping[str, Any]
+    epoch: int = 0
+    score: float | None = None
+    template: float | None = None
+    twin: int | None = None
+
+
+@dataclass(frozen=True)
+class TrialEnded(Event):
+    """status: as `runs.results.TrialResult`'s. earlier: it had ended before this sitting of the search began."""
+
+    run: str
+    trial: int
+    status: str
+    overrides: Mapping[str, Any]
+    epoch: int
+    score: float | None
+    template: float | None
+    twin: int | None = None
+    error: str | None = None
+    earlier: bool = False
+
+
+@dataclass(frozen=True)
+class TrialLost(Event):
+    """Its process was lost; it is tried again, once, from its latest epoch."""
+
+    run: str
+    trial: int
+    epoch: int
+
+
+@dataclass(frozen=True)
+class NodeLost(Event):
+    """A machine of the cluster is gone."""
+
+    node: str
+
+
+@dataclass(frozen=True)
+class JobChanged(Event):
+    """state: running, scoring, ended or lost. scores: shots → official mPCK4, as far as it is scored."""
+
+    run: str
+    job: str
+    state: Literal["running", "scoring", "ended", "lost"]
+    scores: Mapping[int, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class CheckpointKept(Event):
+    """The best so far of a training, or of a trial that has ended, and where it lies."""
+
+    run: str
+    epoch: int
+    path: str
+    trial: int | None = None
+
+
+@dataclass(frozen=True)
+class Ended(Event):
+    """A run's record says so now. again: the command that goes on with it, None where it is completed."""
+
+    run: str
+    state: Literal["completed", "interrupted", "failed"]
+    again: str | None = None
+
+
+@dataclass(frozen=True)
+class StageBegan(Event):
+    """Of a verb that is made of others. seconds: since it began."""
+
+    stage: str
+    seconds: float

@@ -1,0 +1,140 @@
+"""Runs as tables: all of them, one, and what differs between two."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from rich.table import Table
+
+from capetune.config import config_value, leaf_keys
+from capetune.errors import UserError
+from capetune.reports.words import share
+from capetune.runs.commands import again
+
+if TYPE_CHECKING:
+    from capetune.runs.record import Run
+
+TERMS = "mPCK4: mean of PCK at .05, .10, .15, .20; template: the supports' mean pose itself, on the same pairs"
+PROTOCOL = ("protocol", "pack", "split", "shots", "validation")  # where these differ scores don't compare
+
+
+def summary(run: Run) -> dict[str, Any]:
+    """What `capetune runs` says of it. odd: why its checkpoints can't be read, None where they can."""
+    odd, best = None, None
+    try:
+        best = run.best()
+    except UserError as error:
+        odd = str(error)
+    metrics = best[1].metrics if best else {}
+    missing = run.facts.get("missing_categories")
+    return {
+        "name": run.name,
+        "kind": run.kind,
+        "state": run.state_now,
+        "mpck4": metrics.get("mpck4"),
+        "template": metrics.get("template_mpck4"),
+        "checkpoint": str(best[0]) if best else None,
+        "config_hash": best[1].config.hash() if best else run.facts.get("config_hash"),
+        "data": run.facts.get("data"),
+        "split": run.facts.get("split"),
+        "missing": sum(map(len, missing.values())) if isinstance(missing, dict) else 0,
+        "started": run.facts.get("started"),
+        "odd": odd,
+    }
+
+
+def runs_table(rows: Iterable[dict[str, Any]]) -> Table:
+    """rows: each a `summary`."""
+    table = _table()
+    for name in ("run", "kind", "state", "val mPCK4", "template", "config", "data", "missing", "started"):
+        right = name in ("val mPCK4", "template", "missing")
+        table.add_column(name, justify="right" if right else "left", no_wrap=True)
+    for row in rows:
+        split = "" if row["split"] is None else f", split {row['split']}"
+        scores = [share(row[key]) for key in ("mpck4", "template")]
+        started = _cell(row["started"])[:16].replace("T", " ")
+        cells = [row["name"], row["kind"], row["state"], *scores, _cell(row["config_hash"])]
+        table.add_row(*cells, f"{_cell(row['data'])}{split}", str(row["missing"]), started)
+    return table
+
+
+def runs_lines(rows: Iterable[dict[str, Any]]) -> list[str]:
+    """What belongs under the table."""
+    return [TERMS, *(f"warning: {row['name']}: {row['odd']}" for row in rows if row["odd"] is not None)]
+
+
+def facts_lines(run: Run, row: dict[str, Any]) -> list[str]:
+    """Everything that its record says but the configuration. row: its `summary`."""
+    lines = []
+    for key, value in {**row, **{k: v for k, v in run.facts.items() if k not in ("config", *row)}}.items():
+        if value is not None:
+            lines.append(f"{key}: {json.dumps(value) if isinstance(value, dict | list) else value}")
+    return lines
+
+
+def trials_table(trials: Iterable[dict[str, Any]]) -> Table:
+    """trials: as results.json has them."""
+    table = _table()
+    for column in ("trial", "status", "score", "mPCK4", "template", "epochs", "config", "checkpoint"):
+        table.add_column(column, overflow="fold")
+    for trial in trials:
+        scores = [trial.get("score"), (trial.get("metrics") or {}).get("mpck4"), trial.get("template")]
+        status = _cell(trial.get("status")) + ("" if trial.get("twin") is None else f" = {trial['twin']}")
+        rest = [_cell(trial.get(key)) for key in ("epochs", "config_hash", "checkpoint")]
+        table.add_row(_cell(trial.get("number")), status, *map(share, scores), *rest)
+    return table
+
+
+def epochs_table(history: Iterable[dict[str, float]]) -> Table:
+    """history: of a training."""
+    table = _table()
+    for column in ("epoch", "val mPCK4", "template", "teacher-forced", "train loss", "val loss", "seconds"):
+        table.add_column(column, justify="right")
+    for row in history:
+        values = [row.get(key) for key in ("mpck4", "template_mpck4", "forced_mpck4", "train_loss", "val_loss")]
+        seconds = "–" if "seconds" not in row else f"{row['seconds']:.0f}"
+        table.add_row(f"{row['epoch']:.0f}", *map(share, values), seconds)
+    return table
+
+
+def difference(first: Run, second: Run) -> dict[str, list[Any]]:
+    """Configuration keys (of a search: its best trial's), data, protocol and scores that differ → both values.
+
+    Raises UserError for a promotion, which has many scores.
+    """
+    facts = [_comparable(run) for run in (first, second)]
+    keys = [key for key in dict.fromkeys([*facts[0], *facts[1]]) if facts[0].get(key) != facts[1].get(key)]
+    return {key: [each.get(key) for each in facts] for key in keys}
+
+
+def difference_table(names: Sequence[str], differing: dict[str, list[Any]]) -> Table:
+    table = _table()
+    for name in ("", *names):
+        table.add_column(name, overflow="fold")
+    for key, values in differing.items():
+        table.add_row(key, *map(_cell, values))
+    return table
+
+
+def _comparable(run: Run) -> dict[str, Any]:
+    if run.kind == "promote":
+        raise UserError(f"{run.name} is a promotion: it has many scores; see `{again('runs show', run.folder)}`")
+    row, best = summary(run), run.best()
+    found = {key: row[key] for key in ("kind", "state", "data", "split", "mpck4", "template")}
+    found |= {key: run.facts.get(key) for key in ("pack", "missing_categories")}
+    if best:
+        found |= {"validation": best[1].config.validation.model_dump()}
+        found |= {key: config_value(best[1].config, key) for key in leaf_keys()}
+    return found
+
+
+def _table() -> Table:
+    return Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "–"
+    return f"{value:.6g}" if isinstance(value, float) else str(value)

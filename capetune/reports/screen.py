@@ -1,0 +1,179 @@
+"""A person's view of a verb: live tables and bars on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+from functools import singledispatchmethod
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.status import Status
+from rich.text import Text
+
+from capetune import events
+from capetune.reports.live import SearchView, TrainView
+from capetune.reports.words import share
+from capetune.tuning.goal import Goal
+
+WAITING = {
+    "imports": "loading PyTorch and Ray …",
+    "data": "making the built-in synthetic data set in {}, once",
+    "ray": "starting Ray …",
+    "features": "computing features of {}, once",
+    "workers": "starting the training's {} worker(s) …",
+    "evaluation": "scoring …",
+}
+
+
+class Screen:
+    """Hears a verb's events. A context manager; on leaving, nothing moves any more."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self.shown: Status | Progress | SearchView | TrainView | None = None
+        self.promoted_epochs = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        self._show(None, error)
+
+    def _show(
+        self, what: Status | Progress | SearchView | TrainView | None, error: BaseException | None = None
+    ) -> None:
+        """Put it in place of what moved until now. An error leaves the last state in sight."""
+        if self.shown is not None:
+            self.shown.__exit__(None if error is None else type(error), error, None)
+        self.shown = what
+        if what is not None:
+            what.__enter__()
+
+    def _print(self, text: str) -> None:
+        """A line that stays, not folded."""
+        self.console.print(text, soft_wrap=True)
+
+    def hear(self, event: events.Event) -> None:
+        if isinstance(self.shown, Status):
+            self._show(None)  # what was waited for is there
+        self._hear(event)
+
+    @singledispatchmethod
+    def _hear(self, event: events.Event) -> None:
+        """Others are for the tables and bars."""
+        if isinstance(self.shown, SearchView | TrainView):
+            self.shown.hear(event)
+
+    @_hear.register
+    def _(self, event: events.StepBegan) -> None:
+        if isinstance(self.shown, SearchView | TrainView):
+            return  # it says so itself
+        words = WAITING[event.step].format(event.what)
+        if self.console.is_terminal:
+            self._show(self.console.status(Text(words)))
+        elif event.step != "evaluation":
+            self._print(words)
+
+    @_hear.register
+    def _(self, event: events.Progress) -> None:
+        if not self.console.is_terminal:
+            return
+        if not isinstance(self.shown, Progress):
+            columns = (TextColumn("{task.description}", markup=False), BarColumn(), TimeRemainingColumn())
+            bar = Progress(*columns, console=self.console, transient=True)
+            bar.add_task("", total=None)
+            self._show(bar)
+        assert isinstance(self.shown, Progress)
+        unit = {"evaluation": "scoring", "features": "features, once"}.get(event.step, "")
+        words = ", ".join(word for word in (unit, event.what) if word)
+        self.shown.update(self.shown.task_ids[0], description=words, completed=event.done, total=event.total)
+        if event.done == event.total:
+            self._show(None)
+
+    @_hear.register
+    def _(self, event: events.StageBegan) -> None:
+        self.console.rule(Text.assemble((event.stage, "bold"), f"  {event.seconds:.0f} s"), align="left")
+
+    @_hear.register
+    def _(self, event: events.DataDescribed) -> None:
+        missing = {part: names for part, names in event.missing_categories.items() if names}
+        note = "; missing: " + "; ".join(f"{p} {', '.join(n)}" for p, n in missing.items()) if missing else ""
+        what = f"data: {event.data}, split {event.split}, {event.train_instances} train instances{note}"
+        self._print(f"{what}  {event.pack}")
+
+    @_hear.register
+    def _(self, event: events.ClusterJoined) -> None:
+        token = f" (token in {event.token})" if event.token else ""
+        self._print(f"Ray: {event.cpus} CPUs, {event.gpus} GPUs; dashboard {event.dashboard}{token}")
+
+    @_hear.register
+    def _(self, event: events.CheckPassed) -> None:
+        self._print(f"✓ {event.check}: {event.found}")
+
+    @_hear.register
+    def _(self, event: events.Doubted) -> None:
+        self._print(f"warning: {event.why}")
+
+    @_hear.register
+    def _(self, event: events.TrialChosen) -> None:
+        note = "" if event.state == "completed" else f" ({event.state}: the best of the trials that ended)"
+        where = f"from scratch; {event.file}" if event.start is None else f"from {event.start}"
+        self._print(f"trial {event.trial} of search {event.search}{note}, {where}")
+
+    @_hear.register
+    def _(self, event: events.CheckpointChosen) -> None:
+        self._print(f"best checkpoint of the latest run: {event.checkpoint}")
+
+    @_hear.register
+    def _(self, event: events.RunComplete) -> None:
+        if event.trials is None:
+            self._print(f"run {event.run} is complete already; --name starts another")
+        else:
+            self._print(f"{event.run} is complete: {event.trials} trials; --trials with more extends it")
+
+    @_hear.register
+    def _(self, event: events.SearchBegan) -> None:
+        goal = Goal(event.metrics, event.modes)
+        self._show(SearchView(self.console, event.trials, event.epochs, event.keys, goal))
+
+    @_hear.register
+    def _(self, event: events.TrainingBegan) -> None:
+        if event.history:
+            self._print(f"going on after epoch {event.history[-1]['epoch']:.0f}")
+        self._show(TrainView(self.console, event.epochs, event.history))
+
+    @_hear.register
+    def _(self, event: events.PromotionBegan) -> None:
+        self.promoted_epochs = event.epochs
+        jobs = f"{event.jobs} job{'s' * (event.jobs > 1)}, {event.done} done already"
+        self._print(f"{jobs}; one that was cut off goes on from its last epoch")
+        self._print(f"{event.data} data, {event.protocol}, into {event.folder}")
+
+    @_hear.register
+    def _(self, event: events.JobChanged) -> None:
+        told = [f"{count} shot{'s' * (count > 1)} {share(mpck4)}" for count, mpck4 in event.scores.items()]
+        score = f", test mPCK4: {', '.join(told)}" if told else " without a score" if event.state == "ended" else ""
+        self._print(f"{event.job}: {event.state}{score}")
+
+    @_hear.register
+    def _(self, event: events.EpochDone) -> None:
+        if isinstance(self.shown, SearchView | TrainView):
+            self.shown.hear(event)
+        elif event.job is not None:
+            done = f"epoch {event.epoch}/{self.promoted_epochs}  val mPCK4 {share(event.metrics.get('mpck4'))}"
+            self._print(f"{event.job}: running, {done}")
+
+    @_hear.register
+    def _(self, event: events.NodeLost) -> None:
+        self._print(f"machine {event.node} is gone: what ran there is tried again elsewhere")
+
+    @_hear.register
+    def _(self, event: events.TrialLost) -> None:
+        self._print(f"trial {event.trial}: its process was lost; it goes on after epoch {event.epoch}")
+
+    @_hear.register
+    def _(self, event: events.Ended) -> None:
+        self._show(None, None if event.state == "completed" else KeyboardInterrupt())
+        if event.state == "interrupted":
+            self._print(f"go on with it: {event.again}")

@@ -1,0 +1,20 @@
+"""Commands to type next, as they stand."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+RUNS = "runs"  # what --runs is where it isn't given
+
+
+def again(words: str, run: Path) -> str:
+    """`capetune`, words and the run's name, as a shell takes them in the folder where this process is.
+
+    words: from the verb to what the run's name comes after, such as "search --resume". run: its folder. --runs follows
+    where the run isn't kept where a command looks by itself.
+    """
+    typed = f"capetune {words} {shlex.quote(run.name)}"
+    if run.parent.resolve() == Path(RUNS).resolve():
+        return typed
+    return f"{typed} --runs {shlex.quote(str(run.parent))}"

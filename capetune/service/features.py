@@ -1,0 +1,55 @@
+"""Kept features as verbs use them: made once, in the run's folder or in one that several runs share."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from capetune.config import Config
+from capetune.datasets.packs.reader import Pack
+from capetune.errors import UserError
+from capetune.events import Listener, Progress, StepBegan
+from capetune.training.features import check_features, check_keepable, feature_bytes, keep_features
+
+FOLDER = "features"
+
+
+@dataclass(frozen=True)
+class Keeping:
+    """What is asked for. copies: augmented ones of each train instance, 0: no features are kept. shared: a folder for
+    several runs, which stays; None: the run's own."""
+
+    copies: int
+    shared: Path | None
+
+    def check(self, config: Config, pack: Pack, workers: int, keys: Sequence[str] = ()) -> int:
+        """The bytes that they will take. keys: those that a search varies. Raises UserError where a training of
+        `config` can't use them."""
+        if not self.copies:
+            if self.shared is not None:
+                raise UserError("--features says where kept features lie: give --cache-features COPIES too")
+            return 0
+        check_keepable(config, keys)
+        if workers > 1:
+            raise UserError("kept features are for one worker each: leave out --cache-features, or the workers")
+        if self.shared is not None and self.shared.is_dir():
+            check_features(self.shared, pack, config, self.copies)
+            return 0
+        return feature_bytes(pack, config, self.copies)
+
+    def make(self, run: Path, config: Config, pack: Pack, listener: Listener) -> Path | None:
+        """The folder that holds them, None where none are kept; they are computed unless they are there."""
+        if not self.copies:
+            return None
+        folder = self.shared or run / FOLDER
+        if not folder.is_dir():
+            listener(StepBegan("features", f"{self.copies} copies of each train instance"))
+            keep_features(folder, pack, config, self.copies, lambda *far: listener(Progress("features", *far)))
+        return folder
+
+    def end(self, run: Path) -> None:
+        """Remove the run's own."""
+        if self.copies and self.shared is None:
+            shutil.rmtree(run / FOLDER)

@@ -1,0 +1,147 @@
+"""Promote: a search's best configuration trained on every split with every seed, each scored on its test part."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator
+
+from capetune.cluster.environment import prepare_environment
+from capetune.errors import UserError
+from capetune.events import CheckPassed, Listener, PromotionBegan, StepBegan, TrialChosen, ignore
+from capetune.runs.best import ranked_config, ranked_trial
+from capetune.runs.facts import describe_data
+from capetune.runs.promotion import FILE, Promotion, read_tables, tabulated, with_table
+from capetune.runs.record import Run, read_run, recorded
+from capetune.runs.registry import find_search
+from capetune.service.request import Count, Request, Settings
+from capetune.service.steps import open_data, ray_joined
+from capetune.service.train import AGAIN
+from capetune.storage.hold import held
+from capetune.storage.whole import write_aside
+
+
+def numbers(value: Any) -> Any:
+    """ "1-3,5" → (1, 2, 3, 5); another value as it is."""
+    if not isinstance(value, str):
+        return value
+    found: list[int] = []
+    for piece in value.split(","):
+        first, dash, last = piece.partition("-")
+        if not first.isdigit() or (dash and not last.isdigit()):
+            raise ValueError("wants numbers such as 1,5 or 1-5")
+        found += range(int(first), int(last if dash else first) + 1)
+    return tuple(dict.fromkeys(found))
+
+
+Numbers = Annotated[tuple[int, ...], BeforeValidator(numbers)]
+
+
+class PromoteRequest(Request):
+    verb: Literal["promote"] = "promote"
+    name: str
+    splits: Numbers = (1, 2, 3, 4, 5)
+    shots: Numbers = (1, 5)
+    seeds: Count = 3
+    rank: Count = 1
+    set: Settings = ()
+    data: str | None = None
+    workers: Count = 1
+    episodes: Count | None = None
+    queries: Count = 15
+    address: str | None = None
+    verbose: bool = False
+
+
+@dataclass(frozen=True)
+class PromoteResult:
+    """table: the one of promotion.json that was asked for. missing: split → categories of its test part without an
+    image. errors: failed job → the line that names why. left: jobs that didn't end, of so many."""
+
+    folder: Path
+    data: str
+    table: dict[str, Any]
+    missing: dict[int, list[str]]
+    errors: dict[str, str]
+    left: int
+    jobs: int
+
+    @property
+    def file(self) -> Path:
+        return self.folder / FILE
+
+    def to_json(self) -> dict[str, Any]:
+        return {**self.table, "folder": str(self.folder), "data": self.data, "errors": self.errors, "left": self.left}
+
+
+def run(request: PromoteRequest, listener: Listener = ignore) -> PromoteResult:
+    """Run the jobs that aren't whole; the same request again goes on where it was. promotion.json keeps the table.
+
+    Raises UserError for what the caller can cure. Failed jobs are in the result.
+    """
+    search = find_search(request.runs, request.name)
+    config = ranked_config(search, request.rank, request.set)
+    pack = open_data(request.data or str(search.facts["pack"]), listener)
+    for option, chosen, most in (("--splits", request.splits, 5), ("--shots", request.shots, 100)):
+        if not chosen or min(chosen) < 1 or max(chosen) > most:
+            raise UserError(f"{option} wants numbers from 1 to {most}, not {','.join(map(str, chosen))}")
+    for split in request.splits:
+        if not len(pack.part(split, "test")):
+            raise UserError(
+                f"{pack.path} holds no instance of split {split} test to score by; leave it out of --splits"
+            )
+    folder = request.runs / f"{request.name}-promoted"
+    asked = (request.splits, request.shots, request.seeds, request.episodes, request.queries)
+    promotion = Promotion(config, pack, folder, *asked)
+    told = {split: describe_data(pack, split) for split in request.splits}
+    with held(folder):
+        run = read_run(folder) or Run(folder, "promote", "running")
+        facts = _facts(promotion, run)
+        facts |= {"search": search.name, "pack": str(pack.path.resolve()), "data": told[request.splits[0]]["data"]}
+        number = ranked_trial(search, request.rank)["number"]
+        listener(TrialChosen(search.name, number, search.state, str(search.folder / "best.yaml")))
+        jobs, left = len(promotion.jobs()), len(promotion.left())
+        began = (run.name, str(folder), facts["data"], promotion.protocol, jobs, jobs - left, config.train.epochs)
+        listener(PromotionBegan(*began))
+        if left:
+            _work(request, promotion, run, facts, listener)
+        missing = {split: each["missing_categories"]["test"] for split, each in told.items()}
+        table = {**tabulated(promotion), "missing_categories": missing}
+        tables = with_table(read_tables(folder), table)
+        write_aside(folder / FILE, json.dumps({**facts, "tables": tables}, indent=2) + "\n")
+    return PromoteResult(folder, facts["data"], table, missing, promotion.errors(), len(promotion.left()), jobs)
+
+
+def _facts(promotion: Promotion, run: Run) -> dict[str, Any]:
+    """Raises UserError where the folder holds another promotion."""
+    facts = {"config_hash": promotion.config.hash(), "data_hash": promotion.pack.fingerprint}
+    if run.facts and any(run.facts.get(key) != value for key, value in facts.items()):
+        folder = run.folder
+        raise UserError(
+            f"{folder} holds the promotion of another configuration or other data; move it away: mv {folder} {folder}-1"
+        )
+    return facts
+
+
+def _work(request: PromoteRequest, promotion: Promotion, run: Run, facts: dict[str, Any], listener: Listener) -> None:
+    # torch and Ray take seconds to import: not before what can be refused without them.
+    prepare_environment(request.address, request.verbose)
+    listener(StepBegan("imports"))
+    from capetune.tuning.preflight import plan
+    from capetune.tuning.promote import run_promotion
+    from capetune.tuning.search import check_scorable
+
+    for split in promotion.splits:
+        check_scorable(promotion.pack, split)
+    with (
+        ray_joined(request.address, request.verbose, listener) as cluster,
+        recorded(run, facts, AGAIN, listener),
+    ):
+        shared = plan(cluster, request.workers, len(promotion.left()))
+        listener(CheckPassed("cluster", shared.words))
+        run_promotion(promotion, shared, listener)
+        if promotion.left():
+            run.state = "interrupted"

@@ -1,0 +1,61 @@
+"""What a verb is asked to do: frozen, checked, and JSON there and back, for other processes read it, and later ones.
+
+Every verb's request has the names of its command's options. Compatible is a new field with a default; anything else is
+another `version`.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from capetune.errors import UserError
+
+
+def _settings(value: Any) -> Any:
+    """{"train.epochs": 3}, as Python has it, is `--set train.epochs=3`."""
+    return [f"{key}={json.dumps(v)}" for key, v in value.items()] if isinstance(value, Mapping) else value
+
+
+Settings = Annotated[tuple[str, ...], BeforeValidator(_settings)]
+Split = Annotated[int, Field(ge=1, le=5)]
+Count = Annotated[int, Field(ge=1)]
+
+
+class Request(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+
+    version: Literal[1] = 1
+    runs: Path = Path("runs")
+
+    @classmethod
+    def of(cls, **fields: Any) -> Self:
+        """A request of these fields. Raises UserError, in one line, where one is unknown or doesn't fit."""
+        try:
+            return cls.model_validate(fields)
+        except ValidationError as error:
+            raise UserError(_line(error, cls)) from None
+
+    def given(self) -> dict[str, Any]:
+        """The fields that say something: those that differ from the defaults, by their options' names."""
+        fields = self.model_dump(exclude_defaults=True, exclude={"version", "verb"})
+        return {option(name): value for name, value in fields.items()}
+
+
+def option(field: str) -> str:
+    return f"--{field.replace('_', '-')}"
+
+
+def _line(error: ValidationError, kind: type[Request]) -> str:
+    first = error.errors()[0]
+    name = str(first["loc"][0]) if first["loc"] else kind.__name__
+    if first["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(name, kind.model_fields, 1)
+        hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(kind.model_fields)}"
+        return f"there is no {name!r} in a request to {kind.model_fields['verb'].default}; {hint}"
+    return f"{option(name)}: {first['msg'].removeprefix('Value error, ')}, not {first['input']!r}"

@@ -1,0 +1,144 @@
+"""Search: try configurations, score each on the split's validation categories, keep the best."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field
+
+from capetune.cluster.environment import prepare_environment
+from capetune.config import Config, load_config
+from capetune.datasets.packs.reader import Pack
+from capetune.errors import UserError
+from capetune.events import Doubted, Listener, StepBegan, ignore
+from capetune.runs.commands import again
+from capetune.runs.record import CONFIG
+from capetune.runs.registry import find_run, run_folder
+from capetune.runs.results import TrialResult, trial_rows
+from capetune.service.request import Count, Request, Settings, Split
+from capetune.service.steps import open_data
+from capetune.storage.hold import LOCK
+from capetune.tuning.goal import Goal
+from capetune.tuning.space import Space, never_stops
+from capetune.tuning.space_file import load_space
+
+# What a search that goes on was begun with.
+FIXED = ("--data", "--preset", "--config", "--name", "--split", "--set", "--storage", "--cache-features")
+
+
+class SearchRequest(Request):
+    verb: Literal["search"] = "search"
+    space: str | None = None
+    data: str | None = None
+    trials: Count | None = None
+    hours: float | None = Field(None, ge=0)
+    split: Split | None = None
+    preset: str | None = None
+    config: Path | None = None
+    set: Settings = ()
+    workers_per_trial: Count | None = None
+    keep: Count | None = None
+    cache_features: int = Field(0, ge=0)
+    features: Path | None = None
+    name: str | None = None
+    resume: str | None = None
+    storage: str | None = None
+    track: Literal["mlflow", "wandb"] | None = None
+    address: str | None = None
+    verbose: bool = False
+
+
+@dataclass(frozen=True)
+class SearchResult:
+    """trials: all that ended, best first. facts: what their scores are of. left: those for which no budget was left.
+    spent: whether it is the space's budget of epochs that was spent. already: all had been done before."""
+
+    folder: Path
+    trials: list[TrialResult]
+    goal: Goal
+    facts: dict[str, Any]
+    left: int = 0
+    spent: bool = False
+    already: bool = False
+
+    @property
+    def name(self) -> str:
+        return self.folder.name
+
+    @property
+    def best(self) -> TrialResult | None:
+        """None where no trial has a score."""
+        return self.trials[0] if self.trials and self.trials[0].score is not None else None
+
+    def to_json(self) -> dict[str, Any]:
+        """As results.json, with the run's folder."""
+        return {**self.facts, "folder": str(self.folder), "trials": trial_rows(self.trials), "left": self.left}
+
+
+@dataclass
+class Begun:
+    """A search that is to be run: what it was begun with, or is now."""
+
+    config: Config
+    space: Space
+    pack: Pack
+    folder: Path
+    storage: str | None
+
+
+class SearchFailed(Exception):
+    """No trial has a score, and not because of what the user gave. The message is one line."""
+
+
+def run(request: SearchRequest, listener: Listener = ignore) -> SearchResult:
+    """Begin a search, or go on with one, and run it to the end of its budget (docs/search.md).
+
+    Raises UserError for what the caller can cure, SearchFailed where every trial failed of something else.
+    """
+    begun = _begin(request, listener) if request.resume is None else _go_on(request, request.resume, listener)
+    doubt = never_stops(begun.space, begun.config)
+    if doubt is not None:
+        listener(Doubted(doubt))
+    # torch and Ray take seconds to import: not before what can be refused without them.
+    prepare_environment(request.address, request.verbose)
+    listener(StepBegan("imports"))
+    from capetune.service.sitting import sit
+
+    return sit(begun, request, listener)
+
+
+def _begin(request: SearchRequest, listener: Listener) -> Begun:
+    if request.space is None:
+        raise UserError("what is to be searched? give --space FILE (`capetune space list` names built-in ones)")
+    settings = [*request.set, *([] if request.split is None else [f"data.split={request.split}"])]
+    config = load_config(request.preset or "tiny", request.config, settings)
+    space = load_space(request.space, config)
+    pack = open_data(request.data, listener)
+    folder = run_folder(request.runs, request.name or f"{space.source.stem}-{datetime.now():%Y%m%d-%H%M%S}")
+    if folder.is_dir() and any(path.name != LOCK for path in folder.iterdir()):
+        raise UserError(
+            f"{folder} exists already; choose another --name, or go on with it: {again('search --resume', folder)}"
+        )
+    return Begun(config, space, pack, folder, request.storage)
+
+
+def _go_on(request: SearchRequest, name: str, listener: Listener) -> Begun:
+    given = [option for option in FIXED if option in request.given()]
+    if given:
+        raise UserError(f"--resume goes on with what the search was begun with; leave out {', '.join(given)}")
+    found = find_run(request.runs, name, "search")
+    files = [found.folder / file for file in (CONFIG, "space.yaml")]
+    missing = [file for file in files if not file.is_file()]
+    if missing:
+        raise UserError(f"{missing[0]} is not there: {name} ended before its first trial; begin a new search")
+    config = load_config("tiny", files[0])
+    space = load_space(files[1], config, begun=True)
+    if request.space is not None:
+        wider = load_space(request.space, config, begun=True)
+        wider.check_extends(space)
+        space = wider
+    pack = open_data(str(found.facts["pack"]), listener)
+    return Begun(config, space, pack, found.folder, found.facts.get("storage"))

@@ -1,0 +1,138 @@
+"""One sitting of a search, from the checks to its end."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from capetune.errors import UserError
+from capetune.events import Listener, RunComplete, SearchBegan
+from capetune.models.backbone import Backbone
+from capetune.runs.commands import again
+from capetune.runs.facts import describe_protocol, environment
+from capetune.runs.record import CONFIG, Run, read_run, recorded
+from capetune.runs.results import TrialResult, saved_results, write_results
+from capetune.service.features import Keeping
+from capetune.service.search import Begun, SearchFailed, SearchRequest, SearchResult
+from capetune.service.steps import described, ray_joined
+from capetune.storage.hold import held
+from capetune.storage.whole import write_aside
+from capetune.tuning.goal import Goal
+from capetune.tuning.preflight import plan, preflight
+from capetune.tuning.samplers import make_sampler
+from capetune.tuning.search import Search, check_scorable
+from capetune.tuning.space import Budget
+from capetune.tuning.study import check_new, run_search
+from capetune.tuning.trackers import make_tracker
+
+TRIALS = 20  # where neither the request nor the space says
+KEEP = 3
+
+
+def sit(begun: Begun, request: SearchRequest, listener: Listener) -> SearchResult:
+    """Raises as `service.search.run` does."""
+    config, space, pack, folder = begun.config, begun.space, begun.pack, begun.folder
+    if request.storage is not None:
+        check_new(request.storage, folder.name)
+    check_scorable(pack, config.data.split)
+    make_sampler(space.header.sampler, 0)  # says what it needs installed
+    facts = described(pack, config.data.split, listener)
+    with held(folder):
+        run = read_run(folder) or Run(folder, "search", "running")
+        if run.state == "completed" and request.hours is None and (request.trials or 0) <= run.facts["trials"]:
+            listener(RunComplete(run.name, run.facts["trials"]))
+            goal = Goal.of(space.header)
+            return SearchResult(folder, sorted(saved_results(folder), key=goal.place), goal, run.facts, already=True)
+        _same_data(run, facts)
+        how = _How.of(begun, request, run)
+        keeping = Keeping(how.cache_features, None if how.features is None else Path(how.features))
+        room = keeping.check(config, pack, how.workers_per_trial, tuple(space.parameters))
+        trackers = [make_tracker(how.tracker, folder)] if how.tracker else []
+        Backbone(config.model)  # missing weights are said here, not by every trial
+        facts |= {"goal": list(space.header.metric), "mode": list(space.header.mode), **describe_protocol(config)}
+        with ray_joined(request.address, request.verbose, listener) as cluster:
+            together = plan(cluster, how.workers_per_trial, how.trials)
+            for check in preflight(config, space, pack, folder, cluster, together, how.keep, room):
+                listener(check)
+            _write_down(begun)
+            record = {"config_hash": config.hash(), "space": run.facts.get("space", str(space.source)), **vars(how)}
+            record |= {"storage": begun.storage, "environment": environment(), **facts}
+            with recorded(run, record, again("search --resume", folder), listener):
+                features = keeping.make(folder, config, pack, listener)
+                search = Search(config, space, pack, folder, how.budget(begun), how.keep, begun.storage, features)
+                listener(_began(search, how.trials))
+                # Kept at every trial's end, so that an interrupted search has a best configuration too.
+                written = partial(write_results, folder, config, facts)
+                results = run_search(search, together, listener, written, trackers)
+                written(results)
+                _raise_if_all_failed(results, folder)
+                left = max(0, how.trials - sum(result.status != "stopped" for result in results))
+                if left:
+                    run.state = "interrupted"
+                else:
+                    keeping.end(folder)
+    trained = sum(result.epochs for result in results)
+    return SearchResult(folder, results, search.goal, facts, left, trained >= (search.budget.epochs or math.inf))
+
+
+@dataclass(frozen=True)
+class _How:
+    """What a search's record keeps of how it is run: what is asked for now, else what was before, else the default."""
+
+    trials: int
+    hours: float | None
+    keep: int
+    workers_per_trial: int
+    cache_features: int
+    features: str | None
+    tracker: str | None
+
+    @classmethod
+    def of(cls, begun: Begun, request: SearchRequest, run: Run) -> _How:
+        """Raises UserError where the goal can't be had with kept features."""
+        header, before = begun.space.header, run.facts
+        how = cls(
+            trials=request.trials or before.get("trials") or header.budget.trials or TRIALS,
+            hours=header.budget.hours if request.hours is None else request.hours,
+            keep=request.keep or before.get("keep", KEEP),
+            workers_per_trial=request.workers_per_trial or before.get("workers_per_trial", 1),
+            cache_features=before.get("cache_features", request.cache_features),
+            features=str(request.features.resolve()) if request.features else before.get("features"),
+            tracker=request.track or before.get("tracker"),
+        )
+        if how.cache_features and "generate_ms" in header.metric:
+            raise UserError(
+                f"{begun.space.source}: generate_ms counts the backbone's time, which kept features leave out"
+            )
+        return how
+
+    def budget(self, begun: Begun) -> Budget:
+        return begun.space.header.budget.model_copy(update={"trials": self.trials, "hours": self.hours})
+
+
+def _began(search: Search, trials: int) -> SearchBegan:
+    keys, goal = tuple(search.space.parameters), search.goal
+    return SearchBegan(search.folder.name, trials, search.config.train.epochs, keys, goal.metrics, goal.modes)
+
+
+def _same_data(run: Run, facts: dict) -> None:
+    if run.facts.get("data_hash", facts["data_hash"]) != facts["data_hash"]:
+        raise UserError(f"{facts['pack']} isn't what {run.name} was begun with; begin a new search")
+
+
+def _write_down(begun: Begun) -> None:
+    """What --resume goes on with."""
+    write_aside(begun.folder / CONFIG, begun.config.to_yaml())
+    write_aside(begun.folder / "space.yaml", begun.space.text)
+
+
+def _raise_if_all_failed(results: list[TrialResult], folder: Path) -> None:
+    failed = [result for result in results if result.status == "failed"]
+    if not results or len(failed) < len(results):
+        return
+    first = min(failed, key=lambda result: result.number)
+    where = f"its traceback is in {folder / str(first.traceback)}"
+    message = f"all {len(failed)} trials failed, the first with: {first.error}; {where}"
+    raise UserError(message) if all(result.bad_input for result in failed) else SearchFailed(message)

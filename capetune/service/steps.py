@@ -1,0 +1,45 @@
+"""The steps that several verbs take, and what is heard of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from capetune.cluster.machines import Cluster
+from capetune.cluster.session import ray_cluster
+from capetune.datasets import builtin
+from capetune.datasets.packs.reader import Pack
+from capetune.events import ClusterJoined, DataDescribed, Listener, Progress, StepBegan
+from capetune.runs.facts import describe_data
+
+
+def open_data(data: str | None, listener: Listener) -> Pack:
+    """The pack at `data`, or the built-in one for None and `synthetic`. Raises UserError where it is neither."""
+
+    def making(folder: Path) -> None:
+        listener(StepBegan("data", str(folder)))
+
+    def progress(what: str, done: int, total: int) -> None:
+        listener(Progress("data", done, total, what))
+
+    return builtin.open_data(data or builtin.SYNTHETIC, making, progress)
+
+
+def described(pack: Pack, split: int, listener: Listener) -> dict[str, Any]:
+    """`describe_data`, which the listener hears too."""
+    facts = describe_data(pack, split)
+    names = ("pack", "data", "split", "train_instances", "missing_categories")
+    listener(DataDescribed(**{name: facts[name] for name in names}))
+    return facts
+
+
+@contextmanager
+def ray_joined(address: str | None, verbose: bool, listener: Listener) -> Iterator[Cluster]:
+    """`ray_cluster`, which the listener hears too."""
+    listener(StepBegan("ray", address or ""))
+    with ray_cluster(address, verbose) as cluster:
+        token = str(cluster.token) if cluster.token else None
+        listener(ClusterJoined(cluster.cpus, cluster.gpus, cluster.dashboard, token))
+        yield cluster

@@ -1,0 +1,196 @@
+"""Train: one configuration, or a search's best, to its end."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, model_validator
+
+from capetune.cluster.environment import prepare_environment
+from capetune.config import Config, load_config
+from capetune.errors import UserError
+from capetune.events import (
+    CheckpointKept,
+    EpochDone,
+    Event,
+    Listener,
+    RunComplete,
+    StepBegan,
+    TrainingBegan,
+    TrialChosen,
+    ignore,
+)
+from capetune.runs.best import ranked_checkpoint, ranked_config, ranked_trial
+from capetune.runs.checkpoints import CheckpointMeta, best_checkpoint, checkpoint_folder, read_meta
+from capetune.runs.facts import describe_data
+from capetune.runs.history import read_history
+from capetune.runs.record import Run, read_run, recorded
+from capetune.runs.registry import find_search, run_folder
+from capetune.service.request import Count, Request, Settings, Split
+from capetune.service.steps import described, open_data, ray_joined
+from capetune.storage.hold import held
+
+AGAIN = "run the same command again"
+
+
+class TrainRequest(Request):
+    verb: Literal["train"] = "train"
+    search: str | None = None
+    best: bool = False
+    rank: Count = 1
+    from_checkpoint: bool = False
+    data: str | None = None
+    split: Split | None = None
+    preset: str | None = None
+    config: Path | None = None
+    set: Settings = ()
+    workers: Count = 1
+    cache_features: int = Field(0, ge=0)
+    features: Path | None = None
+    name: str | None = None
+    address: str | None = None
+    verbose: bool = False
+
+    @model_validator(mode="before")
+    @classmethod
+    def _named(cls, fields: Any) -> Any:
+        """best="decoder-1", as Python likes to say it, is `--best decoder-1`."""
+        if isinstance(fields, dict) and isinstance(fields.get("best"), str):
+            return {**fields, "best": True, "search": fields["best"]}
+        return fields
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """checkpoint: the best epoch's; meta: what it says of itself."""
+
+    folder: Path
+    checkpoint: Path
+    meta: CheckpointMeta
+
+    @property
+    def name(self) -> str:
+        return self.folder.name
+
+    def to_json(self) -> dict[str, Any]:
+        said = {"epoch": self.meta.epoch, "metrics": self.meta.metrics, "config_hash": self.meta.config.hash()}
+        return {"folder": str(self.folder), "checkpoint": str(self.checkpoint), **said}
+
+
+def run(request: TrainRequest, listener: Listener = ignore) -> TrainResult:
+    """Train to the last epoch; the same request again goes on where it was interrupted.
+
+    Raises UserError for what the caller can cure, `training.launch.TrainingFailed` where a worker failed otherwise.
+    """
+    _check(request)
+    config, stem, data, start = _chosen(request, listener)
+    pack = open_data(data, listener)
+    folder = run_folder(request.runs, request.name or f"{stem}-{config.hash()[:6]}")
+    found = read_run(folder) or Run(folder, "train", "running")
+    check_same(found, config.hash(), describe_data(pack, config.data.split))
+    if found.state == "completed":
+        listener(RunComplete(found.name))
+        return _result(found)
+
+    # torch and Ray take seconds to import: not before what can be refused without them.
+    prepare_environment(request.address, request.verbose)
+    listener(StepBegan("imports"))
+    from capetune.datasets.episodes.stream import check_readers
+    from capetune.models.backbone import Backbone
+    from capetune.service.features import Keeping
+    from capetune.training.launch import check_workers, launch_training
+
+    check_readers(pack, request.workers, config.data.workers)
+    keeping = Keeping(request.cache_features, request.features)
+    keeping.check(config, pack, request.workers)
+    Backbone(config.model)  # missing weights are said here, not by every worker
+    facts = described(pack, config.data.split, listener)
+    history = read_history(folder)
+    with ray_joined(request.address, request.verbose, listener) as cluster:
+        check_workers(pack, cluster, config, request.workers)
+        record = facts | {"config_hash": config.hash(), "config": config.model_dump(mode="json")}
+        with held(folder), recorded(found, record, AGAIN, listener):
+            features = keeping.make(folder, config, pack, listener)
+            listener(StepBegan("workers", str(request.workers)))
+            listener(TrainingBegan(found.name, config.train.epochs, tuple(history)))
+            ears = _Best(found, listener, max((row["mpck4"] for row in history), default=-1.0))
+            launch_training(config, pack, folder, cluster, request.workers, ears.hear, start=start, features=features)
+            keeping.end(folder)
+    return _result(found)
+
+
+@dataclass
+class _Best:
+    """Tells of each epoch that is the best so far where its checkpoint lies."""
+
+    run: Run
+    listener: Listener
+    score: float
+
+    def hear(self, event: Event) -> None:
+        self.listener(event)
+        if isinstance(event, EpochDone) and event.metrics["mpck4"] > self.score:
+            self.score = event.metrics["mpck4"]
+            path = checkpoint_folder(self.run.folder, event.epoch)
+            self.listener(CheckpointKept(self.run.name, event.epoch, str(path)))
+
+
+def _check(request: TrainRequest) -> None:
+    if not request.best and (request.rank != 1 or request.from_checkpoint):
+        raise UserError("--rank and --from-checkpoint say which trial of a search to train: give --best too")
+    if request.search is not None and not request.best:
+        raise UserError(
+            f"what is {request.search!r}? A search's name wants --best before it: "
+            f"capetune train --best {request.search}"
+        )
+    for option, value in {"--preset": request.preset, "--config": request.config}.items():
+        if request.best and value is not None:
+            raise UserError(f"--best and {option} both say what to train: give one, and change keys of it with --set")
+
+
+def _chosen(request: TrainRequest, listener: Listener) -> tuple[Config, str, str | None, Path | None]:
+    """The configuration, the stem of the run's name, the data, and a checkpoint to start from."""
+    settings = [*request.set, *([] if request.split is None else [f"data.split={request.split}"])]
+    if not request.best:
+        stem = request.preset or "tiny"
+        return load_config(stem, request.config, settings), stem, request.data, None
+    found = find_search(request.runs, request.search)
+    config = ranked_config(found, request.rank, settings)
+    start = ranked_checkpoint(found, request.rank) if request.from_checkpoint else None
+    if start is not None:
+        check_start(start, config)
+    number = ranked_trial(found, request.rank)["number"]
+    file = str(found.folder / "best.yaml")
+    listener(TrialChosen(found.name, number, found.state, file, None if start is None else str(start)))
+    return config, found.name, request.data or str(found.facts["pack"]), start
+
+
+def check_start(start: Path, config: Config) -> None:
+    """Raises UserError where a training can't start from that checkpoint: another split's test categories may be among
+    those that it was trained on."""
+    meta, split = read_meta(start), config.data.split
+    if meta.config.data.split != split:
+        raise UserError(
+            f"{start} was trained on split {meta.config.data.split}, and has seen categories that split {split} tests; "
+            "leave --from-checkpoint out"
+        )
+    if meta.epoch >= config.train.epochs:
+        raise UserError(f"{start} is of epoch {meta.epoch} already; give more with --set train.epochs=…")
+
+
+def check_same(run: Run, config_hash: str, facts: dict[str, Any]) -> None:
+    """Raises UserError where a run was begun with another configuration or other data, or is no training."""
+    if run.kind != "train":
+        raise UserError(f"{run.folder} was made by `capetune {run.kind}`; choose another --name")
+    facts = {"config_hash": config_hash, **facts}
+    if any(run.facts.get(key, facts[key]) != facts[key] for key in ("config_hash", "data_hash")):
+        raise UserError(f"{run.folder} holds a run of another configuration or other data; choose another --name")
+
+
+def _result(run: Run) -> TrainResult:
+    found = best_checkpoint(run.folder)
+    if found is None:
+        raise UserError(f"run {run.name} has no checkpoint: it ended before its first epoch; run it again")
+    return TrainResult(run.folder, *found)

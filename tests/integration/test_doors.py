@@ -1,0 +1,133 @@
+"""The Python door and the JSON door for real: README's lines, another thread, a notebook, another process."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+
+from .conftest import PATIENCE, SMALL
+
+pytestmark = pytest.mark.timeout(900)
+README = Path(__file__).parents[2] / "README.md"
+SPACE = "loss.tokens: {log: [0.05, 2.0]}\n"
+SETTINGS = SMALL | {"train.epochs": 1}
+
+
+def readme_lines() -> str:
+    """The Python block of README that calls a search."""
+    blocks = [block.partition("```")[0] for block in README.read_text().split("```python\n")[1:]]
+    (found,) = [block for block in blocks if "capetune.search(" in block]
+    return found
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory, tiny_pack: Path) -> Path:
+    """A folder with what README's lines name: decoder.yaml, and shards/, a pack."""
+    root = tmp_path_factory.mktemp("doors")
+    (root / "decoder.yaml").write_text(SPACE)
+    (root / "shards").symlink_to(tiny_pack)
+    return root
+
+
+def environment(place: Path) -> dict[str, str]:
+    own = {
+        "HOME": str(place),
+        "CAPETUNE_CACHE": str(place / "cache"),
+        "OMP_NUM_THREADS": "1",
+    }
+    return {name: value for name, value in os.environ.items() if not name.startswith(("RAY_", "CAPETUNE_"))} | own
+
+
+def smaller(code: str) -> str:
+    """README's lines with a tiny model and short trainings: everything else as it stands there."""
+    small = code.replace("trials=40", f"trials=2, preset='demo', name='readme', set={SETTINGS!r}")
+    small = small.replace('set={"train.epochs": 300}', 'set={"train.epochs": 2}, name="longer"')
+    small = small.replace("split=1,", "split=1, episodes=1, queries=3,")
+    assert small.count("tiny") == 0
+    return small
+
+
+def test_readme_s_lines_work_in_a_thread_of_a_script(place: Path) -> None:
+    code = (
+        "import threading, traceback\n"
+        f"lines = {smaller(readme_lines())!r}\n"
+        "space = {}\n"
+        "def work():\n"
+        "    exec(lines, space)\n"
+        "thread = threading.Thread(target=work)\n"
+        "thread.start()\n"
+        "thread.join()\n"
+        "print(space['found'].best.number, space['trained'].meta.epoch, space['report'].scores.pairs)\n"
+        "print(space['model'].training, space['meta'].config.train.epochs)\n"
+    )
+    words = [sys.executable, "-c", code]
+    done = subprocess.run(
+        words, cwd=place, env=environment(place), capture_output=True, text=True, timeout=2 * PATIENCE
+    )
+    assert done.stderr == ""
+    lines = done.stdout.splitlines()
+    assert lines[-2].split()[1:] == ["2", "6"]
+    assert lines[-1] == "False 2"
+    assert any(line.startswith("trial 0 (default): completed") for line in lines)
+    assert any(line.startswith("epoch 2/2") for line in lines)
+
+
+def test_in_a_notebook_a_search_uses_the_ray_that_is_there(place: Path) -> None:
+    """A running event loop, and Ray started by the cell before."""
+    cells = [
+        "import ray\nray.init(num_cpus=2, log_to_driver=False)",
+        "import asyncio\nassert asyncio.get_running_loop().is_running()\nimport capetune\n"
+        "heard = []\n"
+        "found = capetune.search(space='decoder.yaml', data='shards', preset='demo', trials=2, name='notebook',\n"
+        f"                        set={SETTINGS!r}, listener=heard.append)",
+        "print([result.status for result in found.trials], sorted({event.kind for event in heard}))\n"
+        "assert ray.is_initialized()",
+        "trained = capetune.train(best='notebook', name='shown')",
+    ]
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
+    kernel = {"env": environment(place)}
+    client = NotebookClient(notebook, timeout=PATIENCE * 2, resources={"metadata": {"path": str(place)}})
+    client.execute(**kernel)
+    said = "".join(output.get("text", "") for output in notebook.cells[2].outputs)
+    assert said.startswith("['completed', 'completed'] [")
+    for kind in ("cluster_joined", "data_described", "epoch_done", "search_began", "trial_ended", "trial_started"):
+        assert f"'{kind}'" in said
+    assert (place / "runs/shown/run.json").is_file()
+
+
+def test_a_request_written_by_one_process_and_run_by_another_gives_the_trials_of_the_command(place: Path) -> None:
+    settings = [f"{key}={json.dumps(value)}" for key, value in SETTINGS.items()]
+    common = {"space": "decoder.yaml", "data": "shards", "preset": "demo", "trials": 3}
+    write = (
+        "import json, sys\n"
+        "from capetune.service.search import SearchRequest\n"
+        f"request = SearchRequest.of(**{common!r}, name='asked', set={settings!r})\n"
+        "print(request.model_dump_json())\n"
+    )
+    program = [sys.executable, "-c", "from capetune.cli.main import program; program()"]
+    tell = {"cwd": place, "env": environment(place), "capture_output": True, "text": True}
+    written = subprocess.run([sys.executable, "-c", write], **tell, check=True)  # type: ignore[call-overload]
+    (place / "asked.json").write_text(written.stdout)
+    done = subprocess.run([*program, "request", "asked.json"], **tell, timeout=PATIENCE)  # type: ignore[call-overload]
+    assert (done.returncode, done.stderr) == (0, ""), done.stderr
+    events = [json.loads(line) for line in done.stdout.splitlines()]
+    assert events[-1]["event"] == "result"
+    assert {event["event"] for event in events} >= {"search_began", "trial_started", "epoch_done", "trial_ended"}
+    options = [word for key, value in common.items() for word in (f"--{key}", str(value))]
+    words = [*program, "search", *options, "--name", "typed", *(f"--set={text}" for text in settings)]
+    assert subprocess.run(words, **tell, timeout=PATIENCE).returncode == 0  # type: ignore[call-overload]
+    asked, typed = (json.loads((place / f"runs/{name}/results.json").read_text()) for name in ("asked", "typed"))
+    assert [trial["number"] for trial in events[-1]["trials"]] == [trial["number"] for trial in asked["trials"]]
+
+    def by_number(tree: dict) -> dict:
+        kept = ("overrides", "status", "score", "config_hash", "history", "epochs")
+        return {trial["number"]: {key: trial[key] for key in kept} for trial in tree["trials"]}
+
+    assert by_number(asked) == by_number(typed)
