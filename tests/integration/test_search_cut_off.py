@@ -15,7 +15,7 @@ import pytest
 from capetune.runs.history import read_history
 from capetune.runs.record import read_run
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
 
 
 def test_a_running_search_is_guarded_and_ctrl_c_ends_all_of_it(start, place, tiny_pack):
@@ -39,7 +39,6 @@ def test_a_running_search_is_guarded_and_ctrl_c_ends_all_of_it(start, place, tin
     assert run.state == "interrupted"
 
 
-@pytest.mark.long
 def test_a_search_that_is_killed_anywhere_goes_on_without_losing_or_repeating_a_trial(
     start, place, tiny_pack, trials_of, study_of
 ):
@@ -77,7 +76,6 @@ def test_a_search_that_is_killed_anywhere_goes_on_without_losing_or_repeating_a_
     assert len(kept) == 3
 
 
-@pytest.mark.long
 def test_a_search_whose_epochs_or_hours_are_spent_stops_and_goes_on_with_more(start, place, tiny_pack, trials_of):
     for name, epochs in (("small", 9), ("large", 900)):
         (place / f"{name}.yaml").write_text(f"budget: {{epochs: {epochs}}}\nloss.tokens: {{log: [0.05, 2]}}\n")

@@ -18,6 +18,7 @@ from capetune.runs.record import read_run
 
 from .conftest import ODD
 
+pytestmark = pytest.mark.long
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 # What the page does is written into its body for --dump-dom: what the console heard, what was asked of the network,
 # how many traces each plot has, and the trials' numbers before and after clicks on the heads of `trial` and `mPCK4`.
