@@ -121,6 +121,14 @@ def _runs(process: psutil.Process) -> bool:
         return False
 
 
+def typed(command: str, *arguments: object, set_: dict[str, object] | None = None) -> list[str]:
+    """What is typed after `capetune`; new searches and trainings have a tiny model, `set_` changes it."""
+    fresh = command in ("search", "train") and "--resume" not in arguments
+    keys = [f"--set={key}={value}" for key, value in (SMALL | (set_ or {})).items()]
+    model = ["--preset", "demo", *keys] if fresh else []
+    return [command, *model, *map(str, arguments)]
+
+
 Start = Callable[..., Program]
 
 
@@ -153,7 +161,7 @@ def _make(folder: Path) -> bool:
 
 @pytest.fixture(scope="module")
 def start(place: Path, temporary: Path) -> Iterator[Start]:
-    """start("search", …): runs `capetune` there; new searches and trainings have a tiny model, `set_` changes it.
+    """start("search", …): runs `capetune` there with the words of `typed`.
 
     also: further environment variables.
     """
@@ -165,15 +173,12 @@ def start(place: Path, temporary: Path) -> Iterator[Start]:
         set_: dict[str, object] | None = None,
         also: dict[str, str] | None = None,
     ) -> Program:
-        fresh = command in ("search", "train") and "--resume" not in arguments
         home = place.parent / "home"
         own = {"HOME": str(home), "CAPETUNE_CACHE": str(home / "cache"), "OMP_NUM_THREADS": "1"}
         own["TMPDIR"] = str(temporary)
         environment = {k: v for k, v in os.environ.items() if not k.startswith(("RAY_", "XDG_", "CAPETUNE_"))}
         environment |= own | (also or {})
-        keys = [f"--set={key}={value}" for key, value in (SMALL | (set_ or {})).items()]
-        model = ["--preset", "demo", *keys] if fresh else []
-        programs.append(Program([command, *model, *map(str, arguments)], place, environment))
+        programs.append(Program(typed(command, *arguments, set_=set_), place, environment))
         return programs[-1]
 
     yield starter
