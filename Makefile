@@ -1,4 +1,4 @@
-.PHONY: setup demo test check bench bench-gpu
+.PHONY: setup demo test test-long check bench bench-gpu
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
@@ -16,8 +16,14 @@ demo: setup
 	$(BIN)/capetune demo
 
 # Two files at a time: most of what tests/integration takes is waiting for Ray.
+PYTEST := tests/alone.sh $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+
 test: setup
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	$(PYTEST) -m "not long"
+
+# Faults at any moment, browsers, servers: minutes each.
+test-long: setup
+	$(PYTEST) -m long
 
 check: setup
 	$(BIN)/ruff check .

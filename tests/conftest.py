@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
@@ -23,6 +24,24 @@ def _one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
+
+
+def pytest_unconfigure() -> None:
+    """pytest-xdist ends its processes before Python's own end, at which wandb would clear its folders away."""
+    if getattr(sys.modules.get("wandb"), "Artifact", None):
+        from wandb.sdk.artifacts.artifact import Artifact
+        from wandb.sdk.data_types._private import MEDIA_TMP
+
+        Artifact._TMP_DIR.cleanup()
+        MEDIA_TMP.cleanup()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What capetune keeps for its next run stays out of the home of whoever runs the tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CAPETUNE_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
 
 
 def write_files(

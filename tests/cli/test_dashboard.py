@@ -38,6 +38,9 @@ def test_a_study_opens_in_optuna_s_dashboard_on_loopback(tmp_path):
                 assert time.monotonic() < until
                 time.sleep(0.2)
         assert [study["study_name"] for study in studies] == ["mine"]
+        server.terminate()
+        said, _ = server.communicate(timeout=60)
+        assert server.returncode == 0, said
     finally:
         server.kill()
         server.communicate()

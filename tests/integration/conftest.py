@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -57,6 +61,7 @@ class Program:
         for reader in self.readers:
             reader.start()
         self.seen: set[psutil.Process] = set()
+        self.killed = False
 
     def _read(self, stream, lines: list[str]) -> None:
         for line in stream:
@@ -86,6 +91,7 @@ class Program:
 
     def signal(self, number: int, group: bool = False) -> None:
         self.children()
+        self.killed |= number == signal.SIGKILL
         (os.killpg if group else os.kill)(self.process.pid, number)
 
     def end(self) -> int:
@@ -115,6 +121,14 @@ def _runs(process: psutil.Process) -> bool:
         return False
 
 
+def typed(command: str, *arguments: object, set_: dict[str, object] | None = None) -> list[str]:
+    """What is typed after `capetune`; new searches and trainings have a tiny model, `set_` changes it."""
+    fresh = command in ("search", "train") and "--resume" not in arguments
+    keys = [f"--set={key}={value}" for key, value in (SMALL | (set_ or {})).items()]
+    model = ["--preset", "demo", *keys] if fresh else []
+    return [command, *model, *map(str, arguments)]
+
+
 Start = Callable[..., Program]
 
 
@@ -128,8 +142,26 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def start(place: Path) -> Iterator[Start]:
-    """start("search", …): runs `capetune` there; new searches and trainings have a tiny model, `set_` changes it.
+def temporary() -> Iterator[Path]:
+    """A folder for what programs put into the temporary one, its path short: Ray's sockets are in there."""
+    names = (Path(tempfile.gettempdir(), f"ct{number}") for number in itertools.count())
+    folder = next(name for name in names if _make(name))
+    yield folder
+    with contextlib.suppress(OSError):  # what programs have left stays to be seen
+        folder.rmdir()
+
+
+def _make(folder: Path) -> bool:
+    try:
+        folder.mkdir(0o700)
+    except FileExistsError:
+        return False
+    return True
+
+
+@pytest.fixture(scope="module")
+def start(place: Path, temporary: Path) -> Iterator[Start]:
+    """start("search", …): runs `capetune` there with the words of `typed`.
 
     also: further environment variables.
     """
@@ -141,19 +173,19 @@ def start(place: Path) -> Iterator[Start]:
         set_: dict[str, object] | None = None,
         also: dict[str, str] | None = None,
     ) -> Program:
-        fresh = command in ("search", "train") and "--resume" not in arguments
         home = place.parent / "home"
         own = {"HOME": str(home), "CAPETUNE_CACHE": str(home / "cache"), "OMP_NUM_THREADS": "1"}
+        own["TMPDIR"] = str(temporary)
         environment = {k: v for k, v in os.environ.items() if not k.startswith(("RAY_", "XDG_", "CAPETUNE_"))}
         environment |= own | (also or {})
-        keys = [f"--set={key}={value}" for key, value in (SMALL | (set_ or {})).items()]
-        model = ["--preset", "demo", *keys] if fresh else []
-        programs.append(Program([command, *model, *map(str, arguments)], place, environment))
+        programs.append(Program(typed(command, *arguments, set_=set_), place, environment))
         return programs[-1]
 
     yield starter
     for program in programs:
         program.kill()
+    if any(program.killed for program in programs):  # such a one has no end in which to tidy up
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")

@@ -12,6 +12,8 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
+from capetune.service.search import SearchRequest
+
 from .conftest import PATIENCE, SMALL
 
 pytestmark = pytest.mark.timeout(900)
@@ -105,16 +107,10 @@ def test_in_a_notebook_a_search_uses_the_ray_that_is_there(place: Path) -> None:
 def test_a_request_written_by_one_process_and_run_by_another_gives_the_trials_of_the_command(place: Path) -> None:
     settings = [f"{key}={json.dumps(value)}" for key, value in SETTINGS.items()]
     common = {"space": "decoder.yaml", "data": "shards", "preset": "demo", "trials": 3}
-    write = (
-        "import json, sys\n"
-        "from capetune.service.search import SearchRequest\n"
-        f"request = SearchRequest.of(**{common!r}, name='asked', set={settings!r})\n"
-        "print(request.model_dump_json())\n"
-    )
     program = [sys.executable, "-c", "from capetune.cli.main import program; program()"]
     tell = {"cwd": place, "env": environment(place), "capture_output": True, "text": True}
-    written = subprocess.run([sys.executable, "-c", write], **tell, check=True)  # type: ignore[call-overload]
-    (place / "asked.json").write_text(written.stdout)
+    request = SearchRequest.of(**common, name="asked", set=settings)
+    (place / "asked.json").write_text(request.model_dump_json())
     done = subprocess.run([*program, "request", "asked.json"], **tell, timeout=PATIENCE)  # type: ignore[call-overload]
     assert (done.returncode, done.stderr) == (0, ""), done.stderr
     events = [json.loads(line) for line in done.stdout.splitlines()]

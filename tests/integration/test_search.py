@@ -12,6 +12,8 @@ from capetune.config import load_config
 from capetune.runs.checkpoints import read_meta
 from capetune.runs.registry import find_search, latest_best
 
+from .conftest import typed
+
 pytestmark = pytest.mark.timeout(900)
 
 
@@ -109,7 +111,9 @@ def test_the_token_is_ours_alone(searched, place):
     assert len(token.read_text()) == 64
 
 
-def test_a_finished_search_is_extended_and_the_sampler_goes_on(searched, start, place, trials_of, study_of):
+def test_a_finished_search_is_extended_and_the_sampler_goes_on(
+    searched, start, place, trials_of, study_of, monkeypatch
+):
     before = trials_of(place / "runs/wild")
     program = start("search", "--resume", "wild", "--trials", 5)
     assert program.end() == 0, program.err
@@ -121,11 +125,13 @@ def test_a_finished_search_is_extended_and_the_sampler_goes_on(searched, start, 
     study = study_of(place / "runs/wild")
     assert [trial.number for trial in study.trials] == list(range(5))
     assert study.best_value == max(trial["score"] for trial in after.values() if trial["score"] is not None)
-    program = start("search", "--resume", "wild")
-    assert program.end() == 0
-    assert program.out[-1] == "wild is complete: 5 trials; --trials with more extends it"
+    monkeypatch.chdir(place)
+    again = CliRunner().invoke(app, typed("search", "--resume", "wild"))
+    assert again.exit_code == 0, again.output
+    assert again.stdout.splitlines()[-1] == "wild is complete: 5 trials; --trials with more extends it"
 
 
+@pytest.mark.long
 def test_the_best_is_promoted_on_splits_and_seeds_and_goes_on_where_it_was(searched, start, place):
     asked = ("--splits", "1,2", "--seeds", 2, "--shots", 1, "--episodes", 1, "--queries", 3)
     program = start("promote", "wild", *asked)

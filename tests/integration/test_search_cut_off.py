@@ -15,7 +15,7 @@ import pytest
 from capetune.runs.history import read_history
 from capetune.runs.record import read_run
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
 
 
 def test_a_running_search_is_guarded_and_ctrl_c_ends_all_of_it(start, place, tiny_pack):

@@ -4,14 +4,21 @@ import json
 import signal
 
 import pytest
+from typer.testing import CliRunner
 
+from capetune.cli.main import app
 from capetune.runs.history import read_history
 from capetune.runs.record import read_run
+
+from .conftest import typed
 
 pytestmark = pytest.mark.timeout(900)
 
 
-def test_an_interrupted_training_goes_on_with_the_same_command_and_survives_a_lost_worker(start, place, tiny_pack):
+@pytest.mark.long
+def test_an_interrupted_training_goes_on_with_the_same_command_and_survives_a_lost_worker(
+    start, place, tiny_pack, monkeypatch
+):
     """SIGTERM, then a worker killed, then all of it killed at once, then the end: each epoch once."""
     # Two ranks and 5 queries: the validation's pairs can't be shared evenly.
     alone = ("train", "--data", tiny_pack, "--name", "kept")
@@ -59,9 +66,10 @@ def test_an_interrupted_training_goes_on_with_the_same_command_and_survives_a_lo
     assert meta["metrics"]["mpck4"] == history[epoch - 1]["mpck4"]
 
     before = (folder / "run.json").read_text()
-    program = start(*alone, set_=epochs)
-    assert program.end() == 0
-    assert program.out[0] == "run kept is complete already; --name starts another"
+    monkeypatch.chdir(place)
+    again = CliRunner().invoke(app, typed(*alone, set_=epochs))
+    assert again.exit_code == 0, again.output
+    assert again.stdout.splitlines()[0] == "run kept is complete already; --name starts another"
     assert (folder / "run.json").read_text() == before
 
 

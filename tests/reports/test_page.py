@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -17,6 +18,7 @@ from capetune.runs.record import read_run
 
 from .conftest import ODD
 
+pytestmark = pytest.mark.long
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 # What the page does is written into its body for --dump-dom: what the console heard, what was asked of the network,
 # how many traces each plot has, and the trials' numbers before and after clicks on the heads of `trial` and `mPCK4`.
@@ -53,7 +55,8 @@ def look(page: Path, extra: str = "") -> dict[str, Any]:
     words = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
     words += [f"--user-data-dir={page.parent / 'browser'}", "--host-resolver-rules=MAP * ~NOTFOUND"]
     words += ["--virtual-time-budget=10000", "--dump-dom", copy.as_uri()]
-    done = subprocess.run([browser, *words], capture_output=True, text=True, timeout=200)
+    own = os.environ | {"HOME": str(page.parent)}
+    done = subprocess.run([browser, *words], env=own, capture_output=True, text=True, timeout=200)
     found = re.search(r'data-probe="([^"]*)"', done.stdout)
     assert found, done.stderr
     return json.loads(html.unescape(found[1]))
