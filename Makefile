@@ -8,7 +8,7 @@ setup: $(STAMP)
 # uv takes half a minute where pip takes four and a half. pip is told where packages come from by its own variables and
 # files: uv is told the same. Where uv can't be had, or fails, pip does it.
 $(STAMP): pyproject.toml constraints.txt .ci/install
-	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	test -x $(BIN)/pip || $(PYTHON) -m venv .venv
 	.ci/install $(BIN)
 	touch $(STAMP)
 
