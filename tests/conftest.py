@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
@@ -42,6 +43,13 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CAPETUNE_CACHE", str(tmp_path_factory.mktemp("cache")))
         yield
+
+
+@pytest.fixture
+def place_of_ray() -> Iterator[Path]:
+    """A temporary folder for what a Ray that a test starts by itself leaves, its path short for Ray's sockets."""
+    with tempfile.TemporaryDirectory(prefix="c", ignore_cleanup_errors=True) as folder:
+        yield Path(folder)
 
 
 def write_files(

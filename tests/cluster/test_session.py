@@ -84,8 +84,8 @@ def test_a_cluster_where_nobody_answers_is_refused_at_once(private):
             pass
 
 
-def run(code, folder):
-    own = {"HOME": str(folder), "CAPETUNE_CACHE": str(folder / "cache")}
+def run(code, folder, **also):
+    own = {"HOME": str(folder), "CAPETUNE_CACHE": str(folder / "cache"), **also}
     kept = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
     words = [sys.executable, "-c", code]
     return subprocess.run(words, env=kept | own, cwd=folder, capture_output=True, text=True, timeout=120)
@@ -111,7 +111,7 @@ with ray_cluster(cpus=1) as here:
     assert done.stdout == "401\n{'127.0.0.1'}\n", done
 
 
-def test_the_ray_that_the_process_has_started_is_used_and_goes_on(tmp_path):
+def test_the_ray_that_the_process_has_started_is_used_and_goes_on(tmp_path, place_of_ray):
     code = """
 import ray
 ray.init(num_cpus=3, include_dashboard=True, log_to_driver=False)
@@ -122,5 +122,5 @@ for _ in range(2):
         print(here.cpus, here.token, here.dashboard.startswith("http://"))
 print(ray.is_initialized())
 """
-    done = run(code, tmp_path)
+    done = run(code, tmp_path, TMPDIR=str(place_of_ray))
     assert done.stdout == "3 None True\n3 None True\nTrue\n", done

@@ -81,7 +81,7 @@ def test_readme_s_lines_work_in_a_thread_of_a_script(place: Path) -> None:
     assert any(line.startswith("epoch 2/2") for line in lines)
 
 
-def test_in_a_notebook_a_search_uses_the_ray_that_is_there(place: Path) -> None:
+def test_in_a_notebook_a_search_uses_the_ray_that_is_there(place: Path, place_of_ray: Path) -> None:
     """A running event loop, and Ray started by the cell before."""
     cells = [
         "import ray\nray.init(num_cpus=2, log_to_driver=False)",
@@ -94,7 +94,7 @@ def test_in_a_notebook_a_search_uses_the_ray_that_is_there(place: Path) -> None:
         "trained = capetune.train(best='notebook', name='shown')",
     ]
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
-    kernel = {"env": environment(place)}
+    kernel = {"env": environment(place) | {"TMPDIR": str(place_of_ray)}}
     client = NotebookClient(notebook, timeout=PATIENCE * 2, resources={"metadata": {"path": str(place)}})
     client.execute(**kernel)
     said = "".join(output.get("text", "") for output in notebook.cells[2].outputs)
