@@ -21,7 +21,7 @@ PYTEST := tests/alone.sh $(BIN)/python -m pytest -n 2 --dist loadfile --no-loads
 test: setup
 	$(PYTEST) -m "not long"
 
-# Faults at any moment, browsers, servers: minutes each.
+# Faults at any moment, browsers, servers, trackers: minutes each.
 test-long: setup
 	$(PYTEST) -m long
 

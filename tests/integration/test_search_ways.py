@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from mlflow import MlflowClient
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
 
 
 def test_trials_of_two_workers_give_every_cpu_back(start, place, tiny_pack, trials_of):
@@ -21,7 +21,6 @@ def test_trials_of_two_workers_give_every_cpu_back(start, place, tiny_pack, tria
     assert len(list((place / "runs/pair/wandb").glob("offline-run-*/run-*.wandb"))) == 2
 
 
-@pytest.mark.long
 def test_trials_train_on_kept_features_which_go_when_it_is_done(start, place, tiny_pack, trials_of):
     keys = {"model.backbone.weights": "imagenet"}
     tracking = {"MLFLOW_TRACKING_URI": f"sqlite:///{place}/mlflow.db"}
