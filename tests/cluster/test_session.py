@@ -1,9 +1,11 @@
-"""The parts of starting Ray that need no Ray, but for one; the whole is in tests/integration."""
+"""The parts of starting Ray that need no Ray, and one Ray; the whole is in tests/integration."""
 
 from __future__ import annotations
 
+import json
 import logging
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -39,26 +41,6 @@ def test_a_free_port_is_taken():
     assert session._free_port(free) == free
 
 
-def test_a_dashboard_port_that_another_ray_took_meanwhile_is_given_up(tmp_path):
-    code = """
-import socket
-from capetune.cluster import session
-other = socket.create_server(("127.0.0.1", 0))
-taken = other.getsockname()[1]
-free = session._free_port
-session._free_port = lambda preferred: taken if preferred else free(0)
-with session.ray_cluster(cpus=1) as here:
-    print(here.dashboard, session.os.environ["RAY_API_SERVER_ADDRESS"], taken)
-"""
-    environment = os.environ | {"CAPETUNE_CACHE": str(tmp_path)}
-    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=200)
-    assert done.returncode == 0, done.stderr
-    dashboard, told, taken = done.stdout.split()
-    assert dashboard == told
-    assert not dashboard.endswith(taken)
-    assert done.stderr == ""
-
-
 def test_ray_s_loggers_are_hushed():
     for name in ("ray.data.some", "ray.tune.some", "rays"):
         logging.getLogger(name).setLevel(logging.INFO)
@@ -88,27 +70,65 @@ def run(code, folder, **also):
     own = {"HOME": str(folder), "CAPETUNE_CACHE": str(folder / "cache"), **also}
     kept = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
     words = [sys.executable, "-c", code]
-    return subprocess.run(words, env=kept | own, cwd=folder, capture_output=True, text=True, timeout=120)
+    return subprocess.run(
+        words, env=kept | own, cwd=folder, capture_output=True, text=True, timeout=200, start_new_session=True
+    )
 
 
-def test_a_ray_that_was_imported_before_is_bound_and_guarded_all_the_same(tmp_path):
-    """As a notebook does that begins with `import ray`."""
+@pytest.fixture(scope="module")
+def seen(tmp_path_factory):
+    """What one Ray does whose process has imported it before, and whose first port for the dashboard is taken."""
     code = """
+import json, os, signal, socket, time
 import ray, psutil, urllib.error, urllib.request
-from capetune.cluster.session import ray_cluster
+from capetune.cluster import session
 
-with ray_cluster(cpus=1) as here:
+other = socket.create_server(("127.0.0.1", 0))
+taken = other.getsockname()[1]
+free = session._free_port
+session._free_port = lambda preferred: taken if preferred else free(0)
+heard = []
+signal.signal(signal.SIGTERM, lambda number, frame: heard.append(number))
+with session.ray_cluster(cpus=1) as here:
     try:
-        urllib.request.urlopen(here.dashboard + "/api/v0/actors")
+        status = urllib.request.urlopen(here.dashboard + "/api/v0/actors").status
     except urllib.error.HTTPError as error:
-        print(error.code)
+        status = error.code
     mine = psutil.Process().children(recursive=True) + [psutil.Process()]
     gcs = [process for process in mine if "gcs_server" in process.name()]
     open_ones = [c for process in gcs for c in process.net_connections() if c.status == psutil.CONN_LISTEN]
-    print({c.laddr.ip.removeprefix("::ffff:") for c in open_ones})
+    os.killpg(0, signal.SIGTERM)
+    time.sleep(2)  # its processes would end in less
+    alive = ray.get(ray.remote(lambda: "alive").remote())
+    print(json.dumps({
+        "dashboard": here.dashboard,
+        "told": os.environ["RAY_API_SERVER_ADDRESS"],
+        "taken": taken,
+        "status": status,
+        "addresses": sorted({c.laddr.ip.removeprefix("::ffff:") for c in open_ones}),
+        "heard": heard,
+        "alive": alive,
+    }))
 """
-    done = run(code, tmp_path)
-    assert done.stdout == "401\n{'127.0.0.1'}\n", done
+    done = run(code, tmp_path_factory.mktemp("one"))
+    assert (done.returncode, done.stderr) == (0, ""), done
+    return json.loads(done.stdout)
+
+
+def test_a_dashboard_port_that_another_ray_took_meanwhile_is_given_up(seen):
+    assert seen["dashboard"] == seen["told"]
+    assert not seen["dashboard"].endswith(str(seen["taken"]))
+
+
+def test_a_ray_that_was_imported_before_is_bound_and_guarded_all_the_same(seen):
+    """As a notebook does that begins with `import ray`."""
+    assert seen["status"] == 401
+    assert seen["addresses"] == ["127.0.0.1"]
+
+
+def test_a_signal_to_our_process_group_leaves_ray_to_us(seen):
+    assert seen["heard"] == [signal.SIGTERM]
+    assert seen["alive"] == "alive"
 
 
 def test_the_ray_that_the_process_has_started_is_used_and_goes_on(tmp_path, place_of_ray):
