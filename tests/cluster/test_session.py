@@ -7,6 +7,7 @@ import os
 import socket
 import subprocess
 import sys
+import tempfile
 
 import pytest
 
@@ -88,7 +89,9 @@ def run(code, folder):
     own = {"HOME": str(folder), "CAPETUNE_CACHE": str(folder / "cache")}
     kept = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
     words = [sys.executable, "-c", code]
-    return subprocess.run(words, env=kept | own, cwd=folder, capture_output=True, text=True, timeout=120)
+    with tempfile.TemporaryDirectory(prefix="ct", ignore_cleanup_errors=True) as short:  # what a user's own Ray leaves
+        own["TMPDIR"] = short
+        return subprocess.run(words, env=kept | own, cwd=folder, capture_output=True, text=True, timeout=120)
 
 
 def test_a_ray_that_was_imported_before_is_bound_and_guarded_all_the_same(tmp_path):
