@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
@@ -28,11 +26,6 @@ def _one_thread() -> Iterator[None]:
     torch.set_num_threads(threads)
 
 
-def pytest_configure() -> None:
-    """MLflow, where it is imported, notes in the home who uses it."""
-    os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
-
-
 def pytest_unconfigure() -> None:
     """pytest-xdist ends its processes before Python's own end, at which wandb would clear its folders away."""
     if getattr(sys.modules.get("wandb"), "Artifact", None):
@@ -49,13 +42,6 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CAPETUNE_CACHE", str(tmp_path_factory.mktemp("cache")))
         yield
-
-
-@pytest.fixture
-def place_of_ray() -> Iterator[Path]:
-    """A temporary folder for what a Ray that a test starts by itself leaves, its path short for Ray's sockets."""
-    with tempfile.TemporaryDirectory(prefix="c", ignore_cleanup_errors=True) as folder:
-        yield Path(folder)
 
 
 def write_files(

@@ -13,6 +13,7 @@ ORDER = [
     "pose",
     "yaml12",
     "config",
+    "events",
     "storage",
     "cluster",
     "models",
@@ -25,6 +26,7 @@ ORDER = [
     "reports",
     "cli",
 ]
+FLOORS = ["mp100", "packs", "episodes"]  # of datasets; synthetic stands apart
 HOMES = {
     "ray": ("cluster/", "training/worker", "training/launch", "tuning/"),
     "optuna": ("tuning/", "reports/"),
@@ -85,6 +87,22 @@ def test_imports_go_one_way(module: str, file: Path) -> None:
         other = level(name)
         assert other is None or other <= own, f"{module} imports {name}, which comes later"
         assert name.split(".")[0] not in ("datasets", "cli", "search_spaces"), f"{module}: say capetune.{name}"
+
+
+@pytest.mark.parametrize(("module", "file"), sources(), ids=lambda x: x if isinstance(x, str) else "")
+def test_a_floor_of_datasets_imports_only_those_below(module: str, file: Path) -> None:
+    room, _, rest = module.partition("/")
+    floor = rest.split("/")[0]
+    names = imports(ast.parse(file.read_text())) if room == "datasets" and "/" in rest else []
+    for other in {
+        name.split(".")[2] for name in names if name.startswith("capetune.datasets.") and name.count(".") > 1
+    }:
+        if floor == "synthetic":
+            assert other == "synthetic", f"{module} imports {other}: the synthetic set stands apart"
+        elif other in FLOORS:
+            assert FLOORS.index(other) <= FLOORS.index(floor), f"{module} imports {other}, a later floor"
+        else:
+            assert other == floor, f"{module} imports {other}"
 
 
 @pytest.mark.parametrize(("module", "file"), sources(), ids=lambda x: x if isinstance(x, str) else "")

@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 
 import pytest
 
@@ -66,13 +67,15 @@ def test_a_cluster_where_nobody_answers_is_refused_at_once(private):
             pass
 
 
-def run(code, folder, **also):
-    own = {"HOME": str(folder), "CAPETUNE_CACHE": str(folder / "cache"), **also}
+def run(code, folder):
+    own = {"HOME": str(folder), "CAPETUNE_CACHE": str(folder / "cache")}
     kept = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
     words = [sys.executable, "-c", code]
-    return subprocess.run(
-        words, env=kept | own, cwd=folder, capture_output=True, text=True, timeout=200, start_new_session=True
-    )
+    with tempfile.TemporaryDirectory(prefix="ct", ignore_cleanup_errors=True) as short:  # what a user's own Ray leaves
+        own["TMPDIR"] = short
+        return subprocess.run(
+            words, env=kept | own, cwd=folder, capture_output=True, text=True, timeout=200, start_new_session=True
+        )
 
 
 @pytest.fixture(scope="module")
@@ -131,7 +134,7 @@ def test_a_signal_to_our_process_group_leaves_ray_to_us(seen):
     assert seen["alive"] == "alive"
 
 
-def test_the_ray_that_the_process_has_started_is_used_and_goes_on(tmp_path, place_of_ray):
+def test_the_ray_that_the_process_has_started_is_used_and_goes_on(tmp_path):
     code = """
 import ray
 ray.init(num_cpus=3, include_dashboard=True, log_to_driver=False)
@@ -142,5 +145,5 @@ for _ in range(2):
         print(here.cpus, here.token, here.dashboard.startswith("http://"))
 print(ray.is_initialized())
 """
-    done = run(code, tmp_path, TMPDIR=str(place_of_ray))
+    done = run(code, tmp_path)
     assert done.stdout == "3 None True\n3 None True\nTrue\n", done
