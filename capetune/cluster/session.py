@@ -22,6 +22,7 @@ from capetune.cluster.processors import usable_cpus
 from capetune.errors import UserError
 
 DASHBOARD_PORT = 8265
+_held: list[Cluster] = []  # the session that this process is in: within it, another is the same one
 
 
 @contextmanager
@@ -35,7 +36,7 @@ def ray_cluster(address: str | None = None, verbose: bool = False, cpus: int | N
     Raises UserError where the cluster can't be reached or the dashboard doesn't start.
     """
     if started():
-        yield _described(_own_dashboard(), None)
+        yield _held[-1] if _held else _described(_own_dashboard(), None)
         return
     prepare_environment(address, verbose)
     if address:
@@ -49,7 +50,9 @@ def ray_cluster(address: str | None = None, verbose: bool = False, cpus: int | N
         context = _start(folder, verbose, cpus, before) if folder else _join(str(address), verbose)
         if not verbose:
             _hush()
-        yield _described(context.dashboard_url, token_file() if address is None else None)
+        _held.append(_described(context.dashboard_url, token_file() if address is None else None))
+        ends.callback(_held.pop)
+        yield _held[-1]
 
 
 def _own_dashboard() -> str | None:

@@ -10,6 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
+from capetune.cluster.session import ray_cluster
 from capetune.config import load_preset
 from capetune.evaluation.report import EvalReport
 from capetune.events import Listener, StageBegan, ignore
@@ -80,12 +81,13 @@ def run(request: DemoRequest, listener: Listener = ignore) -> DemoResult:
     searching = SearchRequest(
         space="demo.yaml", data=request.data, preset="demo", set=settings, name=name, trials=TRIALS, **common
     )
-    searched = search.run(searching, listener)
-    clock.begin("train --best")
     training = TrainRequest(
         best=True, search=name, set=_schedule(request.full or _full()), name=f"{name}-best", **common
     )
-    trained = train.run(training, listener)
+    with ray_cluster(verbose=request.verbose):  # one session for both
+        searched = search.run(searching, listener)
+        clock.begin("train --best")
+        trained = train.run(training, listener)
     shutil.rmtree(features)
     clock.begin("eval --split 1: categories never seen")
     asked = EvaluateRequest(
