@@ -82,8 +82,10 @@ def test_readme_s_lines_work_in_a_thread_of_a_script(place: Path) -> None:
     assert any(line.startswith("epoch 2/2") for line in lines)
 
 
-def test_in_a_notebook_a_search_uses_the_ray_that_is_there(place: Path) -> None:
+@pytest.mark.long  # a kernel with a Ray of its own
+def test_in_a_notebook_a_search_uses_the_ray_that_is_there(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A running event loop, and Ray started by the cell before."""
+    monkeypatch.setenv("IPYTHONDIR", str(place / "ipython"))  # the client makes it too, not only the kernel
     cells = [
         "import ray\nray.init(num_cpus=2, log_to_driver=False)",
         "import asyncio\nassert asyncio.get_running_loop().is_running()\nimport capetune\n"
