@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
-from threading import Thread
 
 import typer
 
@@ -37,18 +35,4 @@ def command(
 
     storage = open_storage(run.folder, run.facts.get("storage"))
     print(f"optuna-dashboard of {run.name}: http://127.0.0.1:{port}/ (Ctrl-C ends it)", flush=True)
-    failure: list[BaseException] = []
-
-    def serve() -> None:
-        try:
-            run_server(storage, host="127.0.0.1", port=port)
-        except BaseException as error:
-            failure.append(error)
-
-    # Not on this thread: a Ctrl-C while it answers a request would be taken for that request's error, and go unheard.
-    server = Thread(target=serve, daemon=True)
-    server.start()
-    with suppress(KeyboardInterrupt):
-        server.join()
-    if failure:
-        raise failure[0]
+    run_server(storage, host="127.0.0.1", port=port)

@@ -17,7 +17,6 @@ from capetune.runs.record import Run
 from capetune.tuning.study import open_storage
 
 
-@pytest.mark.long
 def test_a_study_opens_in_optuna_s_dashboard_on_loopback(tmp_path):
     Run(tmp_path / "mine", "search", "completed").save("completed")
     optuna.create_study(study_name="mine", storage=open_storage(tmp_path / "mine", None))
@@ -39,9 +38,6 @@ def test_a_study_opens_in_optuna_s_dashboard_on_loopback(tmp_path):
                 assert time.monotonic() < until
                 time.sleep(0.2)
         assert [study["study_name"] for study in studies] == ["mine"]
-        server.terminate()
-        said, _ = server.communicate(timeout=60)
-        assert server.returncode == 0, said
     finally:
         server.kill()
         server.communicate()
