@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
@@ -24,16 +23,6 @@ def _one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
-
-
-def pytest_unconfigure() -> None:
-    """pytest-xdist ends its processes before Python's own end, at which wandb would clear its folders away."""
-    if getattr(sys.modules.get("wandb"), "Artifact", None):
-        from wandb.sdk.artifacts.artifact import Artifact
-        from wandb.sdk.data_types._private import MEDIA_TMP
-
-        Artifact._TMP_DIR.cleanup()
-        MEDIA_TMP.cleanup()
 
 
 @pytest.fixture(scope="session", autouse=True)

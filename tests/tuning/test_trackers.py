@@ -1,11 +1,24 @@
 from __future__ import annotations
 
 import builtins
+import importlib
+import tempfile
 
 import pytest
 
 from capetune.errors import UserError
 from capetune.tuning.trackers import make_tracker
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _folders_of_wandb(tmp_path_factory):
+    """wandb makes two temporary folders when it is imported and clears them away when Python ends: a process of
+    pytest-xdist may be ended before that."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tempfile, "tempdir", str(tmp_path_factory.mktemp("wandb")))
+        for name in ("wandb.sdk.artifacts.artifact", "wandb.sdk.data_types._private"):
+            importlib.import_module(name)
+        yield
 
 
 @pytest.fixture(autouse=True)
