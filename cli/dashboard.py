@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 from pathlib import Path
+from socketserver import ThreadingMixIn
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 import typer
 
@@ -29,10 +31,26 @@ def command(
     run = find_run(runs, optuna, "search")
     if find_spec("optuna_dashboard") is None:
         raise UserError("the dashboard needs optuna-dashboard: pip install 'capetune[dashboard]'")
-    from optuna_dashboard import run_server
+    from optuna_dashboard import wsgi
 
     from capetune.tuning.study import open_storage
 
-    storage = open_storage(run.folder, run.facts.get("storage"))
-    print(f"optuna-dashboard of {run.name}: http://127.0.0.1:{port}/ (Ctrl-C ends it)", flush=True)
-    run_server(storage, host="127.0.0.1", port=port)
+    app = wsgi(open_storage(run.folder, run.facts.get("storage")))
+    try:
+        server = make_server("127.0.0.1", port, app, _Server, _Quiet)
+    except OSError as error:
+        raise UserError(f"port {port}: {error.strerror}; choose another with --port") from None
+    with server:
+        print(f"optuna-dashboard of {run.name}: http://127.0.0.1:{port}/ (Ctrl-C ends it)", flush=True)
+        server.serve_forever()
+
+
+class _Server(ThreadingMixIn, WSGIServer):
+    """Answers in threads: wsgiref takes Ctrl-C for an error of the answer that is being given, and goes on."""
+
+    daemon_threads = True
+
+
+class _Quiet(WSGIRequestHandler):
+    def log_request(self, *what: object) -> None:
+        """Not a line for each picture of the page."""
