@@ -8,18 +8,14 @@ averages know nothing of this.
 from __future__ import annotations
 
 import copy
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any, cast
 
 import torch
-from timm.layers import BatchNormAct2d, Conv2dSame
 from torch import Tensor, fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
-
-# A subclass may make something else of its weights, as StdConv2d does.
-CONVOLUTIONS = (nn.Conv2d, Conv2dSame)
-NORMS = (nn.BatchNorm2d, BatchNormAct2d)
 
 
 class Folded:
@@ -49,7 +45,7 @@ class Folded:
         """In place of BatchNorm's `forward`. x: what `convolve` gave."""
         if self._learns():
             return type(self.norm).forward(self.norm, x)
-        return cast(Tensor, self.norm.act(self.norm.drop(x))) if isinstance(self.norm, BatchNormAct2d) else x
+        return cast(Tensor, self.norm.act(self.norm.drop(x))  # type: ignore[operator]) if hasattr(self.norm, "act") else x
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "made": None}  # a copy has tensors of its own
@@ -90,9 +86,18 @@ def fold(net: nn.Module) -> list[Folded]:
     return [Folded(conv, norm) for conv, norm in _pairs(net)]
 
 
+def _kinds() -> tuple[tuple[type, ...], tuple[type, ...]]:
+    """The convolutions and norms that fold; of another subclass nobody knows what it makes of its weights. timm's are
+    among them where a network of timm's can be: where it is imported."""
+    timm = sys.modules.get("timm.layers")
+    if timm is None:
+        return (nn.Conv2d,), (nn.BatchNorm2d,)
+    return (nn.Conv2d, timm.Conv2dSame), (nn.BatchNorm2d, timm.BatchNormAct2d)
+
+
 class _Tracer(fx.Tracer):
     def is_leaf_module(self, module: nn.Module, name: str) -> bool:
-        return isinstance(module, CONVOLUTIONS + NORMS) or super().is_leaf_module(module, name)
+        return isinstance(module, sum(_kinds(), ())) or super().is_leaf_module(module, name)
 
 
 def _pairs(net: nn.Module) -> Iterator[tuple[nn.Conv2d, nn.BatchNorm2d]]:
@@ -101,6 +106,7 @@ def _pairs(net: nn.Module) -> Iterator[tuple[nn.Conv2d, nn.BatchNorm2d]]:
     except Exception:  # whatever a network's own code makes of a proxy
         return
     calls = [node for node in graph.nodes if node.op == "call_module"]
+    convolutions, norms = _kinds()
     times = Counter(node.target for node in calls)
     for node in calls:
         before = node.args[0] if node.args else None
@@ -108,5 +114,5 @@ def _pairs(net: nn.Module) -> Iterator[tuple[nn.Conv2d, nn.BatchNorm2d]]:
             continue
         conv, norm = net.get_submodule(str(before.target)), net.get_submodule(str(node.target))
         once = times[before.target] == times[node.target] == 1
-        if once and type(conv) in CONVOLUTIONS and type(norm) in NORMS and norm.running_mean is not None:
+        if once and type(conv) in convolutions and type(norm) in norms and norm.running_mean is not None:
             yield cast(nn.Conv2d, conv), cast(nn.BatchNorm2d, norm)

@@ -120,13 +120,6 @@ def make_net(config: BackboneConfig, pretrained: bool) -> Net | TimmNet:
     return _timm(config, strides, pretrained)
 
 
-def check_net(config: BackboneConfig) -> None:
-    """Raises UserError as `make_net` does; builds nothing where nothing can be wrong."""
-    own = {"efficientnet_lite0": ("none", "imagenet"), "resnet50": ("none",)}  # with weights that are always there
-    if config.weights not in own.get(config.name, ()):
-        make_net(config, pretrained=True)
-
-
 def _library() -> Any:
     """timm: six seconds of a core to import, more than all the rest, so not before a network is built.
 

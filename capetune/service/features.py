@@ -11,7 +11,6 @@ from capetune.config import Config
 from capetune.datasets.packs.reader import Pack
 from capetune.errors import UserError
 from capetune.events import Listener, Progress, StepBegan
-from capetune.training.features import check_features, check_keepable, feature_bytes, keep_features
 
 FOLDER = "features"
 
@@ -31,6 +30,8 @@ class Keeping:
             if self.shared is not None:
                 raise UserError("--features says where kept features lie: give --cache-features COPIES too")
             return 0
+        from capetune.training.features import check_features, check_keepable, feature_bytes  # torch: seconds
+
         check_keepable(config, keys)
         if workers > 1:
             raise UserError("kept features are for one worker each: leave out --cache-features, or the workers")
@@ -45,6 +46,8 @@ class Keeping:
             return None
         folder = self.shared or run / FOLDER
         if not folder.is_dir():
+            from capetune.training.features import keep_features
+
             listener(StepBegan("features", f"{self.copies} copies of each train instance"))
             keep_features(folder, pack, config, self.copies, lambda *far: listener(Progress("features", *far)))
         return folder

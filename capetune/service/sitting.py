@@ -9,7 +9,7 @@ from pathlib import Path
 
 from capetune.errors import UserError
 from capetune.events import Listener, RunComplete, SearchBegan
-from capetune.models.nets import check_net
+from capetune.models.check import check_net
 from capetune.runs.commands import again
 from capetune.runs.facts import describe_protocol, environment
 from capetune.runs.record import CONFIG, Run, read_run, recorded

@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 
 from capetune.cluster.environment import prepare_environment
 from capetune.config import Config, load_config
+from capetune.datasets.packs.reader import check_readers
 from capetune.errors import UserError
 from capetune.events import (
     CheckpointKept,
@@ -22,12 +23,14 @@ from capetune.events import (
     TrialChosen,
     ignore,
 )
+from capetune.models.check import check_net
 from capetune.runs.best import ranked_checkpoint, ranked_config, ranked_trial
 from capetune.runs.checkpoints import CheckpointMeta, best_checkpoint, checkpoint_folder, read_meta
 from capetune.runs.facts import describe_data
 from capetune.runs.history import read_history
 from capetune.runs.record import Run, read_run, recorded
 from capetune.runs.registry import find_search, run_folder
+from capetune.service.features import Keeping
 from capetune.service.request import Count, Request, Settings, Split
 from capetune.service.steps import described, open_data, ray_joined
 from capetune.storage.hold import held
@@ -97,9 +100,6 @@ def run(request: TrainRequest, listener: Listener = ignore) -> TrainResult:
     # torch and Ray take seconds to import: not before what can be refused without them.
     prepare_environment(request.address, request.verbose)
     listener(StepBegan("imports"))
-    from capetune.datasets.episodes.stream import check_readers
-    from capetune.models.nets import check_net
-    from capetune.service.features import Keeping
     from capetune.training.launch import check_workers, launch_training
 
     check_readers(pack, request.workers, config.data.workers)

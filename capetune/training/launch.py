@@ -9,8 +9,7 @@ from typing import Any, Literal
 
 from capetune.cluster.machines import Cluster
 from capetune.config import Config
-from capetune.datasets.episodes.stream import check_readers
-from capetune.datasets.packs.reader import Pack
+from capetune.datasets.packs.reader import Pack, check_readers
 from capetune.errors import UserError
 from capetune.events import EpochDone, Event, Listener, StepsDone
 from capetune.runs.failures import ERROR, error_line

@@ -14,8 +14,7 @@ from rich.filesize import decimal
 from capetune.cluster.machines import Cluster
 from capetune.cluster.probe import check_writable
 from capetune.config import Config, ModelConfig
-from capetune.datasets.episodes.stream import check_readers
-from capetune.datasets.packs.reader import Pack
+from capetune.datasets.packs.reader import Pack, check_readers
 from capetune.errors import UserError
 from capetune.events import CheckPassed
 from capetune.models.estimator import PoseEstimator

@@ -22,7 +22,7 @@ from capetune.config import DataConfig
 from capetune.datasets.episodes.augment import Augmentation, draw
 from capetune.datasets.episodes.batch import Item, collate, make_item
 from capetune.datasets.episodes.supports import TrainSet
-from capetune.datasets.packs.reader import Pack
+from capetune.datasets.packs.reader import Pack, check_readers
 from capetune.datasets.packs.threads import ordered
 from capetune.errors import UserError
 from capetune.pose import Batch, Instance
@@ -34,15 +34,6 @@ SHUFFLE = 256  # encoded samples a reader holds to draw from; shards are mixed a
 def steps_per_epoch(instances: int, batch_size: int, world: int) -> int:
     """Steps in which `world` ranks of `batch_size` see about each instance once; at least 1."""
     return max(1, math.ceil(instances / (batch_size * world)))
-
-
-def check_readers(pack: Pack, ranks: int, workers: int) -> None:
-    """Raises UserError where some reader would have no shard of its own: it would wait for ever."""
-    shards, readers = len(pack.shard_paths), ranks * max(1, workers)
-    if shards < readers:
-        detail = f"{ranks} training workers × {max(1, workers)} loader processes"
-        cure = f"repack with --shards {readers} or use fewer workers"
-        raise UserError(f"{shards} shards can't feed {readers} readers ({detail}): {cure}")
 
 
 def train_batches(

@@ -203,6 +203,15 @@ def open_pack(path: Path | str) -> Pack:
     return Pack(path, manifest)
 
 
+def check_readers(pack: Pack, ranks: int, workers: int) -> None:
+    """Raises UserError where some reader would have no shard of its own: it would wait for ever."""
+    shards, readers = len(pack.shard_paths), ranks * max(1, workers)
+    if shards < readers:
+        detail = f"{ranks} training workers × {max(1, workers)} loader processes"
+        cure = f"repack with --shards {readers} or use fewer workers"
+        raise UserError(f"{shards} shards can't feed {readers} readers ({detail}): {cure}")
+
+
 def _read_manifest(path: Path) -> Manifest:
     file = path / MANIFEST
     if not file.is_file():

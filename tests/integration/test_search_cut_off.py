@@ -66,7 +66,7 @@ def test_a_search_that_is_killed_anywhere_goes_on_without_losing_or_repeating_a_
     assert {trial["status"] for trial in results.values()} <= {"completed", "pruned"}
     assert [trial.state.is_finished() for trial in study_of(folder).trials] == [True] * 4
     events = [json.loads(line) for line in (folder / "events.jsonl").read_text().splitlines()]
-    ends = [event["trial"] for event in events if event["state"] != "running"]
+    ends = [event["trial"] for event in events if event["event"] == "trial_ended"]
     assert sorted(ends) == [0, 1, 2, 3]
     for number, trial in results.items():
         history = read_history(folder / f"trials/trial-{number:03d}")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 
 import pytest
 
@@ -40,3 +42,13 @@ def test_a_checkpoint_goes_on_only_with_its_own_split_and_longer(tmp_path):
         check_start(tmp_path, config.with_overrides({"train.epochs": 2}))
     with pytest.raises(UserError, match="was trained on split 1, and has seen categories that split 2 tests"):
         check_start(tmp_path, config.with_overrides({"train.epochs": 3, "data.split": 2}))
+
+
+def test_the_process_that_only_waits_for_workers_imports_neither_torch_nor_timm():
+    code = (
+        "import sys\n"
+        "import capetune.service.train, capetune.training.launch, capetune.training.worker\n"
+        "from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer\n"
+        "print(sorted({'torch', 'timm', 'torchvision'} & sys.modules.keys()))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "[]\n"

@@ -7,7 +7,7 @@ import pytest
 
 from capetune.datasets.mp100.files import find_files, read_part
 from capetune.datasets.packs.crop import apply, crop_affine, source_to_unit, warp_crop
-from capetune.datasets.packs.reader import open_pack
+from capetune.datasets.packs.reader import check_readers, open_pack
 from capetune.errors import UserError
 from capetune.pose import PARTS, SPLITS
 
@@ -188,3 +188,14 @@ def test_a_fingerprint_changes_with_the_annotations(tiny_pack, copy):
     lines = (copy / "instances.jsonl").read_text()
     (copy / "instances.jsonl").write_text(lines.replace('"visible": [1', '"visible": [0', 1))
     assert open_pack(copy).fingerprint != open_pack(tiny_pack).fingerprint
+
+
+def test_fewer_shards_than_readers_is_said(tiny_pack):
+    pack = open_pack(tiny_pack)
+    with pytest.raises(
+        UserError,
+        match=r"8 shards can't feed 12 readers \(3 training workers × 4 loader processes\): repack with --shards 12",
+    ):
+        check_readers(pack, 3, 4)
+    check_readers(pack, 4, 2)
+    check_readers(pack, 8, 0)
