@@ -45,7 +45,8 @@ class Folded:
         """In place of BatchNorm's `forward`. x: what `convolve` gave."""
         if self._learns():
             return type(self.norm).forward(self.norm, x)
-        return cast(Tensor, self.norm.act(self.norm.drop(x))  # type: ignore[operator]) if hasattr(self.norm, "act") else x
+        norm: Any = self.norm
+        return cast(Tensor, norm.act(norm.drop(x))) if hasattr(norm, "act") else x  # timm's has its activation in it
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "made": None}  # a copy has tensors of its own
