@@ -19,6 +19,7 @@ from capetune.tuning.space import Header, Parameter, Space, describe, plain
 from capetune.yaml12 import read_document
 
 BUILT_IN = Path(__file__).parents[1] / "search_spaces"
+COMMON = ("train.epochs", "data.split", "validation.")  # what a score is of, and when a trial is complete
 POINTS = 100  # drawn to see whether values go together
 LOWER = ("val_loss", "val_coordinates", "generate_ms")  # the lower the better, unless the file says otherwise
 EXAMPLE = "a search space maps keys to ranges, such as 'loss.tokens: {log: [0.1, 2]}'"
@@ -125,6 +126,8 @@ def _parameter(
     if "." not in key and key not in Config.model_fields:
         raise UserError(f"of keys without a dot a space has {', '.join(Header.model_fields)}")
     check_key(key)
+    if key.startswith(COMMON) and not begun:
+        raise UserError(f"trials that differ in it can't be compared; set it for all of them: --set {key}=…")
     if not isinstance(spec, Mapping):
         raise UserError(f"wants a mapping such as {{int: [2, 6]}}, not {spec!r}")
     when: dict[str, tuple[Any, ...]] = {}

@@ -1,0 +1,73 @@
+"""Plain lines, as a log file gets them; the tables are in test_live, what a terminal shows is looked at by its end."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+from rich.console import Console
+
+from capetune import events
+from capetune.reports.screen import Screen
+
+
+@pytest.fixture
+def console() -> Console:
+    return Console(file=io.StringIO(), width=80, markup=False, highlight=False)
+
+
+def said(console: Console, *heard: events.Event) -> list[str]:
+    with Screen(console) as screen:
+        for event in heard:
+            screen.hear(event)
+    return console.file.getvalue().splitlines()
+
+
+def test_what_is_waited_for_is_said(console: Console) -> None:
+    steps = [events.StepBegan("ray", ""), events.StepBegan("workers", "2"), events.StepBegan("evaluation", "")]
+    assert said(console, *steps) == ["starting Ray …", "starting the training's 2 worker(s) …"]
+
+
+def test_a_long_path_stays_on_its_line(console: Console) -> None:
+    pack = "/" + "folder/" * 30
+    lines = said(console, events.DataDescribed(pack, "real", 1, 200, {"val": ["left hand", "[red]"], "test": []}))
+    assert lines == [f"data: real, split 1, 200 train instances; missing: val left hand, [red]  {pack}"]
+
+
+def test_lost_machines_and_trials_take_a_line_each(console: Console) -> None:
+    lines = said(console, events.NodeLost("10.0.0.7"), events.TrialLost("run", 3, 5))
+    assert lines == [
+        "machine 10.0.0.7 is gone: what ran there is tried again elsewhere",
+        "trial 3: its process was lost; it goes on after epoch 5",
+    ]
+
+
+@pytest.mark.parametrize(("state", "lines"), [("completed", []), ("interrupted", ["go on with it: capetune x"])])
+def test_who_is_interrupted_is_told_how_to_go_on(console: Console, state: str, lines: list[str]) -> None:
+    assert said(console, events.Ended("run", state, "capetune x")) == lines
+
+
+def test_nothing_moves_in_a_file(console: Console) -> None:
+    assert said(console, events.Progress("data", 3, 10, "cat"), events.Progress("data", 10, 10, "cat")) == []
+
+
+def test_a_bar_is_gone_when_it_is_full() -> None:
+    console = Console(file=io.StringIO(), width=80, force_terminal=True)
+    with Screen(console) as screen:
+        screen.hear(events.StepBegan("ray", "auto"))
+        assert screen.shown is not None
+        screen.hear(events.Progress("features", 1, 2, "[bold]"))
+        bar = screen.shown
+        assert "[bold]" in bar.tasks[0].description
+        screen.hear(events.Progress("features", 2, 2, "[bold]"))
+        assert screen.shown is None
+
+
+def test_an_error_leaves_nothing_running() -> None:
+    console = Console(file=io.StringIO(), width=80, force_terminal=True)
+    with pytest.raises(KeyboardInterrupt), Screen(console) as screen:
+        screen.hear(events.StepBegan("ray", "auto"))
+        status = screen.shown
+        raise KeyboardInterrupt
+    assert screen.shown is None
+    assert not status._live.is_started
