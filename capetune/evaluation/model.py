@@ -29,7 +29,7 @@ from capetune.pose import Instance
 
 
 class ModelPredictor:
-    """Predicts pairs of all categories together, `batch_size` at a time.
+    """Predicts pairs of all categories together, `batch_size` at a time; None: what suits the size of the crops.
 
     losses: where given, all predicted pairs are decoded teacher-forced as well (see `mean_losses`). support: what the
     model is shown of the supports. kept: gives what `Backbone.features` once gave for instances, in place of images.
@@ -44,7 +44,7 @@ class ModelPredictor:
         pack: Pack,
         data: DataConfig,
         device: torch.device | str = "cpu",
-        batch_size: int = 64,
+        batch_size: int | None = None,
         losses: LossConfig | None = None,
         support: Support = own,
         kept: Callable[[Sequence[Instance]], Maps] | None = None,
@@ -53,7 +53,8 @@ class ModelPredictor:
         self.pack = pack
         self.data = data
         self.device = torch.device(device)
-        self.batch_size = batch_size
+        # A pair of 128 in a batch costs a tenth less than one of 64; the maps of large crops would fill the memory.
+        self.batch_size = batch_size or (128 if data.size <= 128 else 64)
         self.losses = losses
         self.support = support
         self.kept = kept
