@@ -48,7 +48,8 @@ class Keeping:
         if not folder.is_dir():
             from capetune.training.features import keep_features
 
-            listener(StepBegan("features", f"{self.copies} copies of each train instance"))
+            crops = "one crop" if self.copies == 1 else f"{self.copies} crops"
+            listener(StepBegan("features", f"{crops} of each train instance"))
             keep_features(folder, pack, config, self.copies, lambda *far: listener(Progress("features", *far)))
         return folder
 

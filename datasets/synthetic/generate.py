@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import multiprocessing
 import signal
-from collections.abc import Callable, Generator
+import sys
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -144,9 +145,23 @@ def _results(jobs: list[tuple[Path, int, int, int, int]], workers: int) -> Gener
     context = multiprocessing.get_context("spawn")  # forking a process that has run OpenCV or torch may hang
     pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker)
     try:
-        yield from pool.map(_draw_category, jobs, chunksize=4)
+        with _main_unseen():
+            drawn = pool.map(_draw_category, jobs, chunksize=4)  # starts the processes
+        yield from drawn
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+@contextmanager
+def _main_unseen() -> Iterator[None]:
+    """Processes that are started inside don't run the user's script again: it may have no `if __name__ == …`."""
+    main = vars(sys.modules["__main__"])
+    kept = {name: main.pop(name) for name in ("__file__", "__spec__") if name in main}
+    main["__spec__"] = None
+    try:
+        yield
+    finally:
+        main.update(kept)
 
 
 def _start_worker() -> None:

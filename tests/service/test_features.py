@@ -88,7 +88,7 @@ def test_a_run_s_own_go_with_its_end(tmp_path: Path, pack: Pack, config: Config)
     keeping, heard = Keeping(1, None), list[Event]()
     folder = keeping.make(tmp_path, config, pack, heard.append)
     assert folder == tmp_path / "features"
-    assert heard[0] == StepBegan("features", "1 copies of each train instance")
+    assert heard[0] == StepBegan("features", "one crop of each train instance")
     keeping.end(tmp_path)
     assert not folder.exists()
     assert Keeping(0, None).make(tmp_path, config, pack, heard.append) is None

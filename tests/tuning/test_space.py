@@ -49,7 +49,10 @@ def test_every_kind_of_range_becomes_its_distribution(read):
     [
         ("loss.token: {log: [0.1, 1]}", "line 1: loss.token: there is no configuration key 'loss.token'; did you mean"),
         ("loss.tokens: {log: [0.1, 1]}\nloss: {log: [1, 2]}", "line 2: loss: 'loss' is a section"),
-        ("train.epochs: {int: [1, 9]}", "train.epochs: trials that differ in it can't be compared; set it for all of them"),
+        (
+            "train.epochs: {int: [1, 9]}",
+            "train.epochs: trials that differ in it can't be compared; set it for all of them",
+        ),
         ("data.split: {int: [1, 5]}", "can't be compared; set it for all of them: --set data.split=…"),
         ("validation.queries: {int: [1, 5]}", "can't be compared; set it for all of them: --set validation.queries=…"),
         ("loss.tokens: 3", "wants a mapping such as {int: [2, 6]}, not 3"),

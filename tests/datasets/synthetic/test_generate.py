@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from hashlib import sha256
 from itertools import chain
 from pathlib import Path
@@ -160,3 +162,16 @@ def test_progress_is_heard_category_by_category(tmp_path: Path) -> None:
     heard: list[tuple[int, int]] = []
     generate(tmp_path / "out", 10, 1, size=64, workers=1, progress=lambda done, total: heard.append((done, total)))
     assert heard == [(done, 10) for done in range(11)]
+
+
+def test_a_script_without_a_guard_may_draw_on_several_processes(tmp_path: Path) -> None:
+    """Python starts a process by running the script again; this one would then start processes without end."""
+    script = tmp_path / "mine.py"
+    script.write_text(
+        "import __main__, pathlib\n"
+        "from capetune.datasets.synthetic.generate import generate\n"
+        f"generate(pathlib.Path({str(tmp_path / 'data')!r}), 12, 3, size=96, workers=2)\n"
+        "print(pathlib.Path(__main__.__file__).name)\n"
+    )
+    ran = subprocess.run([sys.executable, script], capture_output=True, text=True)
+    assert (ran.stdout, ran.stderr) == ("mine.py\n", "")
