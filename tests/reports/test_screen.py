@@ -65,9 +65,9 @@ def test_a_bar_is_gone_when_it_is_full() -> None:
 
 def test_an_error_leaves_nothing_running() -> None:
     console = Console(file=io.StringIO(), width=80, force_terminal=True)
-    with pytest.raises(KeyboardInterrupt), Screen(console) as screen:
-        screen.hear(events.StepBegan("ray", "auto"))
-        status = screen.shown
-        raise KeyboardInterrupt
+    screen = Screen(console)
+    screen.hear(events.StepBegan("ray", "auto"))
+    status = screen.shown
+    screen.__exit__(KeyboardInterrupt, KeyboardInterrupt(), None)
     assert screen.shown is None
     assert not status._live.is_started
