@@ -11,6 +11,7 @@ from concurrent.futures import ProcessPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -155,8 +156,8 @@ def _results(jobs: list[tuple[Path, int, int, int, int]], workers: int) -> Gener
 @contextmanager
 def _main_unseen() -> Iterator[None]:
     """Processes that are started inside don't run the user's script again: it may have no `if __name__ == …`."""
-    main = vars(sys.modules["__main__"])
-    kept = {name: main.pop(name) for name in ("__file__", "__spec__") if name in main}
+    main = sys.modules["__main__"].__dict__
+    kept: dict[str, Any] = {name: main.pop(name) for name in ("__file__", "__spec__") if name in main}
     main["__spec__"] = None
     try:
         yield
