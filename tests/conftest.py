@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import logging
+import threading
+import urllib.request
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
@@ -31,6 +34,48 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CAPETUNE_CACHE", str(tmp_path_factory.mktemp("cache")))
         yield
+
+
+@pytest.fixture(scope="session")
+def s3() -> Iterator[dict[str, str]]:
+    """moto's S3 on loopback. Gives the environment variables by which programs find it; those of this process are set,
+    too."""
+    from moto.server import DomainDispatcherApplication, create_backend_app
+    from werkzeug.serving import make_server
+
+    served, lock = DomainDispatcherApplication(create_backend_app), threading.Lock()
+
+    def app(environ: dict, respond: Callable) -> list[bytes]:
+        """One request after the other: moto looks whether a key is there, then writes it, and S3 does both at once."""
+        with lock:
+            return list(served(environ, respond))
+
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    server = make_server("127.0.0.1", 0, app, threaded=True)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    host, port = server.server_address[:2]
+    names = {"AWS_ENDPOINT_URL": f"http://{host}:{port}", "AWS_REGION": "us-east-1"}
+    names |= {
+        "AWS_ACCESS_KEY_ID": "capetune",
+        "AWS_SECRET_ACCESS_KEY": "wholly-secret",
+        "AWS_EC2_METADATA_DISABLED": "true",
+    }
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in names.items():
+            patch.setenv(name, value)
+        yield names
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.fixture(scope="session")
+def bucket(s3: dict[str, str]) -> str:
+    """The address of a bucket."""
+    request = urllib.request.Request(f"{s3['AWS_ENDPOINT_URL']}/packs-and-runs", method="PUT")
+    urllib.request.urlopen(request, timeout=60).close()
+    return "s3://packs-and-runs"
 
 
 def write_files(

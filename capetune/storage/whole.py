@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import shutil
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -47,3 +48,15 @@ def write_aside(file: Path, content: str | bytes) -> None:
         stream.flush()
         os.fsync(stream.fileno())  # else a power failure could leave the new name with nothing in it
     os.replace(aside, file)
+
+
+def pour(pieces: Iterable[Any], file: Path) -> None:
+    """Write pieces of bytes into a file that appears when it is whole."""
+    aside = file.with_name(f".{file.name}.{os.urandom(6).hex()}")
+    try:
+        with aside.open("wb") as stream:
+            for piece in pieces:
+                stream.write(piece)
+        os.replace(aside, file)
+    finally:
+        aside.unlink(missing_ok=True)

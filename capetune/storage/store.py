@@ -1,0 +1,150 @@
+"""A place in an object store or on a web server, by obstore."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import cache
+from pathlib import Path
+from typing import Any, TypeVar
+
+from capetune.errors import UserError
+from capetune.storage.place import CHUNK, Missing
+from capetune.storage.whole import pour
+
+PATIENCE = timedelta(seconds=90)  # tried again, at growing intervals with jitter, while a store fails
+METADATA = "169.254.169.254"  # whom clients ask for credentials where the environment has none
+Found = TypeVar("Found")
+
+
+@dataclass(frozen=True)
+class Store:
+    """root: scheme and bucket or host. prefix: below it, no slash at
+    either end."""
+
+    root: str
+    prefix: str
+
+    @property
+    def address(self) -> str:
+        return f"{self.root}/{self.prefix}".rstrip("/")
+
+    def below(self, name: str) -> Store:
+        return Store(self.root, self._path(name))
+
+    def read(self, name: str) -> bytes:
+        import obstore
+
+        return bytes(self._asked(name, lambda store, path: obstore.get(store, path).bytes()))
+
+    def read_ranges(self, name: str, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
+        import obstore
+
+        starts, lengths = [begin for begin, _ in ranges], [length for _, length in ranges]
+        parts = self._asked(name, lambda store, path: obstore.get_ranges(store, path, starts=starts, lengths=lengths))
+        return [bytes(part) for part in parts]
+
+    def write(self, name: str, content: bytes) -> None:
+        import obstore
+
+        self._told(name, lambda store, path: obstore.put(store, path, content))
+
+    def create(self, name: str, content: bytes) -> bool:
+        import obstore
+        from obstore.exceptions import AlreadyExistsError
+
+        def create(store: Any, path: str) -> bool:
+            try:
+                obstore.put(store, path, content, mode="create")
+            except AlreadyExistsError:
+                # Of a request that was tried again, the first may have come through.
+                return bytes(obstore.get(store, path).bytes()) == content
+            return True
+
+        return bool(self._told(name, create))
+
+    def fetch(self, name: str, file: Path) -> None:
+        import obstore
+
+        def fetch(store: Any, path: str) -> None:
+            pour(obstore.get(store, path).stream(min_chunk_size=CHUNK), file)
+
+        self._asked(name, fetch)
+
+    def send(self, file: Path, name: str) -> None:
+        import obstore
+
+        self._told(name, lambda store, path: obstore.put(store, path, file))
+
+    def size(self, name: str) -> int:
+        import obstore
+
+        return int(self._asked(name, obstore.head)["size"])
+
+    def names(self) -> Iterator[str]:
+        import obstore
+
+        def listed(store: Any, path: str) -> list[str]:
+            return [entry["path"] for page in obstore.list(store, prefix=path or None) for entry in page]
+
+        start = f"{self.prefix}/" if self.prefix else ""
+        yield from sorted(path.removeprefix(start) for path in self._asked("", listed))
+
+    def delete(self, name: str) -> None:
+        import obstore
+
+        with contextlib.suppress(Missing):
+            self._told(name, obstore.delete)
+
+    def _path(self, name: str) -> str:
+        return "/".join(part for part in (self.prefix, name) if part)
+
+    def _told(self, name: str, act: Callable[[Any, str], Found]) -> Found:
+        """What changes something there."""
+        if self.root.startswith("http"):
+            raise UserError(f"{self.root}/{self._path(name)} can't be written: a web server is for reading")
+        return self._asked(name, act)
+
+    def _asked(self, name: str, act: Callable[[Any, str], Found]) -> Found:
+        from obstore.exceptions import BaseError, NotFoundError, PermissionDeniedError, UnauthenticatedError
+
+        path = self._path(name)
+        where = f"{self.root}/{path}"
+        try:
+            return act(_client(self.root), path)
+        except (PermissionDeniedError, UnauthenticatedError):
+            raise UserError(f"{where}: access is denied; look at the credentials in the environment") from None
+        except (BaseError, OSError) as error:
+            if "NoSuchBucket" in str(error):
+                raise UserError(f"{where}: there is no bucket {self.root.rpartition('/')[2]}") from None
+            if isinstance(error, NotFoundError | FileNotFoundError):
+                raise Missing(f"{where} is missing") from None
+            raise UserError(f"{where}: {_reason(error)}") from None
+
+
+@cache
+def _client(root: str) -> Any:
+    """One a process and bucket: it keeps its connections."""
+    from obstore.store import MemoryStore, from_url
+
+    if root.startswith("memory:"):
+        return MemoryStore()
+    plain = root.startswith("http://") or os.environ.get("AWS_ENDPOINT_URL", "").startswith("http://")
+    retries: Any = {"max_retries": 30, "retry_timeout": PATIENCE}
+    return from_url(f"{root}/", client_options={"allow_http": True} if plain else {}, retry_config=retries)
+
+
+def _reason(error: Exception) -> str:
+    """Of obstore's many lines, with the server's whole answer, what a person can act on."""
+    text = " ".join(str(error).split())
+    status = re.search(r"status code: (\d{3}) ([A-Z][A-Za-z ]*)", text)
+    if METADATA in text:
+        return "there are no credentials in the environment (AWS_ACCESS_KEY_ID …, GOOGLE_APPLICATION_CREDENTIALS …)"
+    if "after" in text and "retries" in text:
+        what = f"answers {status[1]} {status[2].strip()}" if status else "can't be reached"
+        return f"{what}; tried again for {PATIENCE.seconds} s"
+    return f"the store answers {status[1]} {status[2].strip()}" if status else text[:150]
