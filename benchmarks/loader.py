@@ -27,7 +27,7 @@ def stored_bytes(data: Pack, count: int) -> list[torch.Tensor]:
     rows = [data.row(instance.id) for group in part.instances.values() for instance in group]
     out = []
     for row in islice(rows, count):
-        with data.shard_paths[row.shard].open("rb") as stream:
+        with data.open_shard(row.shard) as stream:
             stream.seek(row.offset)
             out.append(torch.frombuffer(bytearray(stream.read(row.length)), dtype=torch.uint8))
     assert len(out) == count, f"the pack has only {len(out)} train instances"

@@ -50,6 +50,9 @@ class _Server(ThreadingMixIn, WSGIServer):
 
     daemon_threads = True
 
+    def handle_error(self, *what: object) -> None:
+        """A browser that is gone, or our own end, in the middle of an answer."""
+
 
 class _Quiet(WSGIRequestHandler):
     def log_request(self, *what: object) -> None:

@@ -12,7 +12,7 @@ from capetune.cli import common
 def command(
     annotations: Path = typer.Option(..., "--annotations", metavar="DIR", help="Folder of mp100_split*_*.json[.gz]."),
     images: Path = typer.Option(..., "--images", metavar="DIR", help="Folder above the image folders."),
-    out: Path = typer.Option(..., "--out", metavar="SHARDS", help="Folder to make; must not exist."),
+    out: str = typer.Option(..., "--out", metavar="PLACE", help="Folder or s3://, gs:// to make; must not exist."),
     size: int = typer.Option(512, min=32, max=2048, help="Largest input, in pixels, that the crops are to serve."),
     shards: int | None = typer.Option(
         None, help="At least the loader processes of all training workers; about one a 1000 instances if not given."
@@ -28,6 +28,8 @@ def command(
       capetune data pack --annotations data/annotations --images data/images --out shards
 
       capetune data pack --annotations data/annotations --images data/images --out shards256 --size 256 --shards 64
+
+      capetune data pack --annotations data/annotations --images data/images --out s3://bucket/mp100
     """
     from functools import partial
 

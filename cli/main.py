@@ -30,6 +30,7 @@ from capetune.cli import (
     space,
     train,
 )
+from capetune.cli.paths import keep_local
 from capetune.errors import UserError
 
 app = typer.Typer(
@@ -53,6 +54,7 @@ app.command("request", short_help="Run what a JSON file asks for.")(request.comm
 app.add_typer(data.app, name="data")
 app.add_typer(space.app, name="space")
 app.add_typer(runs.app, name="runs")
+keep_local(app, data.app, space.app, runs.app)
 
 
 def _versions(wanted: bool) -> None:

@@ -22,13 +22,13 @@ def open_data(
     making: Callable[[Path], None] = lambda folder: None,
     progress: Callable[[str, int, int], None] = lambda what, done, total: None,
 ) -> Pack:
-    """The pack in folder `data`, or the built-in one for `synthetic`, after making it if need be (about two minutes).
+    """The pack at `data`, a folder or an address; or the built-in one for `synthetic`, after making it if need be.
 
     making: called with its folder where it has to be made. progress: hears what is at work, how much is done, of how
     much. Raises UserError where `data` is neither.
     """
     if data != SYNTHETIC:
-        return open_pack(Path(data))
+        return open_pack(data)
     out = cache_folder() / f"synthetic-v{VERSION}"
     if not out.is_dir():
         raw = writable_cache() / f"{out.name}.raw-{os.getpid()}"

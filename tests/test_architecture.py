@@ -32,6 +32,7 @@ HOMES = {
     "optuna": ("tuning/", "reports/"),
     "plotly": ("reports/",),
     "jinja2": ("reports/",),
+    "obstore": ("storage/",),
     "rich": ("reports/", "cli/", "tuning/preflight"),
     "yaml": ("yaml12", "config"),
     "webdataset": ("datasets/packs/", "datasets/episodes/stream"),

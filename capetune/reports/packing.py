@@ -5,14 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from capetune.datasets.packs.manifest import Manifest
 
 NAMED = 3  # files named of each reason; the manifest names them all
 
 
-def pack_lines(manifest: Manifest, out: Path) -> list[str]:
+def pack_lines(manifest: Manifest, out: str) -> list[str]:
     """What is in it, and how much of each split."""
     megabytes = sum(shard.bytes for shard in manifest.shards) / 1e6
     kind = "synthetic " if manifest.synthetic else ""

@@ -32,7 +32,7 @@ def find_category(pack: Pack, wanted: str) -> Category:
     by_word = {word.lower(): c for c in pack.categories.values() for word in (str(c.id), c.folder, c.name)}
     near = difflib.get_close_matches(wanted.lower(), by_word, 1, 0.0)
     category = by_word[near[0]]
-    raise UserError(f"{pack.path} has no category {wanted!r}; the nearest is {category.name!r} ({category.id})")
+    raise UserError(f"{pack.address} has no category {wanted!r}; the nearest is {category.name!r} ({category.id})")
 
 
 def choose(
@@ -55,7 +55,7 @@ def choose(
     if not chosen:
         what = f"category {category.name!r} ({category.id})" if category is not None else "instance"
         where = f" in split {split} {part}" if split is not None else ""
-        raise UserError(f"{pack.path} holds no image of {what}{where}; `manifest.json` says what was left out")
+        raise UserError(f"{pack.address} holds no image of {what}{where}; `manifest.json` says what was left out")
     return sorted(chosen[:count], key=lambda instance: instance.category_id)
 
 

@@ -18,7 +18,7 @@ def describe_data(pack: Pack, split: int) -> dict[str, Any]:
     """What a result must say about its data: which pack, real or synthetic, the split, the categories that were
     missing."""
     return {
-        "pack": str(pack.path.resolve()),
+        "pack": pack.place.resolved,
         "data_hash": pack.fingerprint,
         "data": "synthetic" if pack.synthetic else "real",
         "split": split,

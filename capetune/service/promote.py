@@ -91,7 +91,7 @@ def run(request: PromoteRequest, listener: Listener = ignore) -> PromoteResult:
     for split in request.splits:
         if not len(pack.part(split, "test")):
             raise UserError(
-                f"{pack.path} holds no instance of split {split} test to score by; leave it out of --splits"
+                f"{pack.address} holds no instance of split {split} test to score by; leave it out of --splits"
             )
     folder = request.runs / f"{request.name}-promoted"
     asked = (request.splits, request.shots, request.seeds, request.episodes, request.queries)
@@ -100,7 +100,7 @@ def run(request: PromoteRequest, listener: Listener = ignore) -> PromoteResult:
     with held(folder):
         run = read_run(folder) or Run(folder, "promote", "running")
         facts = _facts(promotion, run)
-        facts |= {"search": search.name, "pack": str(pack.path.resolve()), "data": told[request.splits[0]]["data"]}
+        facts |= {"search": search.name, "pack": pack.place.resolved, "data": told[request.splits[0]]["data"]}
         number = ranked_trial(search, request.rank)["number"]
         listener(TrialChosen(search.name, number, search.state, str(search.folder / "best.yaml")))
         jobs, left = len(promotion.jobs()), len(promotion.left())

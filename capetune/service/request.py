@@ -12,9 +12,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 
 from capetune.errors import UserError
+from capetune.storage.address import is_address
 
 
 def _settings(value: Any) -> Any:
@@ -32,6 +41,15 @@ class Request(BaseModel):
 
     version: Literal[1] = 1
     runs: Path = Path("runs")
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _local(cls, value: Any, info: ValidationInfo) -> Any:
+        """As a path, `s3://bucket` would be a folder named `s3:`."""
+        wanted = str(cls.model_fields[str(info.field_name)].annotation)
+        if "Path" in wanted and is_address(value):
+            raise ValueError("wanted is a path of this machine")
+        return value
 
     @classmethod
     def of(cls, **fields: Any) -> Self:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import BinaryIO, TypeVar
 
 from capetune.errors import UserError
 from capetune.storage.place import CHUNK, Missing
@@ -22,6 +22,10 @@ class Folder:
     @property
     def address(self) -> str:
         return str(self.path)
+
+    @property
+    def resolved(self) -> str:
+        return str(self.path.resolve())
 
     def below(self, name: str) -> Folder:
         return Folder(self.path / name)
@@ -52,6 +56,9 @@ class Folder:
             return True
 
         return self._made(name, create)
+
+    def open(self, name: str) -> BinaryIO:
+        return self._found(name, lambda file: file.open("rb"))
 
     def fetch(self, name: str, file: Path) -> None:
         def fetch(source: Path) -> None:

@@ -24,7 +24,14 @@ class Place(Protocol):
     the place can't be reached or refuses us, Missing where there is nothing of that name."""
 
     @property
-    def address(self) -> str: ...
+    def address(self) -> str:
+        """As it was given."""
+        ...
+
+    @property
+    def resolved(self) -> str:
+        """The address by which any process of this machine, and of others that reach it, finds it."""
+        ...
 
     def below(self, name: str) -> Place:
         """The folder of that name in it."""

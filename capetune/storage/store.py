@@ -33,6 +33,10 @@ class Store:
     def address(self) -> str:
         return f"{self.root}/{self.prefix}".rstrip("/")
 
+    @property
+    def resolved(self) -> str:
+        return self.address
+
     def below(self, name: str) -> Store:
         return Store(self.root, self._path(name))
 
@@ -87,6 +91,9 @@ class Store:
 
     def names(self) -> Iterator[str]:
         import obstore
+
+        if self.root.startswith("http"):
+            raise UserError(f"{self.address}: a web server is for reading: it can't be listed or written")
 
         def listed(store: Any, path: str) -> list[str]:
             return [entry["path"] for page in obstore.list(store, prefix=path or None) for entry in page]
@@ -144,7 +151,8 @@ def _reason(error: Exception) -> str:
     status = re.search(r"status code: (\d{3}) ([A-Z][A-Za-z ]*)", text)
     if METADATA in text:
         return "there are no credentials in the environment (AWS_ACCESS_KEY_ID …, GOOGLE_APPLICATION_CREDENTIALS …)"
-    if "after" in text and "retries" in text:
-        what = f"answers {status[1]} {status[2].strip()}" if status else "can't be reached"
-        return f"{what}; tried again for {PATIENCE.seconds} s"
-    return f"the store answers {status[1]} {status[2].strip()}" if status else text[:150]
+    retries = re.search(r"after (\d+) retries", text)
+    tried = f"; tried {int(retries[1]) + 1} times" if retries else ""
+    if status:
+        return f"the store answers {status[1]} {status[2].strip()}{tried}"
+    return f"the store can't be reached{tried}" if retries else text[:150]

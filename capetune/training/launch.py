@@ -71,7 +71,7 @@ def launch_training(
         backend_config=SharedDevices(),
         train_loop_config={
             "config": config.model_dump(),
-            "pack": str(pack.path.resolve()),
+            "pack": pack.place.resolved,
             "folder": str(folder.resolve()),
             "threads": threads,
             "events": events,

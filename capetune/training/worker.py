@@ -98,7 +98,7 @@ def _train(settings: dict[str, Any]) -> None:
     start = resume_point(folder, mend=rank == 0)
     if start is None and settings["start"] is not None:
         start = Path(settings["start"])
-    pack = open_pack(Path(settings["pack"]))
+    pack = open_pack(settings["pack"])
     features = None if settings["features"] is None else open_features(Path(settings["features"]))
     alone = context.get_local_world_size() == world
     address = LOOPBACK if alone else ray.util.get_node_ip_address()

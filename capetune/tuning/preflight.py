@@ -62,7 +62,7 @@ def preflight(
     yield CheckPassed("cluster", f"{cluster.cpus} CPUs, {cluster.gpus} GPUs; {plan.words}")
     check_readers(pack, plan.workers, config.data.workers)
     readers = plan.workers * max(1, config.data.workers)
-    yield CheckPassed("data", f"{len(pack.shard_paths)} shards for {readers} reader{'s' * (readers > 1)} a trial")
+    yield CheckPassed("data", f"{len(pack.manifest.shards)} shards for {readers} reader{'s' * (readers > 1)} a trial")
     need = checkpoint_bytes(config, space) * (plan.at_once * (SPARE + 1) + kept) + features
     free = shutil.disk_usage(folder).free
     both = "checkpoints" + " and features" * bool(features)

@@ -43,7 +43,7 @@ def run_promotion(promotion: Promotion, plan: Plan, listener: Listener = ignore)
     jobs = promotion.left()
     if not jobs:
         return
-    work = Work(promotion.config, promotion.pack.path.resolve(), promotion.folder.resolve(), BEST, plan)
+    work = Work(promotion.config, promotion.pack.place.resolved, promotion.folder.resolve(), BEST, plan)
     asked = {"shots": promotion.shots, "episodes": promotion.episodes, "queries": promotion.queries}
     tune_config = tune.TuneConfig(
         max_concurrent_trials=plan.at_once, trial_dirname_creator=lambda trial: trial.config["job"]["name"]

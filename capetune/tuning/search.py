@@ -37,4 +37,4 @@ def check_scorable(pack: Pack, split: int) -> None:
     """Raises UserError where the split has nothing to train on or to score trials by."""
     for part, use in (("train", "train on"), ("val", "score trials by")):
         if not len(pack.part(split, part)):
-            raise UserError(f"{pack.path} holds no instance of split {split} {part} to {use}; pack its images too")
+            raise UserError(f"{pack.address} holds no instance of split {split} {part} to {use}; pack its images too")

@@ -161,7 +161,7 @@ def _run(
     features = None if search.features is None else search.features.resolve()
     work = Work(
         search.config,
-        search.pack.path.resolve(),
+        search.pack.place.resolved,
         search.folder.resolve(),
         search.goal,
         plan,

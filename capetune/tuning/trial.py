@@ -41,12 +41,12 @@ from capetune.tuning.preflight import Plan
 class Work:
     """What the trials of a run have in common, wherever they run.
 
-    config: the base. pack, run, features: folders that every machine sees; features holds kept ones. portable: whether
-    the scheduler carries checkpoints from trial to trial.
+    config: the base. pack: its address. run, features: folders that every machine sees; features holds kept ones.
+    portable: whether the scheduler carries checkpoints from trial to trial.
     """
 
     config: Config
-    pack: Path
+    pack: str
     run: Path
     goal: Goal
     plan: Plan

@@ -14,6 +14,8 @@ from capetune.datasets.packs.reader import Pack
 from capetune.datasets.packs.threads import ordered
 from capetune.pose import Instance
 
+REQUESTS = 16  # to a store at once
+
 
 def encode_queries(pack: Pack, instances: Sequence[Instance], size: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Un-augmented official crops, in the order given.
@@ -32,8 +34,10 @@ def query_images(
 ) -> Generator[np.ndarray]:
     """The same images one by one, uint8 (size, size, 3) RGB, up to `ahead` of them made before they are asked for.
 
-    Errors as in `encode_queries`, in the image's place.
+    threads: that decode; of a distant pack at least as many as hide the way there. Errors as in `encode_queries`, in
+    the image's place.
     """
+    threads = max(threads, REQUESTS) if pack.distant else threads
     yield from ordered(partial(_crop, pack, size), instances, threads, ahead)
 
 

@@ -58,6 +58,8 @@ def train_batches(
         stream,
         batch_size=None,
         num_workers=config.workers,
+        # The client of a store has threads, and a fork of it answers nobody.
+        multiprocessing_context="forkserver" if config.workers and pack.distant else None,
         generator=torch.Generator(),  # or it would draw from the global one, and workers would change the training
     )
     return _unwrapped(loader)
@@ -112,7 +114,7 @@ def generator(seed: int, *numbers: int) -> np.random.Generator:
 
 def shards(pack: Pack, rng: np.random.Generator) -> Iterator[int]:
     """The pack's shards, permuted."""
-    return iter(rng.permutation(len(pack.shard_paths)).tolist())
+    return iter(rng.permutation(len(pack.manifest.shards)).tolist())
 
 
 def every(first: int, step: int, values: Iterable[Any]) -> Iterator[Any]:
@@ -123,18 +125,19 @@ def every(first: int, step: int, values: Iterable[Any]) -> Iterator[Any]:
 def read(pack: Pack, train: TrainSet, shards: Iterable[int]) -> Iterator[tuple[Instance, bytes]]:
     """Train instances and their jpgs in the order of the shards; what isn't selected is passed over unread.
 
-    Where each jpg lies is in the pack's index: parsing the tar's headers again would cost a third of decoding.
+    Where each jpg lies is in the pack's index: parsing the tar's headers again would cost a third of decoding. While a
+    shard is read, the next one is fetched.
     """
-    for shard in shards:
-        path = pack.shard_paths[shard]
+    for shard, stream in ordered(lambda shard: (shard, pack.open_shard(shard)), shards, threads=1, ahead=1):
         try:
-            with path.open("rb") as stream:
+            with stream:
                 for row in pack.in_shard(shard):
                     if row.instance.id in train.instances:
                         stream.seek(row.offset)
                         yield train.instances[row.instance.id], stream.read(row.length)
         except OSError as error:
-            raise UserError(f"{path} can't be read ({error}): copy the pack again or make it anew") from None
+            where = f"{pack.address}/{pack.manifest.shards[shard].name}"
+            raise UserError(f"{where} can't be read ({error}): copy the pack again or make it anew") from None
 
 
 def shuffle(rng: np.random.Generator, values: Iterable[Any]) -> Iterator[Any]:

@@ -43,7 +43,7 @@ class TrainSet:
         self.flippable = {id for id, category in self.categories.items() if mirrored(category.graph) is not None}
         if not self.instances:
             raise UserError(
-                f"{pack.path} has no category with two train instances in split {split}: "
+                f"{pack.address} has no category with two train instances in split {split}: "
                 "pack more images or choose another split (--set data.split=…)"
             )
 

@@ -7,6 +7,7 @@ import json
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from pydantic import ValidationError
@@ -15,6 +16,10 @@ from capetune.datasets.packs import crop as geometry
 from capetune.datasets.packs.manifest import INSTANCES, MANIFEST, SCHEMA, Manifest, PartEntry
 from capetune.errors import UserError
 from capetune.pose import Category, Crop, Instance, Part
+from capetune.storage.address import open_place
+from capetune.storage.folder import Folder
+from capetune.storage.place import Missing, Place
+from capetune.storage.shelf import opened
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,14 +73,24 @@ def describe(instance: Instance, to_source: np.ndarray) -> dict:
 
 
 class Pack:
-    """An opened pack; made by `open_pack`. Cheap to send to another process: it carries the path, not the rows."""
+    """An opened pack; made by `open_pack`. Cheap to send to another process: it carries the place, not the rows."""
 
-    def __init__(self, path: Path, manifest: Manifest) -> None:
-        self.path = path
+    def __init__(self, place: Place, manifest: Manifest) -> None:
+        self.place = place
         self.manifest = manifest
 
     def __reduce__(self) -> tuple:
-        return Pack, (self.path, self.manifest)
+        return Pack, (self.place, self.manifest)
+
+    @property
+    def address(self) -> str:
+        """Where it lies, as it was given."""
+        return self.place.address
+
+    @property
+    def distant(self) -> bool:
+        """Whether a read of it is a request to another machine."""
+        return not isinstance(self.place, Folder)
 
     @property
     def synthetic(self) -> bool:
@@ -84,8 +99,7 @@ class Pack:
     @cached_property
     def fingerprint(self) -> str:
         """Twelve hexadecimal digits that change with anything in the pack; the manifest has the shards' own."""
-        content = (self.path / MANIFEST).read_bytes() + (self.path / INSTANCES).read_bytes()
-        return hashlib.sha256(content).hexdigest()[:12]
+        return hashlib.sha256(self.place.read(MANIFEST) + self._index).hexdigest()[:12]
 
     @cached_property
     def categories(self) -> dict[int, Category]:
@@ -94,8 +108,14 @@ class Pack:
 
     @cached_property
     def rows(self) -> list[Row]:
-        lines = (self.path / INSTANCES).read_text(encoding="utf-8").splitlines()
-        return [Row.from_json(line) for line in lines]
+        return [Row.from_json(line) for line in self._index.decode().splitlines()]
+
+    @cached_property
+    def _index(self) -> bytes:
+        content = self.place.read(INSTANCES)
+        if len(content) != self.manifest.index_bytes:
+            raise _cut(self.place, INSTANCES, len(content), self.manifest.index_bytes)
+        return content
 
     @cached_property
     def instances(self) -> list[Instance]:
@@ -117,9 +137,16 @@ class Pack:
         """The rows of one shard, in the order of its bytes."""
         return self._by_shard.get(shard, [])
 
-    @property
-    def shard_paths(self) -> list[Path]:
-        return [self.path / shard.name for shard in self.manifest.shards]
+    def open_shard(self, shard: int) -> BinaryIO:
+        """Its bytes, in a file of this machine: of a distant pack the whole shard is fetched, checked and kept there.
+
+        Raises UserError where it can't be had, or isn't what the manifest says.
+        """
+        entry = self.manifest.shards[shard]
+        try:
+            return opened(self.place, entry.name, entry.bytes, entry.sha256)
+        except Missing as error:
+            raise UserError(f"{error}: copy the pack again or make it anew") from None
 
     def row(self, instance_id: int) -> Row:
         """Raises KeyError where the instance isn't packed."""
@@ -149,15 +176,14 @@ class Pack:
         return tuple(self.categories[id] for id in self._entry(split, part).missing)
 
     def crop(self, instance_id: int, size: int | None = None) -> Crop:
-        """The stored pixels of an instance, by one seek and read.
+        """The stored pixels of an instance, by one read of its bytes alone.
 
         size: side of the input the pixels are meant for; decoding may then be coarser, as `decode` says. Raises
         KeyError where the instance isn't packed, UserError where its pixels are damaged.
         """
         row = self.row(instance_id)
-        with self.shard_paths[row.shard].open("rb") as stream:
-            stream.seek(row.offset)
-            return self.decode(row, stream.read(row.length), size)
+        [jpeg] = self.place.read_ranges(self.manifest.shards[row.shard].name, [(row.offset, row.length)])
+        return self.decode(row, jpeg, size)
 
     def decode(self, row: Row, jpeg: bytes, size: int | None = None) -> Crop:
         """The crop of a row whose bytes are at hand.
@@ -173,63 +199,78 @@ class Pack:
                 reduction *= 2
         image = geometry.decode_jpeg(jpeg, reduction)
         if image is None:
-            shard = self.path / self.manifest.shards[row.shard].name
-            raise UserError(f"{shard} is damaged at instance {row.instance.id}: make the pack again")
+            shard = self.manifest.shards[row.shard].name
+            raise UserError(f"{self.address}/{shard} is damaged at instance {row.instance.id}: make the pack again")
         return Crop(image, geometry.compose(row.to_source, geometry.enlarge(reduction, reduction)))
 
     def _entry(self, split: int, part: str) -> PartEntry:
         entry = self.manifest.part(split, part)
         if entry is None:
             there = ", ".join(f"split {s} {p}" for s, parts in self.manifest.splits.items() for p in parts)
-            raise UserError(f"{self.path} has no split {split} {part} (it has {there}): pack its annotation file too")
+            raise UserError(
+                f"{self.address} has no split {split} {part} (it has {there}): pack its annotation file too"
+            )
         return entry
 
 
-def open_pack(path: Path | str) -> Pack:
-    """Open a pack after looking at its manifest and the sizes of its files (not their checksums).
+def open_pack(address: Path | str) -> Pack:
+    """Open a pack, in a folder or at an address, after looking at its manifest and, in a folder, at the sizes of its
+    files. Checksums are looked at when a distant pack's shards are fetched.
 
-    Raises UserError where the folder isn't a pack, was made by a newer capetune, or lacks a shard or part of one.
+    Raises UserError where it isn't a pack, was made by a newer capetune, or lacks a shard or part of one.
     """
-    path = Path(path)
-    manifest = _read_manifest(path)
+    place = open_place(address)
+    manifest = _read_manifest(place)
     for name, size in [(INSTANCES, manifest.index_bytes), *((s.name, s.bytes) for s in manifest.shards)]:
         if Path(name).name != name:
-            raise UserError(f"{path / MANIFEST} names a shard outside its folder ({name}): make the pack again")
-        if not (path / name).is_file():
-            raise UserError(f"{path / name} is missing: copy the pack again or make it anew")
-        there = (path / name).stat().st_size
-        if there != size:
-            raise UserError(f"{path / name} has {there} bytes, not {size}: copy the pack again or make it anew")
-    return Pack(path, manifest)
+            raise UserError(
+                f"{place.address}/{MANIFEST} names a shard outside its folder ({name}): make the pack again"
+            )
+        if isinstance(place, Folder):
+            try:
+                there = place.size(name)
+            except Missing as error:
+                raise UserError(f"{error}: copy the pack again or make it anew") from None
+            if there != size:
+                raise _cut(place, name, there, size)
+    return Pack(place, manifest)
+
+
+def _cut(place: Place, name: str, there: int, size: int) -> UserError:
+    return UserError(f"{place.address}/{name} has {there} bytes, not {size}: copy the pack again or make it anew")
 
 
 def check_readers(pack: Pack, ranks: int, workers: int) -> None:
     """Raises UserError where some reader would have no shard of its own: it would wait for ever."""
-    shards, readers = len(pack.shard_paths), ranks * max(1, workers)
+    shards, readers = len(pack.manifest.shards), ranks * max(1, workers)
     if shards < readers:
         detail = f"{ranks} training workers × {max(1, workers)} loader processes"
         cure = f"repack with --shards {readers} or use fewer workers"
         raise UserError(f"{shards} shards can't feed {readers} readers ({detail}): {cure}")
 
 
-def _read_manifest(path: Path) -> Manifest:
-    file = path / MANIFEST
-    if not file.is_file():
-        what = f"is not a capetune pack (no {MANIFEST})" if path.exists() else "doesn't exist"
-        raise UserError(
-            f"{path} {what}; make a pack with `capetune data pack --annotations DIR --images DIR --out {path}`"
-        )
+def _read_manifest(place: Place) -> Manifest:
+    where = f"{place.address}/{MANIFEST}"
     try:
-        tree = json.loads(file.read_text(encoding="utf-8"))
+        content = place.read(MANIFEST)
+    except Missing:
+        there = not isinstance(place, Folder) or place.path.exists()
+        what = f"is not a capetune pack (no {MANIFEST})" if there else "doesn't exist"
+        raise UserError(
+            f"{place.address} {what}; make a pack with "
+            f"`capetune data pack --annotations DIR --images DIR --out {place.address}`"
+        ) from None
+    try:
+        tree = json.loads(content)
         version = tree["schema_version"]
     except (ValueError, KeyError, TypeError):
-        raise UserError(f"{file} is not a capetune manifest; make the pack again") from None
+        raise UserError(f"{where} is not a capetune manifest; make the pack again") from None
     if version != SCHEMA:
         cure = "update capetune" if isinstance(version, int) and version > SCHEMA else "make the pack again"
-        raise UserError(f"{path} has pack schema {version}, this capetune reads {SCHEMA}: {cure}")
+        raise UserError(f"{place.address} has pack schema {version}, this capetune reads {SCHEMA}: {cure}")
     try:
         return Manifest.model_validate(tree)
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(str(p) for p in first["loc"])
-        raise UserError(f"{file} is damaged at {where} ({first['msg']}); make the pack again") from None
+        field = ".".join(str(p) for p in first["loc"])
+        raise UserError(f"{where} is damaged at {field} ({first['msg']}); make the pack again") from None

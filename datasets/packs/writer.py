@@ -6,10 +6,11 @@ import json
 import tarfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import TypeVar
+from tempfile import TemporaryDirectory
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -31,6 +32,9 @@ from capetune.datasets.packs.reader import Row, describe
 from capetune.datasets.packs.threads import ordered
 from capetune.errors import UserError
 from capetune.pose import Instance
+from capetune.storage.address import is_address, open_place
+from capetune.storage.cache import writable_cache
+from capetune.storage.place import Place
 from capetune.storage.whole import whole
 
 ORDER_SEED = 0  # of the instances in the shards; training shuffles anew, so there is nothing to choose here
@@ -45,7 +49,7 @@ Image = tuple[str, list[Instance]]  # file name and the instances on it, all ann
 def pack(
     annotations: Path,
     images: Path,
-    out: Path,
+    out: Path | str,
     shards: int | None = None,
     size: int = 512,
     quality: int = 92,
@@ -55,12 +59,15 @@ def pack(
     """Pack what the annotation files name and the images folder holds; the same input gives the same bytes.
 
     size: side in pixels that the official crop gets in the store, at most. Images that are missing, unreadable or of
-    another size than annotated are left out and named in the manifest. `out` appears only when it is whole. progress:
-    hears how many images are done, of how many.
+    another size than annotated are left out and named in the manifest. `out`, a folder or an address, appears only when
+    it is whole; what goes to an address is made in the cache folder first, and needs room there. progress: hears how
+    many images are done, of how many.
 
     Raises UserError where `out` exists, no image is found, the annotation files contradict each other, the shards
     can't be written, or, if `strict`, anything is left out.
     """
+    if is_address(out):
+        return _pack_away(open_place(out), annotations, images, shards, size, quality, strict, progress)
     annotations, images, out = Path(annotations), Path(images), Path(out)
     if out.exists():
         raise UserError(f"{out} exists already: remove it or give another --out")
@@ -77,6 +84,25 @@ def pack(
         results = _counted(ordered(job, found, usable_cpus(), 4 * usable_cpus()), len(found), progress)
         places = _write_shards(aside, shards, results, left_out)
         manifest = _write_index(aside, gathered, places, size, quality, left_out)
+    return manifest
+
+
+def _pack_away(place: Place, annotations: Path, images: Path, *options: Any) -> Manifest:
+    """Pack into the cache folder, send it there, the manifest last: until then it is no pack."""
+    if any(True for _ in place.names()):
+        raise UserError(f"{place.address} holds something already: remove it or give another --out")
+    with TemporaryDirectory(prefix="pack-", dir=writable_cache()) as folder:
+        made = Path(folder) / "pack"
+        manifest = pack(annotations, images, made, *options)
+        names = [*(shard.name for shard in manifest.shards), INSTANCES, MANIFEST]
+        try:
+            for name in names:
+                place.send(made / name, name)
+        except BaseException:
+            with suppress(UserError):  # what matters is the first error
+                for name in reversed(names):
+                    place.delete(name)
+            raise
     return manifest
 
 

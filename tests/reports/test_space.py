@@ -22,7 +22,7 @@ def lines(tmp_path):
 
 def test_it_is_said_how_many_configurations_there_are_and_how_they_are_searched(lines):
     first, checked, budget = lines(
-        "scheduler: none\nmodel.sequence: {choice: [xy, point]}\ndata.split: {int: [1, 5]}\n"
+        "scheduler: none\nmodel.sequence: {choice: [xy, point]}\nmodel.support.layers: {int: [1, 5]}\n"
     )
     assert first == "at most 10 configurations; goal mpck4 (max); sampler tpe; scheduler none"
     assert checked == "checked against preset demo, whose values are the default"

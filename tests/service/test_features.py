@@ -19,7 +19,7 @@ def pack(tiny_pack: Path) -> Pack:
 
 @pytest.fixture(scope="module")
 def config() -> Config:
-    return load_preset("demo").with_overrides({"data.size": 32, "model.backbone.weights": "none"})
+    return load_preset("demo").with_overrides({"data.size": 64, "model.backbone.weights": "none"})
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +46,7 @@ def test_a_second_run_computes_nothing_and_leaves_them_there(shared: Path, pack:
     ("copies", "changed", "what"),
     [
         (2, {}, "copies"),
-        (1, {"data.size": 64}, "size"),
+        (1, {"data.size": 96}, "size"),
         (1, {"data.split": 2, "data.rotation": 3}, "split and rotation"),
         (1, {"model.backbone.stride": 8}, "backbone"),
     ],

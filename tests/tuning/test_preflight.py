@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -63,7 +63,7 @@ def test_the_largest_model_of_the_space_counts(read, config):
 
 class Pack:
     def __init__(self, shards):
-        self.path, self.shard_paths = Path("pack"), [None] * shards
+        self.manifest = SimpleNamespace(shards=[None] * shards)
 
 
 def lines(folder, read, config, pack, workers=1, text=RANGE):
