@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -33,6 +32,7 @@ from capetune.pose import Batch
 from capetune.runs.checkpoints import CheckpointMeta, read_meta
 from capetune.runs.facts import describe_data
 from capetune.training.checkpoint import fill, load_training, save_checkpoint
+from capetune.training.divergence import Watch
 from capetune.training.features import Features
 from capetune.training.optim import make_optimizer, make_schedule
 
@@ -157,12 +157,13 @@ def train_epoch(
 
     Returns train_loss, train_tokens and train_coordinates, means over the steps.
 
-    Raises UserError where the loss is no longer finite: nothing after that would mean anything.
+    Raises UserError where the loss or the weights are no longer finite: nothing after that would mean anything.
     """
     model.train()
     sums: dict[str, torch.Tensor] = {}
     count = 0
     left = iter(batches)
+    watch = Watch(config.train.learning_rate, device)
     while pairs := list(itertools.islice(left, config.train.accumulate)):
         group = [batch.to(device) for batch, _ in pairs]
         kept = [tuple(maps.to(device) for maps in given) for _, given in pairs if given]
@@ -173,14 +174,10 @@ def train_epoch(
         for name, value in losses.items():
             sums[name] = sums.get(name, torch.zeros((), device=device)) + value
         count += 1
+        watch.step(count, group, losses["loss"])
         progress(count)
-    means = {f"train_{name}": (value / max(count, 1)).item() for name, value in sums.items()}
-    if not all(math.isfinite(value) for value in means.values()):
-        raise UserError(
-            f"the loss became {means['train_loss']} at learning rate {config.train.learning_rate:g}; "
-            "lower it with --set train.learning_rate=…"
-        )
-    return means
+    watch.end(model)
+    return {f"train_{name}": (value / max(count, 1)).item() for name, value in sums.items()}
 
 
 def train_step(

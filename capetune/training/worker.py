@@ -45,8 +45,16 @@ def train_worker(settings: dict[str, Any]) -> None:
     try:
         _train(settings)
     except UserError as error:
-        _put(settings["events"], {"error": str(error)})
+        _put(settings["events"], {"error": f"{error}{_last_good(error, Path(settings['folder']))}"})
         raise
+
+
+def _last_good(error: UserError, folder: Path) -> str:
+    from capetune.runs.checkpoints import latest_checkpoint
+    from capetune.training.divergence import Diverged
+
+    found = latest_checkpoint(folder) if isinstance(error, Diverged) else None
+    return "" if found is None else f"; the last good checkpoint is {found[0]}"
 
 
 def _train(settings: dict[str, Any]) -> None:
