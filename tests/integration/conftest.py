@@ -123,7 +123,7 @@ def _runs(process: psutil.Process) -> bool:
 
 def typed(command: str, *arguments: object, set_: dict[str, object] | None = None) -> list[str]:
     """What is typed after `capetune`; new searches and trainings have a tiny model, `set_` changes it."""
-    fresh = command in ("search", "train") and "--resume" not in arguments
+    fresh = command in ("search", "train") and not {"--resume", "--best"} & set(arguments)
     keys = [f"--set={key}={value}" for key, value in (SMALL | (set_ or {})).items()]
     model = ["--preset", "demo", *keys] if fresh else []
     return [command, *model, *map(str, arguments)]
