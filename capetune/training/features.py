@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain, count
+from itertools import chain, count, islice
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ import torch
 from capetune.config import Config
 from capetune.datasets.episodes.augment import Augmentation, draw
 from capetune.datasets.episodes.batch import augmented_to_unit, collate, place_item, stack_images
-from capetune.datasets.episodes.queries import encode_queries
+from capetune.datasets.episodes.queries import query_images, stored_crops
 from capetune.datasets.episodes.stream import generator
 from capetune.datasets.episodes.supports import TrainSet
 from capetune.datasets.packs.crop import warp_crop
@@ -104,11 +104,14 @@ def keep_features(
     draws = np.empty((len(instances), copies, 3))
     per = max(1, CHUNK // copies)
 
+    threads = torch.get_num_threads()
+
     def crops() -> Iterator[torch.Tensor]:
+        stored = stored_crops(pack, instances, size, threads, 2 * per)
         for begin in range(0, len(instances), per):
             images = []
             for row, query in enumerate(instances[begin : begin + per], start=begin):
-                crop = pack.crop(query.id, size)
+                crop = next(stored)
                 for copy in range(copies):
                     drawn = draw(rng, config.data, query.category_id in train.flippable)
                     draws[row, copy] = drawn.rotation, drawn.scale, drawn.flip
@@ -117,8 +120,9 @@ def keep_features(
             progress(min(begin + per, len(instances)), len(instances))
 
     def plain() -> Iterator[torch.Tensor]:
-        for begin in range(0, len(val), CHUNK):
-            yield encode_queries(pack, val[begin : begin + CHUNK], size)[0]
+        images = query_images(pack, val, size, threads, 2 * CHUNK)
+        while some := list(islice(images, CHUNK)):
+            yield stack_images(some)
 
     with whole(folder) as aside:
         _write(aside, backbone, crops(), (len(instances), copies), instances)

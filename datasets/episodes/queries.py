@@ -12,7 +12,7 @@ from capetune.datasets.episodes.batch import stack_images
 from capetune.datasets.packs.crop import invert, source_to_unit, warp_crop
 from capetune.datasets.packs.reader import Pack
 from capetune.datasets.packs.threads import ordered
-from capetune.pose import Instance
+from capetune.pose import Crop, Instance
 
 REQUESTS = 16  # to a store at once
 
@@ -37,8 +37,16 @@ def query_images(
     threads: that decode; of a distant pack at least as many as hide the way there. Errors as in `encode_queries`, in
     the image's place.
     """
-    threads = max(threads, REQUESTS) if pack.distant else threads
-    yield from ordered(partial(_crop, pack, size), instances, threads, ahead)
+    yield from ordered(partial(_crop, pack, size), instances, _at_once(pack, threads), ahead)
+
+
+def stored_crops(pack: Pack, instances: Iterable[Instance], size: int, threads: int, ahead: int) -> Generator[Crop]:
+    """What `Pack.crop` gives for them, in order, up to `ahead` of them read before they are asked for."""
+    yield from ordered(lambda instance: pack.crop(instance.id, size), instances, _at_once(pack, threads), ahead)
+
+
+def _at_once(pack: Pack, threads: int) -> int:
+    return max(threads, REQUESTS) if pack.distant else threads
 
 
 def _crop(pack: Pack, size: int, instance: Instance) -> np.ndarray:
