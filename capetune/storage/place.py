@@ -48,7 +48,8 @@ class Place(Protocol):
         ...
 
     def create(self, name: str, content: bytes) -> bool:
-        """The same, but False where the name is taken: of several who try only one gets True."""
+        """The same, but False where the name is taken: of several who try, with contents that differ, only one gets
+        True."""
         ...
 
     def fetch(self, name: str, file: Path) -> None:

@@ -23,8 +23,7 @@ Found = TypeVar("Found")
 
 @dataclass(frozen=True)
 class Store:
-    """root: scheme and bucket or host. prefix: below it, no slash at
-    either end."""
+    """root: scheme and bucket or host. prefix: what is below it, no slash at either end."""
 
     root: str
     prefix: str

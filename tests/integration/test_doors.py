@@ -107,6 +107,7 @@ def test_in_a_notebook_a_search_uses_the_ray_that_is_there(place: Path, monkeypa
     assert (place / "runs/shown/run.json").is_file()
 
 
+@pytest.mark.long  # two searches
 def test_a_request_written_by_one_process_and_run_by_another_gives_the_trials_of_the_command(place: Path) -> None:
     settings = [f"{key}={json.dumps(value)}" for key, value in SETTINGS.items()]
     common = {"space": "decoder.yaml", "data": "shards", "preset": "demo", "trials": 3}
