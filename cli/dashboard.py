@@ -33,7 +33,7 @@ def command(
         raise UserError("the dashboard needs optuna-dashboard: pip install 'capetune[dashboard]'")
     from optuna_dashboard import wsgi
 
-    from capetune.tuning.study import open_storage
+    from capetune.tuning.storage import open_storage
 
     app = wsgi(open_storage(run.folder, run.facts.get("storage")))
     try:

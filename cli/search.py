@@ -21,7 +21,10 @@ def command(
         None, "--space", metavar="FILE", help="Search space: a YAML file or a built-in one (capetune space list)."
     ),
     data: str | None = typer.Option(
-        None, "--data", metavar="PACK", help="A pack, or `synthetic`, the built-in set. Default: synthetic."
+        None,
+        "--data",
+        metavar="PACK",
+        help="A pack: a folder, s3://, gs://, http(s)://. Default: the built-in set.",
     ),
     trials: int | None = typer.Option(
         None, "--trials", min=1, help="How many configurations to try in all; default: the space's budget, else 20."
@@ -41,11 +44,14 @@ def command(
     features: Path | None = common.Features,
     name: str | None = common.Name,
     resume: str | None = typer.Option(None, "--resume", metavar="NAME", help="Go on with a search, or extend it."),
+    resume_or_start: bool = typer.Option(
+        False, "--resume-or-start", help="With --name: go on with it where it was begun; for schedulers that repeat."
+    ),
     storage: str | None = typer.Option(
         None,
         "--storage",
         metavar="URL",
-        help="Optuna's storage, such as postgresql://…; default: a journal in the run.",
+        help="Optuna's storage, such as postgresql://user@host/db (PGPASSWORD is read); default: a journal in the run.",
     ),
     track: Tracker | None = typer.Option(
         None, "--track", help="Send every epoch to MLflow or Weights & Biases too (pip install 'capetune[mlflow]')."
@@ -73,6 +79,8 @@ def command(
       capetune search --space losses --preset demo --cache-features 16
 
       capetune search --resume decoder-20261123-081500 --trials 60
+
+      capetune search --space decoder --name night --resume-or-start
     """
     from capetune.service import search
 

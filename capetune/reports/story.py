@@ -22,7 +22,7 @@ from capetune.tuning.goal import Goal
 from capetune.tuning.schedulers import carries_checkpoints, rungs
 from capetune.tuning.space import Space
 from capetune.tuning.space_file import load_space
-from capetune.tuning.study import JOURNAL, open_storage
+from capetune.tuning.storage import JOURNAL, open_storage, study_name
 
 TRACEBACK_MOST = 20_000  # characters of a traceback's end
 
@@ -186,9 +186,7 @@ def _study(run: Run) -> tuple[optuna.Study | None, str]:
         return None, f"Optuna's journal is not there: {JOURNAL}"
     try:
         storage = open_storage(run.folder, url)
-        names = [summary.study_name for summary in optuna.get_all_study_summaries(storage)]
-        name = names[0] if url is None and len(names) == 1 else run.name  # the folder may have been renamed
-        return optuna.load_study(study_name=name, storage=storage), ""
+        return optuna.load_study(study_name=study_name(run.folder, run.facts), storage=storage), ""
     except KeyError:
         return None, f"Optuna's storage holds no study {run.name}"
     except Exception as error:  # of the journal's reader, of SQLAlchemy, of a database's driver

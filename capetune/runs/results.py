@@ -70,7 +70,9 @@ def save_result(run: Path, result: TrialResult) -> None:
 def saved_results(run: Path) -> Iterator[TrialResult]:
     """Of the trials that ended, in the order of their numbers; a damaged one counts as not written."""
     numbered = {
-        number: file for file in (run / TRIALS).glob(f"trial-*/{RESULT}") if (number := _number(file)) is not None
+        number: file
+        for file in (run / TRIALS).glob(f"trial-*/{RESULT}")
+        if (number := trial_number(file.parent)) is not None
     }
     for _, file in sorted(numbered.items()):
         try:
@@ -82,9 +84,9 @@ def saved_results(run: Path) -> Iterator[TrialResult]:
         yield result
 
 
-def _number(result: Path) -> int | None:
-    """Of the trial whose file this is; None of a folder that isn't a trial's. As text, 1000 would come before 101."""
-    digits = result.parent.name.removeprefix("trial-")
+def trial_number(folder: Path) -> int | None:
+    """Of the trial whose folder this is; None of one that isn't a trial's. As text, 1000 would come before 101."""
+    digits = folder.name.removeprefix("trial-")
     return int(digits) if digits.isdecimal() else None
 
 

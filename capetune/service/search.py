@@ -15,7 +15,7 @@ from capetune.datasets.packs.reader import Pack
 from capetune.errors import UserError
 from capetune.events import Doubted, Listener, StepBegan, ignore
 from capetune.runs.commands import again
-from capetune.runs.record import CONFIG
+from capetune.runs.record import CONFIG, read_run
 from capetune.runs.registry import find_run, run_folder
 from capetune.runs.results import TrialResult, trial_rows
 from capetune.service.request import Count, Request, Settings, Split
@@ -25,8 +25,9 @@ from capetune.tuning.goal import Goal
 from capetune.tuning.space import Space, never_stops
 from capetune.tuning.space_file import load_space
 
+SPACE = "space.yaml"  # in the run's folder
 # What a search that goes on was begun with.
-FIXED = ("--data", "--preset", "--config", "--name", "--split", "--set", "--storage", "--cache-features")
+FIXED = ("--preset", "--config", "--name", "--split", "--set", "--cache-features", "--resume-or-start")
 
 
 class SearchRequest(Request):
@@ -45,6 +46,7 @@ class SearchRequest(Request):
     features: Path | None = None
     name: str | None = None
     resume: str | None = None
+    resume_or_start: bool = False
     storage: str | None = None
     track: Literal["mlflow", "wandb"] | None = None
     address: str | None = None
@@ -80,13 +82,14 @@ class SearchResult:
 
 @dataclass
 class Begun:
-    """A search that is to be run: what it was begun with, or is now."""
+    """A search that is to be run: what it was begun with, or is now. before: whether it was begun before."""
 
     config: Config
     space: Space
     pack: Pack
     folder: Path
     storage: str | None
+    before: bool = False
 
 
 class SearchFailed(Exception):
@@ -98,7 +101,7 @@ def run(request: SearchRequest, listener: Listener = ignore) -> SearchResult:
 
     Raises UserError for what the caller can cure, SearchFailed where every trial failed of something else.
     """
-    begun = _begin(request, listener) if request.resume is None else _go_on(request, request.resume, listener)
+    begun = _begun(request, listener)
     doubt = never_stops(begun.space, begun.config)
     if doubt is not None:
         listener(Doubted(doubt))
@@ -110,15 +113,39 @@ def run(request: SearchRequest, listener: Listener = ignore) -> SearchResult:
     return sit(begun, request, listener)
 
 
+def _begun(request: SearchRequest, listener: Listener) -> Begun:
+    if request.resume is not None:
+        given = [option for option in FIXED if option in request.given()]
+        if given:
+            raise UserError(f"--resume goes on with what the search was begun with; leave out {', '.join(given)}")
+        return _go_on(request, request.resume, listener)
+    if not request.resume_or_start:
+        return _begin(request, listener)
+    if request.name is None:
+        raise UserError("--resume-or-start goes on with the run of a name: give --name too")
+    found = read_run(run_folder(request.runs, request.name))
+    if found is None:
+        return _begin(request, listener)
+    begun = _go_on(request, request.name, listener)
+    if _config(request).hash() != begun.config.hash():
+        raise UserError(f"{begun.folder} was begun with another configuration; choose another --name")
+    return begun
+
+
+def _config(request: SearchRequest) -> Config:
+    settings = [*request.set, *([] if request.split is None else [f"data.split={request.split}"])]
+    return load_config(request.preset or "tiny", request.config, settings)
+
+
 def _begin(request: SearchRequest, listener: Listener) -> Begun:
     if request.space is None:
         raise UserError("what is to be searched? give --space FILE (`capetune space list` names built-in ones)")
-    settings = [*request.set, *([] if request.split is None else [f"data.split={request.split}"])]
-    config = load_config(request.preset or "tiny", request.config, settings)
+    config = _config(request)
     space = load_space(request.space, config)
     pack = open_data(request.data, listener)
     folder = run_folder(request.runs, request.name or f"{space.source.stem}-{datetime.now():%Y%m%d-%H%M%S}")
-    if folder.is_dir() and any(path.name != LOCK for path in folder.iterdir()):
+    # What a search that was killed before its record was written has left is written anew.
+    if folder.is_dir() and any(path.name not in (LOCK, CONFIG, SPACE) for path in folder.iterdir()):
         raise UserError(
             f"{folder} exists already; choose another --name, or go on with it: {again('search --resume', folder)}"
         )
@@ -126,11 +153,8 @@ def _begin(request: SearchRequest, listener: Listener) -> Begun:
 
 
 def _go_on(request: SearchRequest, name: str, listener: Listener) -> Begun:
-    given = [option for option in FIXED if option in request.given()]
-    if given:
-        raise UserError(f"--resume goes on with what the search was begun with; leave out {', '.join(given)}")
     found = find_run(request.runs, name, "search")
-    files = [found.folder / file for file in (CONFIG, "space.yaml")]
+    files = [found.folder / file for file in (CONFIG, SPACE)]
     missing = [file for file in files if not file.is_file()]
     if missing:
         raise UserError(f"{missing[0]} is not there: {name} ended before its first trial; begin a new search")
@@ -140,5 +164,10 @@ def _go_on(request: SearchRequest, name: str, listener: Listener) -> Begun:
         wider = load_space(request.space, config, begun=True)
         wider.check_extends(space)
         space = wider
-    pack = open_data(str(found.facts["pack"]), listener)
-    return Begun(config, space, pack, found.folder, found.facts.get("storage"))
+    try:
+        pack = open_data(request.data or str(found.facts["pack"]), listener)
+    except UserError as error:
+        if request.data is not None:
+            raise
+        raise UserError(f"{name} was begun with a pack that lies elsewhere now? give --data PLACE ({error})") from None
+    return Begun(config, space, pack, found.folder, request.storage or found.facts.get("storage"), before=True)

@@ -15,7 +15,7 @@ from capetune.runs.facts import describe_protocol, environment
 from capetune.runs.record import CONFIG, Run, read_run, recorded
 from capetune.runs.results import TrialResult, saved_results, write_results
 from capetune.service.features import Keeping
-from capetune.service.search import Begun, SearchFailed, SearchRequest, SearchResult
+from capetune.service.search import SPACE, Begun, SearchFailed, SearchRequest, SearchResult
 from capetune.service.steps import described, ray_joined
 from capetune.storage.hold import held
 from capetune.storage.whole import write_aside
@@ -24,7 +24,8 @@ from capetune.tuning.preflight import plan, preflight
 from capetune.tuning.samplers import make_sampler
 from capetune.tuning.search import Search, check_scorable
 from capetune.tuning.space import Budget
-from capetune.tuning.study import check_new, run_search
+from capetune.tuning.storage import check_new, study_name, without_password
+from capetune.tuning.study import run_search
 from capetune.tuning.trackers import make_tracker
 
 TRIALS = 20  # where neither the request nor the space says
@@ -34,7 +35,7 @@ KEEP = 3
 def sit(begun: Begun, request: SearchRequest, listener: Listener) -> SearchResult:
     """Raises as `service.search.run` does."""
     config, space, pack, folder = begun.config, begun.space, begun.pack, begun.folder
-    if request.storage is not None:
+    if request.storage is not None and not begun.before:
         check_new(request.storage, folder.name)
     check_scorable(pack, config.data.split)
     make_sampler(space.header.sampler, 0)  # says what it needs installed
@@ -58,10 +59,14 @@ def sit(begun: Begun, request: SearchRequest, listener: Listener) -> SearchResul
                 listener(check)
             _write_down(begun)
             record = {"config_hash": config.hash(), "space": run.facts.get("space", str(space.source)), **vars(how)}
-            record |= {"storage": begun.storage, "environment": environment(), **facts}
+            study = study_name(folder, run.facts) if begun.before else folder.name
+            url = None if begun.storage is None else without_password(begun.storage)
+            record |= {"study": study, "storage": url, "environment": environment(), **facts}
             with recorded(run, record, again("search --resume", folder), listener):
                 features = keeping.make(folder, config, pack, listener)
-                search = Search(config, space, pack, folder, how.budget(begun), how.keep, begun.storage, features)
+                search = Search(
+                    config, space, pack, folder, how.budget(begun), how.keep, begun.storage, features, study
+                )
                 listener(_began(search, how.trials))
                 # Kept at every trial's end, so that an interrupted search has a best configuration too.
                 written = partial(write_results, folder, config, facts)
@@ -125,7 +130,7 @@ def _same_data(run: Run, facts: dict) -> None:
 def _write_down(begun: Begun) -> None:
     """What --resume goes on with."""
     write_aside(begun.folder / CONFIG, begun.config.to_yaml())
-    write_aside(begun.folder / "space.yaml", begun.space.text)
+    write_aside(begun.folder / SPACE, begun.space.text)
 
 
 def _raise_if_all_failed(results: list[TrialResult], folder: Path) -> None:

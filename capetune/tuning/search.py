@@ -16,7 +16,7 @@ from capetune.tuning.space import Budget, Space
 class Search:
     """config: its base, which is trial 0. folder: of the run. budget: of it all; hours are of this sitting. kept: how
     many trials keep their best checkpoint. storage: URL of a database in place of the journal. features: the folder of
-    kept ones, which trials train on in place of images.
+    kept ones, which trials train on in place of images. study: the name of Optuna's, None where it is the folder's.
     """
 
     config: Config
@@ -27,6 +27,11 @@ class Search:
     kept: int = 3
     storage: str | None = None
     features: Path | None = None
+    study: str | None = None
+
+    @property
+    def study_name(self) -> str:
+        return self.study or self.folder.name
 
     @property
     def goal(self) -> Goal:

@@ -13,48 +13,29 @@ from functools import partial
 from pathlib import Path
 
 import optuna
-from optuna.storages import BaseStorage, JournalStorage, RDBStorage
-from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 from ray import tune
 from ray.tune.experiment import Trial
 
 from capetune.cluster.probe import lost_nodes
 from capetune.errors import UserError
-from capetune.events import Listener
+from capetune.events import Doubted, Listener
 from capetune.runs.commands import again
 from capetune.runs.failures import ERROR
 from capetune.runs.history import read_history
 from capetune.runs.results import TRIALS, TrialResult, saved_overrides, saved_results, trial_folder
+from capetune.tuning.goal import Goal
+from capetune.tuning.patience import away
 from capetune.tuning.preflight import Plan
+from capetune.tuning.rebuild import has_trials, rebuild
 from capetune.tuning.samplers import make_sampler
 from capetune.tuning.schedulers import carries_checkpoints, make_scheduler, recall
 from capetune.tuning.search import Search, check_scorable
 from capetune.tuning.searcher import StudySearcher
+from capetune.tuning.storage import JOURNAL, open_storage, study_names, without_password
 from capetune.tuning.trial import Work, no_room, run_trial
 from capetune.tuning.tuner import run_tuner
 from capetune.tuning.watcher import EVENTS, Keep, Limit, Watcher, tell
-
-JOURNAL = "optuna.journal"
-
-
-def open_storage(folder: Path, url: str | None) -> BaseStorage:
-    """Optuna's storage of a run: a journal in its folder, or the database at a URL.
-
-    Raises UserError where that can't be opened.
-    """
-    if url is None:
-        return JournalStorage(JournalFileBackend(str(folder / JOURNAL)))
-    try:
-        return RDBStorage(url)
-    except Exception as error:  # of SQLAlchemy or of the database's driver, which may not be installed
-        raise UserError(f"can't open Optuna's storage {url}: {str(error).splitlines()[0]}") from None
-
-
-def check_new(url: str, name: str) -> None:
-    """Raises UserError where a database can't be opened or holds a study of that name: its trials aren't ours."""
-    if name in optuna.get_all_study_names(open_storage(Path(), url)):
-        raise UserError(f"{url} holds a study {name!r} already; choose another --name")
 
 
 def run_search(
@@ -78,10 +59,7 @@ def run_search(
     search.folder.mkdir(parents=True, exist_ok=True)
     mend(search.folder)
     earlier = list(saved_results(search.folder))
-    study = _study(search)
-    if earlier and earlier[-1].number >= len(study.trials):
-        where = search.storage or search.folder / JOURNAL
-        raise UserError(f"{where} doesn't know trial {earlier[-1].number} of {search.folder}; put the right one back")
+    study = _found(search, earlier, listener)
     for result in earlier:
         tell(study, result, search.goal)
     spent = sum(len(read_history(folder)) for folder in (search.folder / TRIALS).glob("trial-*"))
@@ -105,6 +83,9 @@ def run_search(
             _run(search, plan, study, unfinished, fresh, watcher, trackers)
         except Exception as error:
             limit.full = no_room(error, search.folder)
+            if search.storage is not None and away(error):
+                go_on, where = again("search --resume", search.folder), without_password(search.storage)
+                raise UserError(f"{where} is away, and what ended meanwhile untold; `{go_on}` goes on") from None
             if not limit.full:
                 raise
     if limit.full:
@@ -130,8 +111,42 @@ def _ended_unsaid(search: Search, number: int) -> bool:
     return (folder / ERROR).is_file() or bool(history and history[-1]["epoch"] >= search.config.train.epochs)
 
 
+def _found(search: Search, earlier: list[TrialResult], listener: Listener) -> optuna.Study:
+    """The search's study, which knows every trial of the folder: where the folder's journal is gone, made anew of the
+    trials' own files. Raises UserError, with nothing written, where the storage is another search's."""
+    storage, name = open_storage(search.folder, search.storage), search.study_name
+    where = without_password(search.storage) if search.storage else str(search.folder / JOURNAL)
+    there = name in study_names(storage)
+    lost = not there and has_trials(search)
+    if lost and search.storage is not None:
+        raise UserError(f"{where} holds no study {name!r}; give the database that does with --storage")
+    if there and earlier and not _theirs(optuna.load_study(study_name=name, storage=storage), earlier, search.goal):
+        raise UserError(
+            f"{where} is another search's: it doesn't know trial {earlier[-1].number} of {search.folder} as it is"
+        )
+    study = _study(search)
+    if lost:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            count = rebuild(search, study)
+        listener(Doubted(f"{where} was gone: made anew of the {count} trials' own files"))
+    return study
+
+
+def _theirs(study: optuna.Study, results: list[TrialResult], goal: Goal) -> bool:
+    """Whether a study's trials are these: it has all of them, and the complete ones have their scores."""
+    trials = study.get_trials(deepcopy=False)
+    if results[-1].number >= len(trials):
+        return False
+    told = [(trials[r.number], r) for r in results if r.status == "completed"]
+    return all(
+        trial.state != TrialState.COMPLETE or trial.values == [result.metrics[name] for name in goal.metrics]
+        for trial, result in told
+    )
+
+
 def _study(search: Search) -> optuna.Study:
-    header, name = search.space.header, search.folder.name
+    header, name = search.space.header, search.study_name
     storage = open_storage(search.folder, search.storage)
     # The seed of a search that goes on is another one: the same would propose the same points again.
     known = [summary for summary in optuna.get_all_study_summaries(storage) if summary.study_name == name]
@@ -142,7 +157,7 @@ def _study(search: Search) -> optuna.Study:
     study = optuna.create_study(
         study_name=name, storage=storage, sampler=sampler, directions=search.goal.directions, load_if_exists=True
     )
-    if all(trial.state == TrialState.WAITING for trial in study.trials):  # it has not begun
+    if all(trial.state == TrialState.WAITING for trial in study.trials) and not has_trials(search):  # it has not begun
         for point in search.space.points(search.config):
             study.enqueue_trial(point, skip_if_exists=True)
     return study

@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 from capetune.cli.main import app
 from capetune.errors import UserError
 from capetune.runs.record import Run
-from capetune.tuning.study import open_storage
+from capetune.tuning.storage import open_storage
 
 
 def test_a_study_opens_in_optuna_s_dashboard_on_loopback_until_it_is_told_to_end(tmp_path):

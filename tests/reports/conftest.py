@@ -17,7 +17,7 @@ from capetune.storage.whole import write_aside
 from capetune.tuning.goal import Goal
 from capetune.tuning.space import Space
 from capetune.tuning.space_file import load_space
-from capetune.tuning.study import open_storage
+from capetune.tuning.storage import open_storage
 from capetune.tuning.watcher import tell
 
 SPACE = """loss.tokens: {log: [0.05, 2.0]}

@@ -14,7 +14,7 @@ from capetune.training.checkpoint import save_checkpoint
 from capetune.tuning.search import Search
 from capetune.tuning.space import Budget
 from capetune.tuning.space_file import load_space
-from capetune.tuning.study import open_storage
+from capetune.tuning.storage import open_storage
 from capetune.tuning.watcher import Limit, Watcher
 
 EPOCHS = 3

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import os
+from dataclasses import replace
 
 import optuna
 import pytest
 
 from capetune.errors import UserError
-from capetune.runs.results import saved_results
+from capetune.events import ignore
+from capetune.runs.history import add_to_history
+from capetune.runs.results import saved_results, trial_folder
 from capetune.tuning.preflight import Plan
 from capetune.tuning.search import check_scorable
 from capetune.tuning.space import Budget
-from capetune.tuning.study import JOURNAL, _study, check_new, mend, open_storage, run_search
+from capetune.tuning.storage import JOURNAL, check_new, open_storage, study_name, without_password
+from capetune.tuning.study import _found, _study, mend, run_search
 from capetune.tuning.watcher import EVENTS
 
 PLAN = Plan(1, 1, 1, "cpu")
@@ -124,7 +129,12 @@ def test_a_storage_that_does_not_know_the_trials_is_refused(bench, search, scora
         bench.report(trial, 3, 0.5)
         bench.end(trial)
     (bench.search.folder / JOURNAL).unlink()
-    with pytest.raises(UserError, match=r"optuna.journal doesn't know trial 1 of .*run; put the right one back"):
+    other = _study(replace(bench.search, folder=bench.search.folder, study="run"))
+    assert other.trials == []  # with the folder's trials no point is enqueued: it is to be filled with them
+    other.ask()
+    with pytest.raises(
+        UserError, match=r"optuna.journal is another search's: it doesn't know trial 1 of .*run as it is"
+    ):
         run_search(search(), PLAN, lambda event: None)
 
 
@@ -169,3 +179,90 @@ def test_a_split_without_validation_instances_is_refused(tiny_pack, monkeypatch)
     monkeypatch.setattr(Pack, "part", lambda self, split, part: [] if part == "val" else [1])
     with pytest.raises(UserError, match="holds no instance of split 1 val to score trials by"):
         check_scorable(pack, 1)
+
+
+def test_a_renamed_run_goes_on_with_its_own_study(search, tmp_path):
+    first = search()
+    study = _study(first)
+    study.tell(study.ask(), 0.5)
+    moved = first.folder.rename(tmp_path / "renamed")
+    before = (moved / JOURNAL).read_bytes()
+    assert study_name(moved, {"study": "run"}) == "run"
+    assert study_name(moved, {}) == "run"  # of a record that doesn't say: the only one there is
+    again = _found(replace(first, folder=moved, study="run"), [], ignore)
+    assert [trial.value for trial in again.trials if trial.value is not None] == [0.5]
+    assert (moved / JOURNAL).read_bytes().startswith(before)
+
+
+def test_a_lost_journal_is_made_anew_of_the_trials_own_files(bench, search):
+    """Trial 0 completed, 1 pruned, 2 failed, 3 began and goes on, 4 never had a folder, 5 completed."""
+    ends = {0: [0.3, 0.4, 0.5], 1: [0.1], 5: [0.2, 0.2, 0.6]}
+    for number in range(6):
+        trial = bench.trial()
+        folder = trial_folder(bench.search.folder, number)
+        if number == 4:
+            continue
+        folder.mkdir(parents=True, exist_ok=True)
+        values = trial.config["overrides"]
+        (folder / "trial.json").write_text(json.dumps({"number": number, "overrides": values, "config_hash": None}))
+        for epoch, score in enumerate(ends.get(number, [0.2] if number == 3 else []), start=1):
+            add_to_history(folder, {"epoch": epoch, "mpck4": score, "seconds": 1.0})
+        if number in ends:
+            bench.watcher.settle(number, values)
+        elif number == 2:
+            bench.watcher.settle(number, values, lost="Error: none")
+    before = bench.study.trials
+    (bench.search.folder / JOURNAL).unlink()
+    heard = []
+    anew = _found(bench.search, list(saved_results(bench.search.folder)), heard.append)
+    assert [event.why for event in heard] == [
+        f"{bench.search.folder / JOURNAL} was gone: made anew of the 6 trials' own files"
+    ]
+    states = [trial.state.name for trial in anew.trials]
+    assert states == ["COMPLETE", "PRUNED", "FAIL", "RUNNING", "FAIL", "COMPLETE"]
+    for old, new in zip(before, anew.trials, strict=True):
+        if new.number != 4:
+            assert new.params == old.params
+    assert [trial.value for trial in anew.trials if trial.state.name == "COMPLETE"] == [0.5, 0.6]
+    assert anew.trials[1].intermediate_values == {1: 0.1}
+    assert _found(bench.search, list(saved_results(bench.search.folder)), ignore).trials == anew.trials
+
+
+def test_a_database_without_the_study_is_refused_and_nothing_is_written(bench, tmp_path):
+    trial = bench.trial()
+    folder = trial_folder(bench.search.folder, 0)
+    add_to_history(folder, {"epoch": 3, "mpck4": 0.5, "seconds": 1.0})
+    bench.watcher.settle(0, trial.config["overrides"])
+    (folder / "trial.json").write_text(json.dumps({"number": 0, "overrides": {}, "config_hash": None}))
+    url = f"sqlite:///{tmp_path}/other.db"
+    with pytest.raises(UserError, match=r"other.db holds no study 'run'; give the database that does with --storage"):
+        _found(replace(bench.search, storage=url), list(saved_results(bench.search.folder)), ignore)
+    assert optuna.get_all_study_names(url) == []
+
+
+def test_a_study_of_that_name_with_other_scores_is_another_search_s(bench, tmp_path):
+    trial = bench.trial()
+    folder = trial_folder(bench.search.folder, 0)
+    folder.mkdir(parents=True)
+    (folder / "trial.json").write_text(json.dumps({"number": 0, "overrides": {}, "config_hash": None}))
+    add_to_history(folder, {"epoch": 3, "mpck4": 0.5, "seconds": 1.0})
+    bench.watcher.settle(0, trial.config["overrides"])
+    url = f"sqlite:///{tmp_path}/other.db"
+    other = optuna.create_study(study_name="run", storage=url)
+    other.tell(other.ask(), 0.7)
+    with pytest.raises(UserError, match=r"is another search's: it doesn't know trial 0 of .* as it is"):
+        _found(replace(bench.search, storage=url), list(saved_results(bench.search.folder)), ignore)
+
+
+def test_a_password_is_kept_and_shown_nowhere(tmp_path):
+    url = "postgresql://me:wholly-secret@127.0.0.1:9/db?connect_timeout=1"
+    assert without_password(url) == "postgresql+psycopg://me@127.0.0.1:9/db?connect_timeout=1"
+    assert without_password("sqlite:///study.db") == "sqlite:///study.db"
+    with pytest.raises(
+        UserError, match=r"can't open Optuna's storage postgresql\+psycopg://me@127.0.0.1:9/db"
+    ) as error:
+        open_storage(tmp_path, url)
+    assert "wholly-secret" not in str(error.value)
+    assert "\n" not in str(error.value)
+    with pytest.raises(UserError, match="--storage wants a URL such as"):
+        open_storage(tmp_path, "study.db")
