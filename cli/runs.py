@@ -6,9 +6,9 @@ from pathlib import Path
 
 import typer
 
-from capetune.cli import common
+from capetune.cli import common, runs_mend
 
-app = typer.Typer(help="List runs, show one, compare two.", rich_markup_mode=None)
+app = typer.Typer(help="List runs, show one, compare two, mend one.", rich_markup_mode=None)
 Json = typer.Option(False, "--json", help="Print JSON in place of a table.")
 
 
@@ -17,7 +17,7 @@ def listing(context: typer.Context, runs: Path = common.Runs, as_json: bool = Js
     """List searches, trainings and promotions, the latest first.
 
     A run that says running while no process works on it was killed; it goes on with `search --resume NAME`, or with the
-    same `train` or `promote` command.
+    same `train` or `promote` command. One that says damaged has no record that can be read: see `runs mend`.
 
     Examples:
 
@@ -110,3 +110,6 @@ def diff(
         console.print(f"{first} and {second} have the same configuration, data and scores", soft_wrap=True)
     if not as_json and any(key in differing for key in PROTOCOL):
         console.print("their scores are of other data or another protocol: they can't be compared", soft_wrap=True)
+
+
+app.command("mend", short_help="Make a damaged record anew.")(runs_mend.command)

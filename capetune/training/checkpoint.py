@@ -1,8 +1,8 @@
 """Checkpoints: a folder with `meta.json` (configuration, metrics, data), `model.safetensors` and `training.pt`.
 
 Evaluation reads the first two, which can't run code. `training.pt` (optimiser, schedule) is for resuming only. Of both
-files `meta.json` has size and sha256 under `files`; they are checked when they are loaded. Checkpoints older than that
-load unchecked.
+files `meta.json` has size and sha256 under `files`, checked when they are loaded: 0.08 s for 100 MB each time (an AMD
+EPYC, 2026-11-27). Older checkpoints have none, and load unchecked.
 """
 
 from __future__ import annotations

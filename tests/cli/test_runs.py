@@ -192,6 +192,19 @@ def test_a_record_that_is_gone_is_missed(root):
         assert "warning" not in runs("--runs", root).stdout
 
 
+def test_a_record_is_mended(root):
+    text = (root / "one" / "run.json").read_text()
+    (root / "one" / "run.json").write_text(text[:40])
+    out = runs("mend", "one", "--runs", root).stdout.splitlines()
+    assert out[0] == f"made anew: {root}/one/run.json"
+    assert [line.split(":")[0] for line in out[1:]] == ["lost"]
+    assert (root / "one" / "run.json.damaged").read_text() == text[:40]
+    assert "damaged" not in runs("--runs", root).stdout
+    assert runs("mend", "one", "--runs", root).stdout == "one needs no mending\n"
+    with pytest.raises(UserError, match="there is no run 'three'"):
+        runs("mend", "three", "--runs", root)
+
+
 def search(root, results, *trials):
     """trials: the text of each one's result.json."""
     Run(root / "found", "search", "interrupted").save("interrupted")
