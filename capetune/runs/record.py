@@ -96,6 +96,12 @@ class Run:
         """Its state, but `cut off` where that says running and no process works on it."""
         return "cut off" if self.state == "running" and not is_held(self.folder) else self.state
 
+    def told(self, key: str) -> Any:
+        """A fact. Raises UserError where the record hasn't got it."""
+        if key not in self.facts:
+            raise UserError(f"{self.folder / RECORD} doesn't say its {key!r}; put it there, or take another run")
+        return self.facts[key]
+
     def save(self, state: State, **facts: Any) -> None:
         """Write `run.json` aside and rename it."""
         self.state = state

@@ -42,10 +42,10 @@ def look(runs: Path) -> tuple[list[Run], list[Damaged]]:
 
 
 def begun(folder: Path) -> Run | None:
-    """`read_run`, which raises Damaged also where the folder holds a run's work and its record is gone."""
+    """`read_run`, which raises Damaged also where the folder holds a run's work and no record of ours."""
     run = read_run(folder)
-    if run is None and not os.path.lexists(folder / RECORD) and _worked_in(folder) and not is_held(folder):
-        raise Damaged(folder, "is not there")
+    if run is None and _worked_in(folder) and not is_held(folder):  # who holds it may not have written it yet
+        raise Damaged(folder, "is no run's record" if os.path.lexists(folder / RECORD) else "is not there")
     return run
 
 

@@ -164,7 +164,7 @@ def _chosen(request: TrainRequest, listener: Listener) -> tuple[Config, str, str
     number = ranked_trial(found, request.rank)["number"]
     file = str(found.folder / "best.yaml")
     listener(TrialChosen(found.name, number, found.state, file, None if start is None else str(start)))
-    return config, found.name, request.data or str(found.facts["pack"]), start
+    return config, found.name, request.data or str(found.told("pack")), start
 
 
 def check_start(start: Path, config: Config) -> None:

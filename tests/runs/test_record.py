@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from capetune.errors import UserError
 from capetune.runs import record as module
 from capetune.runs.record import Damaged, Run, read_run
 from capetune.runs.registry import latest_best
@@ -83,3 +84,10 @@ def test_run_json_is_a_document_for_others(make, tmp_path):
     make(tmp_path / "one")
     tree = json.loads((tmp_path / "one/run.json").read_text())
     assert {"capetune", "kind", "state", "started", "updated"} <= set(tree)
+
+
+def test_a_fact_that_is_not_there_is_said_with_the_file(tmp_path):
+    run = Run(tmp_path, "search", "completed", {"pack": "p"})
+    assert run.told("pack") == "p"
+    with pytest.raises(UserError, match=r"run.json doesn't say its 'split'; put it there"):
+        run.told("split")

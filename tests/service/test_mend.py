@@ -55,7 +55,7 @@ def refused(folder: Path, *words: str) -> None:
         assert word in str(caught.value)
 
 
-@pytest.mark.parametrize("text", [CUT, "", None])
+@pytest.mark.parametrize("text", [CUT, "", "{}", None])
 @pytest.mark.parametrize("results", ["whole", "gone", "cut"])
 def test_a_search_s_record_is_made_anew_of_its_files(search: Run, text: str | None, results: str) -> None:
     before, told = dict(search.facts), read_results(search.folder)
