@@ -79,7 +79,7 @@ def write_report(run: Run, out: Path | None = None) -> Report:
                 else:
                     write_aside(file, picture)
                     files.append(file)
-            write_aside(page, render(story, drawn))
+            write_aside(page, render(story, drawn).encode(errors="replace"))  # a path may be no text
     except OSError as error:
         raise UserError(f"can't write the report: {error}; --out FILE puts the page elsewhere") from None
     return Report(page, files, {panel.title: panel.why for panel, _ in drawn if panel.why}, story)

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
-from pydantic_core import from_json
 
 from capetune.errors import UserError
-
-Kind = TypeVar("Kind")
 
 
 class Odd(ValueError):
@@ -21,23 +19,32 @@ class Odd(ValueError):
 def read_tree(file: Path) -> Any:
     """What stands in a JSON file. Raises Odd where it is cut, nested too deeply or no text, FileNotFoundError where it
     isn't there."""
-    content = _content(file)
     try:
-        return from_json(content)
+        content = file.read_bytes()
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise Odd(f"can't be read ({error.strerror or error})") from None
+    try:
+        return json.loads(content)
+    except RecursionError:
+        raise Odd("is nested too deeply") from None
     except ValueError as error:
         raise Odd("is empty" if not content.strip() else f"is cut or no JSON ({error})") from None
 
 
-def read_typed(file: Path, kind: TypeAdapter[Kind]) -> Kind:
-    """The same as a value of that kind; numbers as text are none. Raises Odd too where it isn't one."""
-    read_tree(file)
-    try:
-        return kind.validate_json(_content(file), strict=True)
+def read_checked(file: Path, kind: TypeAdapter[Any]) -> Any:
+    """The same, where it is of that kind; numbers as text are none. Raises Odd too where it isn't."""
+    tree = read_tree(file)
+    try:  # a path's name may hold bytes that are no text, and JSON's half of a sign for each: pydantic takes none
+        kind.validate_json(json.dumps(tree, ensure_ascii=False).encode(errors="replace"), strict=True)
+    except RecursionError:
+        raise Odd("is nested too deeply") from None
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
-        message = first["msg"].removeprefix("Value error, ")
-        raise Odd(f"is odd: {where}: {message}" if where else f"is odd: {message}") from None
+        raise Odd(f"is odd: {where}: {first['msg']}" if where else f"is odd: {first['msg']}") from None
+    return tree
 
 
 def inside(folder: Path, recorded: str, record: Path) -> Path:
@@ -53,12 +60,3 @@ def inside(folder: Path, recorded: str, record: Path) -> Path:
     if not within:
         raise UserError(f"{record}: {recorded[:200]!r} leads out of the run's folder or nowhere; put it right")
     return path
-
-
-def _content(file: Path) -> bytes:
-    try:
-        return file.read_bytes()
-    except FileNotFoundError:
-        raise
-    except OSError as error:
-        raise Odd(f"can't be read ({error.strerror or error})") from None

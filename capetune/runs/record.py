@@ -18,7 +18,7 @@ from capetune.errors import UserError
 from capetune.events import Ended, Listener
 from capetune.runs.checkpoints import META, CheckpointMeta, best_checkpoint, read_meta
 from capetune.runs.commands import again
-from capetune.runs.document import Odd, inside, read_tree, read_typed
+from capetune.runs.document import Odd, inside, read_checked, read_tree
 from capetune.runs.results import RESULTS, read_results
 from capetune.storage.hold import is_held
 from capetune.storage.whole import write_aside
@@ -134,7 +134,7 @@ def read_run(folder: Path) -> Run | None:
         tree = read_tree(folder / RECORD)
         if not isinstance(tree, dict) or tree.get("capetune") != "run":
             return None
-        record = read_typed(folder / RECORD, _RECORD)
+        record = read_checked(folder / RECORD, _RECORD)
         goal, mode = record.get("goal", ["mpck4"]), record.get("mode", ["max"])
         if len(goal) not in (1, 2) or len(goal) != len(mode):
             raise Odd("is odd: goal and mode must be lists of one metric or of two")
@@ -142,7 +142,7 @@ def read_run(folder: Path) -> Run | None:
         raise Damaged(folder, str(odd)) from None
     except FileNotFoundError:  # it has just been removed
         return None
-    facts: dict[str, Any] = {**record}
+    facts = dict(record)
     del facts["capetune"]
     return Run(folder, facts.pop("kind"), facts.pop("state"), facts)
 

@@ -8,7 +8,7 @@ import json
 import os
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,7 +18,7 @@ from typing_extensions import TypedDict
 from capetune.config import Config
 from capetune.errors import UserError
 from capetune.runs.commands import again
-from capetune.runs.document import Odd, read_typed
+from capetune.runs.document import Odd, read_checked
 from capetune.runs.metrics import title
 from capetune.storage.whole import write_aside
 
@@ -123,7 +123,9 @@ def look_at_results(run: Path) -> tuple[list[TrialResult], list[str]]:
         if not os.path.lexists(file):
             continue
         try:
-            result = read_typed(file, _TRIAL)
+            tree = read_checked(file, _TRIAL)
+            tree["history"] = [tuple(row) for row in tree["history"]]
+            result = TrialResult(**{each.name: tree[each.name] for each in fields(TrialResult) if each.name in tree})
             if result.number != number:
                 raise Odd(f"is odd: it is trial {result.number}'s")
         except (Odd, FileNotFoundError) as error:
@@ -149,7 +151,7 @@ def saved_overrides(folder: Path) -> dict[str, Any] | None:
     if not file.is_file():
         return None
     try:
-        return read_typed(file, _VALUES)["overrides"]
+        return read_checked(file, _VALUES)["overrides"]
     except Odd as odd:
         raise UserError(f"{file} {odd}; remove it, and the trial goes on with the values that Optuna drew") from None
 
@@ -158,13 +160,12 @@ def read_results(folder: Path) -> dict[str, Any]:
     """What a search wrote of its trials, best first; empty where none has ended. Raises UserError where the file is
     damaged: the trials' folders have it all."""
     try:
-        told = read_typed(folder / RESULTS, _RESULTS)
+        return dict(read_checked(folder / RESULTS, _RESULTS))
     except FileNotFoundError:
         return {}
     except Odd as odd:
         cure = f"`{again('runs mend', folder)}` makes it anew of the trials' own files"
         raise UserError(f"{folder / RESULTS} {odd}; {cure}") from None
-    return {**told}
 
 
 def trial_rows(results: Sequence[TrialResult]) -> list[dict[str, Any]]:

@@ -24,7 +24,7 @@ from capetune import __version__
 from capetune.errors import UserError
 from capetune.models.estimator import PoseEstimator
 from capetune.runs.checkpoints import FORMAT, META, CheckpointMeta, read_meta
-from capetune.runs.document import Odd, read_typed
+from capetune.runs.document import Odd, read_checked
 from capetune.storage.whole import write_aside
 
 MODEL, TRAINING = "model.safetensors", "training.pt"
@@ -104,7 +104,7 @@ def _check(folder: Path, name: str, cure: str) -> None:
     """Raises UserError where a file of a checkpoint isn't what was saved, as far as that was written down."""
     file = folder / name
     try:
-        mark = read_typed(folder / META, _MARKS).get("files", {}).get(name)
+        mark = read_checked(folder / META, _MARKS).get("files", {}).get(name)
         if mark is None:
             return
         with file.open("rb") as stream:

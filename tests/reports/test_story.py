@@ -17,8 +17,9 @@ from capetune.reports.story import read_story
 from capetune.runs.record import Run
 from capetune.runs.registry import look
 
+LEAVES = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5)
 WILD = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.just("0.5") | st.just("../../x"),
+    LEAVES | st.sampled_from(("0.5", "../../x", "\udcff")),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
     max_leaves=6,
 )
@@ -56,6 +57,11 @@ def test_the_file_of_a_trial_itself_may_be_no_way_out(found: Run, tmp_path: Path
     story = read_story(found)
     assert [row.traceback for row in story.rows if row.state == "failed"] == [None]
     assert "result.json: 'trials/trial-003/error.txt' leads out" in story.notes[-1]
+
+
+def test_a_pack_whose_path_is_no_text_has_a_report(make_search: Callable[..., Run]) -> None:
+    run = make_search("found", ["completed"], pack="packs/\udcff")
+    assert "packs/?" in write_report(run).page.read_text()
 
 
 def test_damaged_files_are_said_once_each(found: Run) -> None:
