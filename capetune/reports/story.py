@@ -115,7 +115,8 @@ def read_story(run: Run) -> Story:
     ended += [row for row in still if row.state == "stopped"]
     if not ended:
         cure = "wait for the first" if state == "running" else f"go on with it: {again('search --resume', run.folder)}"
-        raise UserError(f"no trial of {run.name} has ended yet, so there is nothing to report; {cure}")
+        damage = f" ({notes[0]})" if notes else ""
+        raise UserError(f"no trial of {run.name} has ended yet, so there is nothing to report; {cure}{damage}")
 
     def place(row: Row) -> tuple[bool, float, int]:
         score = row.metrics.get(goal.metric)

@@ -80,6 +80,13 @@ def test_damaged_files_are_said_once_each(found: Run) -> None:
     assert "trial-000/result.json is cut or no JSON" in write_report(found).page.read_text()
 
 
+def test_where_every_result_is_damaged_the_refusal_names_one(make_search: Callable[..., Run]) -> None:
+    run = make_search("found", ["completed"])
+    (run.folder / "trials/trial-000/result.json").write_text("")
+    with pytest.raises(UserError, match=r"no trial of found has ended yet, .*trial-000/result.json is empty: trial 0"):
+        read_story(run)
+
+
 RECORD = ("kind", "state", "config_hash", "odd", "missing_categories", "goal", "mode", "trials", "data", "split")
 RECORD += ("environment", "started", "pack", "storage", "protocol")
 TRIAL = ("number", "overrides", "status", "score", "metrics", "history", "seconds", "checkpoint", "twin", "traceback")
