@@ -6,9 +6,9 @@ from pathlib import Path
 
 import typer
 
-from capetune.cli import common
+from capetune.cli import common, runs_mend
 
-app = typer.Typer(help="List runs, show one, compare two.", rich_markup_mode=None)
+app = typer.Typer(help="List runs, show one, compare two, mend one.", rich_markup_mode=None)
 Json = typer.Option(False, "--json", help="Print JSON in place of a table.")
 
 
@@ -17,7 +17,7 @@ def listing(context: typer.Context, runs: Path = common.Runs, as_json: bool = Js
     """List searches, trainings and promotions, the latest first.
 
     A run that says running while no process works on it was killed; it goes on with `search --resume NAME`, or with the
-    same `train` or `promote` command.
+    same `train` or `promote` command. One that says damaged has no record that can be read: see `runs mend`.
 
     Examples:
 
@@ -31,10 +31,11 @@ def listing(context: typer.Context, runs: Path = common.Runs, as_json: bool = Js
         return
     import json
 
-    from capetune.reports.runs import runs_lines, runs_table, summary
-    from capetune.runs.registry import all_runs
+    from capetune.reports.runs import damaged_summary, runs_lines, runs_table, summary
+    from capetune.runs.registry import look
 
-    rows = [summary(run) for run in all_runs(runs)]
+    found, damaged = look(runs)
+    rows = [*map(summary, found), *map(damaged_summary, damaged)]
     console = common.console()
     if as_json:
         print(json.dumps(rows, indent=2))
@@ -55,10 +56,9 @@ def show(name: str = typer.Argument(...), runs: Path = common.Runs, as_json: boo
     """
     import json
 
-    from capetune.reports.runs import TERMS, epochs_table, facts_lines, summary, trials_table
+    from capetune.reports.runs import TERMS, epochs_table, facts_lines, summary, told_trials, trials_table
     from capetune.runs.history import read_history
     from capetune.runs.registry import find_run
-    from capetune.runs.results import read_results
 
     run = find_run(runs, name)
     row, tables = summary(run), []
@@ -67,13 +67,14 @@ def show(name: str = typer.Argument(...), runs: Path = common.Runs, as_json: boo
         from capetune.runs.promotion import read_tables
 
         tables = read_tables(run.folder)
-    trials = read_results(run.folder).get("trials", [])
+    trials, odd = told_trials(run)
     history = read_history(run.folder)
     if as_json:
-        print(json.dumps({**run.facts, **row, "trials": trials, "history": history, "tables": tables}, indent=2))
+        told = {"trials": trials, "history": history, "tables": tables, "damaged": odd}
+        print(json.dumps({**run.facts, **row, **told}, indent=2))
         return
     console = common.console()
-    lines = facts_lines(run, row)
+    lines = [*facts_lines(run, row), *(f"warning: {line}" for line in odd)]
     console.print("\n".join([*lines, TERMS] if trials or history or tables else lines), soft_wrap=True)
     for each in tables:
         console.print(f"{each['protocol']} of the test parts:", soft_wrap=True)
@@ -109,3 +110,6 @@ def diff(
         console.print(f"{first} and {second} have the same configuration, data and scores", soft_wrap=True)
     if not as_json and any(key in differing for key in PROTOCOL):
         console.print("their scores are of other data or another protocol: they can't be compared", soft_wrap=True)
+
+
+app.command("mend", short_help="Make a damaged record anew.")(runs_mend.command)

@@ -79,7 +79,7 @@ def write_report(run: Run, out: Path | None = None) -> Report:
                 else:
                     write_aside(file, picture)
                     files.append(file)
-            write_aside(page, render(story, drawn))
+            write_aside(page, render(story, drawn).encode(errors="replace"))  # a path may be no text
     except OSError as error:
         raise UserError(f"can't write the report: {error}; --out FILE puts the page elsewhere") from None
     return Report(page, files, {panel.title: panel.why for panel, _ in drawn if panel.why}, story)
@@ -110,6 +110,7 @@ def render(story: Story, drawn: list[tuple[Panel, str]]) -> str:
     best, facts = story.best, story.run.facts
     counts = Counter(row.state for row in story.rows)
     metrics = list(dict.fromkeys([*story.goal.metrics, "mpck4"]))
+    best_mpck4 = None if best is None else best.metrics.get("mpck4")
     missing = {part: names for part, names in facts.get("missing_categories", {}).items() if names}
     return pages.get_template("page.html").render(
         rules=RULES,
@@ -122,7 +123,7 @@ def render(story: Story, drawn: list[tuple[Panel, str]]) -> str:
         causes=CAUSES,
         best=best,
         goes_on=story.open or len(story.rows) < facts.get("trials", 0),
-        ahead=None if best is None or story.template is None else best.metrics["mpck4"] - story.template,
+        ahead=None if best_mpck4 is None or story.template is None else best_mpck4 - story.template,
         front=_front(story),
         counts={state: counts[state] for state in STATES if counts[state]},
         default=next((row for row in story.rows if row.number == 0 and row is not best), None),

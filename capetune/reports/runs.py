@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
@@ -12,9 +12,10 @@ from capetune.config import config_value, leaf_keys
 from capetune.errors import UserError
 from capetune.reports.words import share
 from capetune.runs.commands import again
+from capetune.runs.results import look_at_results, read_results, trial_rows
 
 if TYPE_CHECKING:
-    from capetune.runs.record import Run
+    from capetune.runs.record import Damaged, Run
 
 TERMS = "mPCK4: mean of PCK at .05, .10, .15, .20; template: the supports' mean pose itself, on the same pairs"
 PROTOCOL = ("protocol", "pack", "split", "shots", "validation")  # where these differ scores don't compare
@@ -45,6 +46,23 @@ def summary(run: Run) -> dict[str, Any]:
     }
 
 
+def damaged_summary(damaged: Damaged) -> dict[str, Any]:
+    """What `capetune runs` says of a run whose record can't be read."""
+    keys = ("kind", "state", "mpck4", "template", "checkpoint", "config_hash", "data", "split", "missing", "started")
+    nothing: dict[str, Any] = dict.fromkeys(keys)
+    return {"name": damaged.folder.name, **nothing, "state": "damaged", "missing": 0, "odd": str(damaged)}
+
+
+def told_trials(run: Run) -> tuple[Sequence[Mapping[str, Any]], list[str]]:
+    """The trials of a search as results.json has them, or as the trials' own files do where that is damaged; and a line
+    for each damaged file."""
+    results, lines = look_at_results(run.folder)
+    try:
+        return read_results(run.folder).get("trials", []), lines
+    except UserError as error:
+        return trial_rows(results), [str(error), *lines]
+
+
 def runs_table(rows: Iterable[dict[str, Any]]) -> Table:
     """rows: each a `summary`."""
     table = _table()
@@ -55,7 +73,7 @@ def runs_table(rows: Iterable[dict[str, Any]]) -> Table:
         split = "" if row["split"] is None else f", split {row['split']}"
         scores = [share(row[key]) for key in ("mpck4", "template")]
         started = _cell(row["started"])[:16].replace("T", " ")
-        cells = [row["name"], row["kind"], row["state"], *scores, _cell(row["config_hash"])]
+        cells = [row["name"], _cell(row["kind"]), row["state"], *scores, _cell(row["config_hash"])]
         table.add_row(*cells, f"{_cell(row['data'])}{split}", str(row["missing"]), started)
     return table
 
@@ -74,7 +92,7 @@ def facts_lines(run: Run, row: dict[str, Any]) -> list[str]:
     return lines
 
 
-def trials_table(trials: Iterable[dict[str, Any]]) -> Table:
+def trials_table(trials: Iterable[Mapping[str, Any]]) -> Table:
     """trials: as results.json has them."""
     table = _table()
     for column in ("trial", "status", "score", "mPCK4", "template", "epochs", "config", "checkpoint"):

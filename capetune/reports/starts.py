@@ -62,7 +62,7 @@ def _events(file: Path) -> Iterator[dict[str, Any]]:
     for line in file.read_text(errors="replace").splitlines() if file.is_file() else ():
         try:
             event = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             continue
         if isinstance(event, dict):
             yield event

@@ -15,9 +15,19 @@ from capetune.errors import UserError
 from capetune.reports.starts import Starts, read_starts
 from capetune.reports.words import tails
 from capetune.runs.commands import again
+from capetune.runs.document import inside
 from capetune.runs.history import read_history
 from capetune.runs.record import Run
-from capetune.runs.results import TRIALS, TrialResult, read_results, saved_overrides, saved_results, trial_folder
+from capetune.runs.results import (
+    RESULT,
+    TrialResult,
+    TrialRow,
+    look_at_results,
+    read_results,
+    saved_overrides,
+    trial_folder,
+    trial_folders,
+)
 from capetune.tuning.goal import Goal
 from capetune.tuning.schedulers import carries_checkpoints, rungs
 from capetune.tuning.space import Space
@@ -99,19 +109,22 @@ def read_story(run: Run) -> Story:
     """Raises UserError where no trial of the search has ended."""
     goal = Goal(tuple(run.facts.get("goal", ["mpck4"])), tuple(run.facts.get("mode", ["max"])))
     state = run.state_now
-    ended = [_ended(run.folder, result, goal) for result in saved_results(run.folder)]
-    still = list(_others(run, {row.number for row in ended}, goal, state == "running"))
+    results, notes = look_at_results(run.folder)
+    ended = [_ended(run.folder, result, goal, notes) for result in results]
+    still = list(_others(run, {row.number for row in ended}, goal, state == "running", notes))
     ended += [row for row in still if row.state == "stopped"]
     if not ended:
         cure = "wait for the first" if state == "running" else f"go on with it: {again('search --resume', run.folder)}"
-        raise UserError(f"no trial of {run.name} has ended yet, so there is nothing to report; {cure}")
+        damage = f" ({notes[0]})" if notes else ""
+        raise UserError(f"no trial of {run.name} has ended yet, so there is nothing to report; {cure}{damage}")
 
     def place(row: Row) -> tuple[bool, float, int]:
         score = row.metrics.get(goal.metric)
         return score is None, -goal.rank(score or 0.0), row.number
 
     rows = sorted(ended, key=place) + [row for row in still if row.state != "stopped"]
-    config, space, notes = _settings(run.folder)
+    config, space, unread = _settings(run.folder)
+    notes = [*unread, *(f"{note}." for note in notes)]
     keys = list(space.parameters) if space else []
     keys += [key for row in rows for key in row.overrides if key not in keys]
     study, why = _study(run)
@@ -121,11 +134,15 @@ def read_story(run: Run) -> Story:
     return Story(run, state, goal, rows, keys, space, config, study, why, compared, starts, machines, notes)
 
 
-def _ended(run: Path, result: TrialResult, goal: Goal) -> Row:
+def _ended(run: Path, result: TrialResult, goal: Goal, notes: list[str]) -> Row:
+    """notes: gets what couldn't be read."""
     folder = trial_folder(run, result.number)
     text = None
-    if result.traceback and (file := run / result.traceback).is_file():
-        text = file.read_text(errors="replace")[-TRACEBACK_MOST:]
+    try:
+        if result.traceback and (file := inside(run, result.traceback, folder / RESULT)).is_file():
+            text = file.read_text(errors="replace")[-TRACEBACK_MOST:]
+    except UserError as error:
+        notes.append(str(error))
     history = read_history(folder) or [{"epoch": epoch, goal.metric: score} for epoch, score in result.history]
     return Row(
         number=result.number,
@@ -143,21 +160,32 @@ def _ended(run: Path, result: TrialResult, goal: Goal) -> Row:
     )
 
 
-def _others(run: Run, ended: set[int], goal: Goal, at_work: bool) -> Iterator[Row]:
-    """Trials that began and have no result of their own: those that run, were cut off or were stopped by a budget."""
-    said = {row["number"]: row for row in read_results(run.folder).get("trials", [])}
-    folders = sorted((run.folder / TRIALS).glob("trial-*"), key=lambda folder: (len(folder.name), folder.name))
-    for folder in folders:
-        number, values = int(folder.name.removeprefix("trial-")), saved_overrides(folder)
-        if number in ended or values is None:
+def _others(run: Run, ended: set[int], goal: Goal, at_work: bool, notes: list[str]) -> Iterator[Row]:
+    """Trials that began and have no result of their own: those that run, were cut off or were stopped by a budget.
+    notes: gets what couldn't be read."""
+    said: dict[int, TrialRow] = {}
+    try:
+        said = {row["number"]: row for row in read_results(run.folder).get("trials", []) if "number" in row}
+    except UserError as error:
+        notes.append(str(error))
+    for number, folder in trial_folders(run.folder):
+        if number in ended:
             continue
-        result, history = said.get(number, {}), read_history(folder)
+        try:
+            values = saved_overrides(folder)
+        except UserError as error:
+            notes.append(str(error))
+            continue
+        if values is None:
+            continue
+        result: TrialRow = said.get(number, {})
+        history = read_history(folder)
         stopped = result.get("status") == "stopped" and not at_work
         yield Row(
             number=number,
             state="stopped" if stopped else "running" if at_work else "unfinished",
             overrides=values,
-            metrics=dict(goal.best(history)),
+            metrics=dict(goal.best([row for row in history if goal.metric in row])),
             history=history,
             seconds=sum(row.get("seconds", 0.0) for row in history),
             size=_size(folder),
@@ -190,8 +218,7 @@ def _study(run: Run) -> tuple[optuna.Study | None, str]:
     except KeyError:
         return None, f"Optuna's storage holds no study {run.name}"
     except Exception as error:  # of the journal's reader, of SQLAlchemy, of a database's driver
-        text = str(error).replace(url, "of this search") if url else str(error)  # a URL may hold a password
-        return None, f"Optuna's study can't be read: {' '.join(text.split())[:300] or type(error).__name__}"
+        return None, f"Optuna's study can't be read: {' '.join(str(error).split())[:300] or type(error).__name__}"
 
 
 def _size(folder: Path) -> int:

@@ -5,7 +5,6 @@ Nothing here imports torch: `capetune runs` must answer at once.
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from typing import Any, Literal
 
 from capetune.config import Config, parse_config
 from capetune.errors import UserError
+from capetune.runs.document import Odd, read_tree
 from capetune.runs.history import add_to_history, read_history
 
 META = "meta.json"
@@ -39,19 +39,21 @@ def read_meta(folder: Path) -> CheckpointMeta:
     """Raises UserError where the folder isn't one of our checkpoints."""
     wrong = f"{folder} is not a capetune checkpoint"
     try:
-        tree = json.loads((folder / META).read_text())
+        tree = read_tree(folder / META)
     except OSError:
         raise UserError(f"{wrong} (no {META}); `capetune train` and `capetune search` write them below runs/") from None
-    except ValueError:
-        raise UserError(f"{wrong} ({META} is not JSON)") from None
+    except Odd as odd:
+        raise UserError(f"{wrong} ({META} {odd}); take another checkpoint") from None
     if not isinstance(tree, dict) or tree.get("format") != FORMAT:
         raise UserError(f"{wrong} ({META} has no format {FORMAT!r})")
     if tree.get("schema") != 1:
         raise UserError(f"{folder} has checkpoint schema {tree.get('schema')!r}, not 1: update capetune")
     try:
         config, epoch, metrics, data = tree["config"], int(tree["epoch"]), dict(tree["metrics"]), dict(tree["data"])
-    except (KeyError, TypeError, ValueError):
-        raise UserError(f"{wrong} ({META} lacks a part); take another checkpoint") from None
+        if not all(isinstance(value, int | float) for value in metrics.values()):
+            raise TypeError
+    except (KeyError, TypeError, ValueError, OverflowError):
+        raise UserError(f"{wrong} ({META} lacks a part, or has an odd one); take another checkpoint") from None
     return CheckpointMeta(parse_config(config, str(folder / META)), epoch, metrics, data)
 
 

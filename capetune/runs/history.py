@@ -25,11 +25,13 @@ def read_history(folder: Path) -> list[dict[str, float]]:
     if not file.is_file():
         return []
     rows = []
-    for number, line in enumerate(file.read_text().splitlines(), start=1):
+    for number, line in enumerate(file.read_text(errors="replace").splitlines(), start=1):
         try:
             row = json.loads(line)
-            float(row["epoch"])
-        except (ValueError, TypeError, KeyError):
+            int(row["epoch"])
+            if not all(isinstance(value, int | float) for value in row.values()):
+                raise TypeError
+        except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
             raise UserError(f"{file}, line {number} is no epoch of a training; put it right or remove it") from None
         rows.append(row)
     return rows

@@ -3,22 +3,76 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
+from pydantic import ConfigDict, TypeAdapter
+from typing_extensions import TypedDict
+
+from capetune.errors import UserError
 from capetune.events import Ended, Listener
 from capetune.runs.checkpoints import META, CheckpointMeta, best_checkpoint, read_meta
-from capetune.runs.results import read_results
+from capetune.runs.commands import again
+from capetune.runs.document import Odd, inside, read_checked, read_tree
+from capetune.runs.results import RESULTS, read_results
 from capetune.storage.hold import is_held
 from capetune.storage.whole import write_aside
 
 RECORD, CONFIG = "run.json", "config.yaml"
 Kind = Literal["search", "train", "promote"]
 State = Literal["running", "completed", "interrupted", "failed"]
+
+
+class _Facts(TypedDict, total=False):
+    """Of a record's facts those that are read again, where they are there; it may have any others."""
+
+    __pydantic_config__ = ConfigDict(extra="allow")  # type: ignore[misc]
+
+    started: str | None
+    updated: str
+    config_hash: str | None
+    pack: str
+    data: str
+    data_hash: str
+    split: int
+    shots: int
+    protocol: str
+    train_instances: int
+    missing_categories: dict[str, list[str]]
+    goal: list[str]
+    mode: list[Literal["max", "min"]]
+    space: str
+    storage: str | None
+    trials: int
+    hours: float | None
+    keep: int
+    workers_per_trial: int
+    cache_features: int
+    features: str | None
+    tracker: str | None
+    environment: dict[str, Any]
+
+
+class _Record(_Facts):
+    kind: Kind
+    state: State
+
+
+_RECORD = TypeAdapter(_Record)
+
+
+class Damaged(UserError):
+    """The run in a folder has no record that can be read. why: in words that follow the record's name."""
+
+    def __init__(self, folder: Path, why: str) -> None:
+        cure = f"`{again('runs mend', folder)}` makes it anew of what lies beside it"
+        super().__init__(f"{folder / RECORD} {why}; {cure}")
+        self.folder = folder
 
 
 @dataclass
@@ -42,6 +96,12 @@ class Run:
         """Its state, but `cut off` where that says running and no process works on it."""
         return "cut off" if self.state == "running" and not is_held(self.folder) else self.state
 
+    def told(self, key: str) -> Any:
+        """A fact. Raises UserError where the record hasn't got it."""
+        if key not in self.facts:
+            raise UserError(f"{self.folder / RECORD} doesn't say its {key!r}; put it there, or take another run")
+        return self.facts[key]
+
     def save(self, state: State, **facts: Any) -> None:
         """Write `run.json` aside and rename it."""
         self.state = state
@@ -54,25 +114,37 @@ class Run:
 
     def best(self) -> tuple[Path, CheckpointMeta] | None:
         """The checkpoint of a training with the highest validation mPCK4, or of the best of a search's trials whose
-        checkpoint is there: one that goes on may have found a better epoch since its result was written."""
+        checkpoint is there: one that goes on may have found a better epoch since its result was written. Raises
+        UserError where what says so is damaged."""
         if self.kind == "train":
             return best_checkpoint(self.folder)
         trials = read_results(self.folder).get("trials", [])
-        paths = (self.folder / trial["checkpoint"] for trial in trials if trial.get("checkpoint"))
+        said = [path for trial in trials if (path := trial.get("checkpoint"))]
+        paths = (inside(self.folder, path, self.folder / RESULTS) for path in said)
         found = next((path for path in paths if (path / META).is_file()), None)
         return None if found is None else (found, read_meta(found))
 
 
 def read_run(folder: Path) -> Run | None:
-    """The run in a folder, None where there is none: other programs write a run.json too."""
+    """The run in a folder, None where there is none: other programs write a run.json too. Raises Damaged where its
+    record can't be read, so that nobody can tell whose it is, or is ours and odd."""
+    if not os.path.isfile(folder / RECORD):
+        return None
     try:
-        tree = json.loads((folder / RECORD).read_text())
-    except (OSError, ValueError):
+        tree = read_tree(folder / RECORD)
+        if not isinstance(tree, dict) or tree.get("capetune") != "run":
+            return None
+        record = read_checked(folder / RECORD, _RECORD)
+        goal, mode = record.get("goal", ["mpck4"]), record.get("mode", ["max"])
+        if len(goal) not in (1, 2) or len(goal) != len(mode):
+            raise Odd("is odd: goal and mode must be lists of one metric or of two")
+    except Odd as odd:
+        raise Damaged(folder, str(odd)) from None
+    except FileNotFoundError:  # it has just been removed
         return None
-    if not isinstance(tree, dict) or tree.pop("capetune", None) != "run":
-        return None
-    kind, state = tree.pop("kind", None), tree.pop("state", None)
-    return Run(folder, kind, state, tree) if kind in get_args(Kind) and state in get_args(State) else None
+    facts = dict(record)
+    del facts["capetune"]
+    return Run(folder, facts.pop("kind"), facts.pop("state"), facts)
 
 
 @contextmanager

@@ -8,9 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from capetune.errors import UserError
-from capetune.runs.checkpoints import CheckpointMeta
+from capetune.runs.checkpoints import META, CheckpointMeta
 from capetune.runs.commands import again
-from capetune.runs.record import Run, read_run
+from capetune.runs.record import CONFIG, RECORD, Damaged, Run, read_run
+from capetune.storage.hold import is_held
 
 
 def run_folder(runs: Path, name: str) -> Path:
@@ -23,21 +24,47 @@ def run_folder(runs: Path, name: str) -> Path:
     return runs / name
 
 
-def all_runs(runs: Path) -> Iterator[Run]:
-    """Every run below `runs`, the latest first. Raises UserError where we may not look into it."""
+def look(runs: Path) -> tuple[list[Run], list[Damaged]]:
+    """Every run below `runs`, the latest first, and what is wrong with those whose record is damaged, by name. Raises
+    UserError where we may not look into it."""
+    found, damaged = [], []
     try:
-        found = [run for run in map(read_run, runs.iterdir()) if run is not None] if runs.is_dir() else []
+        for folder in sorted(runs.iterdir()) if runs.is_dir() else ():
+            try:
+                run = begun(folder)
+            except Damaged as error:
+                damaged.append(error)
+            else:
+                found += [] if run is None else [run]
     except OSError as error:
         raise UserError(f"can't read {runs}: {error.strerror or error}") from None
-    yield from sorted(found, key=lambda run: str(run.facts.get("started")), reverse=True)
+    return sorted(found, key=lambda run: str(run.facts.get("started")), reverse=True), damaged
+
+
+def begun(folder: Path) -> Run | None:
+    """`read_run`, which raises Damaged also where the folder holds a run's work and no record of ours."""
+    run = read_run(folder)
+    if run is None and _worked_in(folder) and not is_held(folder):  # who holds it may not have written it yet
+        raise Damaged(folder, "is no run's record" if os.path.lexists(folder / RECORD) else "is not there")
+    return run
+
+
+def all_runs(runs: Path) -> Iterator[Run]:
+    """Every run below `runs` whose record can be read, the latest first. Raises UserError as `look` does."""
+    yield from look(runs)[0]
 
 
 def find_run(runs: Path, name: str, kind: str | None = None) -> Run:
-    """The run of that name, of that kind where one is given. Raises UserError where there is none, naming what is."""
-    there = [run for run in all_runs(runs) if kind in (None, run.kind)]
+    """The run of that name, of that kind where one is given. Raises UserError where there is none, naming what is, and
+    Damaged where it is damaged."""
+    runs_there, damaged = look(runs)
+    for error in damaged:
+        if error.folder.name == name:
+            raise error
+    there = [run for run in runs_there if kind in (None, run.kind)]
     found = [run for run in there if run.name == name]
     if not found:
-        other = [run.kind for run in all_runs(runs) if run.name == name]
+        other = [run.kind for run in runs_there if run.name == name]
         if other:
             raise UserError(f"{name!r} is no {kind}, it was made by `capetune {other[0]}`; see `capetune runs`")
         names = ", ".join(run.name for run in there[:5]) or "none yet"
@@ -66,3 +93,9 @@ def latest_best(runs: Path) -> tuple[Path, CheckpointMeta]:
         if best is not None:
             return best
     raise UserError(f"there is no checkpoint in {runs}; train one with `capetune train`, or name one with --checkpoint")
+
+
+def _worked_in(folder: Path) -> bool:
+    """Whether a search, a training or a promotion has left there what it makes."""
+    search = all(os.path.isfile(folder / name) for name in (CONFIG, "space.yaml"))
+    return search or os.path.isfile(folder / "promotion.json") or any(folder.glob(f"epoch-*/{META}"))

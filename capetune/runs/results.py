@@ -5,12 +5,20 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
+import re
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
+from pydantic import ConfigDict, FiniteFloat, TypeAdapter
+from typing_extensions import TypedDict
+
 from capetune.config import Config
+from capetune.errors import UserError
+from capetune.runs.commands import again
+from capetune.runs.document import Odd, read_checked
 from capetune.runs.metrics import title
 from capetune.storage.whole import write_aside
 
@@ -40,7 +48,7 @@ class TrialResult:
     score: float | None
     metrics: dict[str, float]
     history: list[tuple[int, float]]
-    seconds: float
+    seconds: FiniteFloat
     config_hash: str | None
     checkpoint: str | None
     twin: int | None = None
@@ -59,6 +67,41 @@ class TrialResult:
         return self.metrics.get("template_mpck4")
 
 
+class TrialRow(TypedDict, total=False):
+    """A trial in results.json: a TrialResult's fields, and two of its properties."""
+
+    number: int
+    overrides: dict[str, Any]
+    status: Status
+    score: float | None
+    metrics: dict[str, float]
+    history: list[tuple[int, float]]
+    seconds: FiniteFloat
+    config_hash: str | None
+    checkpoint: str | None
+    twin: int | None
+    error: str | None
+    bad_input: bool
+    traceback: str | None
+    template: float | None
+    epochs: int
+
+
+class _Results(TypedDict, total=False):
+    __pydantic_config__ = ConfigDict(extra="allow")  # type: ignore[misc]
+
+    trials: list[TrialRow]
+
+
+class _Values(TypedDict):
+    """Of trial.json."""
+
+    overrides: dict[str, Any]
+
+
+_TRIAL, _RESULTS, _VALUES = TypeAdapter(TrialResult), TypeAdapter(_Results), TypeAdapter(_Values)
+
+
 def trial_folder(run: Path, number: int) -> Path:
     return run / TRIALS / f"trial-{number:03d}"
 
@@ -69,42 +112,60 @@ def save_result(run: Path, result: TrialResult) -> None:
 
 def saved_results(run: Path) -> Iterator[TrialResult]:
     """Of the trials that ended, in the order of their numbers; a damaged one counts as not written."""
-    numbered = {
-        number: file
-        for file in (run / TRIALS).glob(f"trial-*/{RESULT}")
-        if (number := trial_number(file.parent)) is not None
-    }
-    for _, file in sorted(numbered.items()):
-        try:
-            tree = json.loads(file.read_text())
-            tree["history"] = [tuple(row) for row in tree["history"]]
-            result = TrialResult(**tree)
-        except (ValueError, KeyError, TypeError):
+    yield from look_at_results(run)[0]
+
+
+def look_at_results(run: Path) -> tuple[list[TrialResult], list[str]]:
+    """The same, and a line for each damaged one that names its file."""
+    found, damaged = [], []
+    for number, folder in trial_folders(run):
+        file = folder / RESULT
+        if not os.path.lexists(file):
             continue
-        yield result
+        try:
+            tree = read_checked(file, _TRIAL)
+            tree["history"] = [tuple(row) for row in tree["history"]]
+            result = TrialResult(**{each.name: tree[each.name] for each in fields(TrialResult) if each.name in tree})
+            if result.number != number:
+                raise Odd(f"is odd: it is trial {result.number}'s")
+        except (Odd, FileNotFoundError) as error:
+            why = error if isinstance(error, Odd) else "is gone"
+            go_on = again("search --resume", run)
+            damaged.append(f"{file} {why}: trial {number} counts as not ended; `{go_on}` goes on with it")
+        else:
+            found.append(result)
+    return found, damaged
 
 
-def trial_number(folder: Path) -> int | None:
-    """Of the trial whose folder this is; None of one that isn't a trial's. As text, 1000 would come before 101."""
-    digits = folder.name.removeprefix("trial-")
-    return int(digits) if digits.isdecimal() else None
+def trial_folders(run: Path) -> list[tuple[int, Path]]:
+    """Those of the trials that began, with their numbers, in their order: as text, 1000 would come before 101."""
+    found = [(folder.name.removeprefix("trial-"), folder) for folder in (run / TRIALS).glob("trial-*")]
+    numbered = [(int(digits), folder) for digits, folder in found if re.fullmatch("[0-9]{3,18}", digits)]
+    return sorted((number, folder) for number, folder in numbered if folder == trial_folder(run, number))
 
 
 def saved_overrides(folder: Path) -> dict[str, Any] | None:
-    """The values that a trial was last trained with, None where it never began."""
+    """The values that a trial was last trained with, None where it never began. Raises UserError where their file is
+    damaged."""
     file = folder / VALUES
-    return json.loads(file.read_text())["overrides"] if file.is_file() else None
+    if not file.is_file():
+        return None
+    try:
+        return read_checked(file, _VALUES)["overrides"]
+    except Odd as odd:
+        raise UserError(f"{file} {odd}; remove it, and the trial goes on with the values that Optuna drew") from None
 
 
 def read_results(folder: Path) -> dict[str, Any]:
-    """What a search wrote of its trials, best first; empty where none has ended or the file is damaged: the trials'
-    folders have it all."""
+    """What a search wrote of its trials, best first; empty where none has ended. Raises UserError where the file is
+    damaged: the trials' folders have it all."""
     try:
-        tree = json.loads((folder / RESULTS).read_text())
-    except (OSError, ValueError):
+        return dict(read_checked(folder / RESULTS, _RESULTS))
+    except FileNotFoundError:
         return {}
-    trials = tree.get("trials", []) if isinstance(tree, dict) else None
-    return tree if isinstance(trials, list) and all(isinstance(trial, dict) for trial in trials) else {}
+    except Odd as odd:
+        cure = f"`{again('runs mend', folder)}` makes it anew of the trials' own files"
+        raise UserError(f"{folder / RESULTS} {odd}; {cure}") from None
 
 
 def trial_rows(results: Sequence[TrialResult]) -> list[dict[str, Any]]:

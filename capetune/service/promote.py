@@ -15,8 +15,8 @@ from capetune.events import CheckPassed, Listener, PromotionBegan, StepBegan, Tr
 from capetune.runs.best import ranked_config, ranked_trial
 from capetune.runs.facts import describe_data
 from capetune.runs.promotion import FILE, Promotion, read_tables, tabulated, with_table
-from capetune.runs.record import Run, read_run, recorded
-from capetune.runs.registry import find_search
+from capetune.runs.record import Run, recorded
+from capetune.runs.registry import begun, find_search
 from capetune.service.request import Count, Request, Settings
 from capetune.service.steps import open_data, ray_joined
 from capetune.service.train import AGAIN
@@ -84,7 +84,7 @@ def run(request: PromoteRequest, listener: Listener = ignore) -> PromoteResult:
     """
     search = find_search(request.runs, request.name)
     config = ranked_config(search, request.rank, request.set)
-    pack = open_data(request.data or str(search.facts["pack"]), listener)
+    pack = open_data(request.data or str(search.told("pack")), listener)
     for option, chosen, most in (("--splits", request.splits, 5), ("--shots", request.shots, 100)):
         if not chosen or min(chosen) < 1 or max(chosen) > most:
             raise UserError(f"{option} wants numbers from 1 to {most}, not {','.join(map(str, chosen))}")
@@ -97,8 +97,8 @@ def run(request: PromoteRequest, listener: Listener = ignore) -> PromoteResult:
     asked = (request.splits, request.shots, request.seeds, request.episodes, request.queries)
     promotion = Promotion(config, pack, folder, *asked)
     told = {split: describe_data(pack, split) for split in request.splits}
+    run = begun(folder) or Run(folder, "promote", "running")
     with held(folder):
-        run = read_run(folder) or Run(folder, "promote", "running")
         facts = _facts(promotion, run)
         facts |= {"search": search.name, "pack": pack.place.resolved, "data": told[request.splits[0]]["data"]}
         number = ranked_trial(search, request.rank)["number"]

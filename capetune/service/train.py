@@ -28,8 +28,8 @@ from capetune.runs.best import ranked_checkpoint, ranked_config, ranked_trial
 from capetune.runs.checkpoints import CheckpointMeta, best_checkpoint, checkpoint_folder, read_meta
 from capetune.runs.facts import describe_data
 from capetune.runs.history import read_history
-from capetune.runs.record import Run, read_run, recorded
-from capetune.runs.registry import find_search, run_folder
+from capetune.runs.record import Run, recorded
+from capetune.runs.registry import begun, find_search, run_folder
 from capetune.service.features import Keeping
 from capetune.service.request import Count, Request, Settings, Split
 from capetune.service.steps import described, open_data, ray_joined
@@ -91,7 +91,7 @@ def run(request: TrainRequest, listener: Listener = ignore) -> TrainResult:
     config, stem, data, start = _chosen(request, listener)
     pack = open_data(data, listener)
     folder = run_folder(request.runs, request.name or f"{stem}-{config.hash()[:6]}")
-    found = read_run(folder) or Run(folder, "train", "running")
+    found = begun(folder) or Run(folder, "train", "running")
     check_same(found, config.hash(), describe_data(pack, config.data.split))
     if found.state == "completed":
         listener(RunComplete(found.name))
@@ -164,7 +164,7 @@ def _chosen(request: TrainRequest, listener: Listener) -> tuple[Config, str, str
     number = ranked_trial(found, request.rank)["number"]
     file = str(found.folder / "best.yaml")
     listener(TrialChosen(found.name, number, found.state, file, None if start is None else str(start)))
-    return config, found.name, request.data or str(found.facts["pack"]), start
+    return config, found.name, request.data or str(found.told("pack")), start
 
 
 def check_start(start: Path, config: Config) -> None:

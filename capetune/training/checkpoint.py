@@ -1,26 +1,47 @@
 """Checkpoints: a folder with `meta.json` (configuration, metrics, data), `model.safetensors` and `training.pt`.
 
-Evaluation reads the first two, which can't run code. `training.pt` (optimiser, schedule) is for resuming only.
+Evaluation reads the first two, which can't run code. `training.pt` (optimiser, schedule) is for resuming only. Of both
+files `meta.json` has size and sha256 under `files`, checked when they are loaded: 0.08 s for 100 MB each time (an AMD
+EPYC, 2026-11-27). Older checkpoints have none, and load unchecked.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+from io import BufferedReader
 from pathlib import Path
 from typing import Any
 
 import safetensors
 import torch
+from pydantic import TypeAdapter
 from safetensors.torch import load_file, save_file
+from typing_extensions import TypedDict
 
 from capetune import __version__
 from capetune.errors import UserError
 from capetune.models.estimator import PoseEstimator
 from capetune.runs.checkpoints import FORMAT, META, CheckpointMeta, read_meta
+from capetune.runs.document import Odd, read_checked
 from capetune.storage.whole import write_aside
 
 MODEL, TRAINING = "model.safetensors", "training.pt"
+
+
+class _Mark(TypedDict):
+    size: int
+    sha256: str
+
+
+class _Marks(TypedDict, total=False):
+    """Of meta.json, what says how the other files were saved."""
+
+    files: dict[str, _Mark]
+
+
+_MARKS = TypeAdapter(_Marks)
 
 
 def save_checkpoint(folder: Path, model: PoseEstimator, meta: CheckpointMeta, training: dict[str, Any]) -> None:
@@ -29,6 +50,11 @@ def save_checkpoint(folder: Path, model: PoseEstimator, meta: CheckpointMeta, tr
     (folder / META).unlink(missing_ok=True)
     save_file({name: value.contiguous() for name, value in model.state_dict().items()}, folder / MODEL)
     torch.save(training, folder / TRAINING)
+    marks = {}
+    for name in (MODEL, TRAINING):
+        with (folder / name).open("rb") as stream:
+            marks[name] = {"size": os.fstat(stream.fileno()).st_size, "sha256": _sha256(stream)}
+            os.fsync(stream.fileno())  # on the disk before it counts as whole
     tree = {
         "format": FORMAT,
         "schema": 1,
@@ -37,11 +63,9 @@ def save_checkpoint(folder: Path, model: PoseEstimator, meta: CheckpointMeta, tr
         "epoch": meta.epoch,
         "metrics": meta.metrics,
         "data": meta.data,
+        "files": marks,
         "config": meta.config.model_dump(mode="json"),
     }
-    for file in (MODEL, TRAINING):  # on the disk before it counts as whole
-        with (folder / file).open("rb") as stream:
-            os.fsync(stream.fileno())
     write_aside(folder / META, json.dumps(tree, indent=2))
 
 
@@ -55,6 +79,7 @@ def load_model(folder: Path) -> tuple[PoseEstimator, CheckpointMeta]:
 
 def fill(model: PoseEstimator, folder: Path) -> None:
     """Load a checkpoint's weights. Raises UserError where they are missing, damaged or of another model."""
+    _check(folder, MODEL, "take another checkpoint")
     try:
         model.load_state_dict(load_file(folder / MODEL))
     except (OSError, safetensors.SafetensorError) as error:
@@ -66,9 +91,33 @@ def fill(model: PoseEstimator, folder: Path) -> None:
 def load_training(folder: Path) -> dict[str, Any]:
     """What `save_checkpoint` was given as `training`. Raises UserError where it is missing or damaged."""
     file = folder / TRAINING
+    _check(folder, TRAINING, "resume from another checkpoint")
     try:
         return torch.load(file, map_location="cpu", weights_only=True)
     except OSError as error:
         raise UserError(f"{file} can't be read ({error.strerror or error}); resume from another checkpoint") from None
     except Exception:  # the unpickler fails in any way the file's content likes
         raise UserError(f"{file} is damaged; resume from another checkpoint") from None
+
+
+def _check(folder: Path, name: str, cure: str) -> None:
+    """Raises UserError where a file of a checkpoint isn't what was saved, as far as that was written down."""
+    file = folder / name
+    try:
+        mark = read_checked(folder / META, _MARKS).get("files", {}).get(name)
+        if mark is None:
+            return
+        with file.open("rb") as stream:
+            size = os.fstat(stream.fileno()).st_size
+            why = f"it has {size} bytes of {mark['size']}" if size != mark["size"] else None
+            why = why or (None if _sha256(stream) == mark["sha256"] else "it isn't what was saved (sha256)")
+    except Odd as odd:
+        raise UserError(f"{folder / META} {odd}; {cure}") from None
+    except OSError as error:
+        raise UserError(f"{file} can't be read ({error.strerror or error}); {cure}") from None
+    if why is not None:
+        raise UserError(f"{file} is damaged: {why}; {cure}")
+
+
+def _sha256(stream: BufferedReader) -> str:
+    return hashlib.file_digest(stream, "sha256").hexdigest()

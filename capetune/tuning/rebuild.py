@@ -8,7 +8,7 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from capetune.runs.history import read_history
-from capetune.runs.results import TRIALS, TrialResult, saved_overrides, saved_results, trial_folder, trial_number
+from capetune.runs.results import TrialResult, saved_overrides, saved_results, trial_folder, trial_folders
 from capetune.tuning.search import Search
 
 
@@ -31,8 +31,7 @@ def rebuild(search: Search, study: optuna.Study) -> int:
 
 
 def _numbers(search: Search) -> list[int]:
-    found = (trial_number(folder) for folder in (search.folder / TRIALS).glob("trial-*"))
-    return [number for number in found if number is not None]
+    return [number for number, _ in trial_folders(search.folder)]
 
 
 def _trial(search: Search, number: int, result: TrialResult | None) -> FrozenTrial:

@@ -94,7 +94,7 @@ ROWS = {
     "eval --split 1": "there is no checkpoint in runs; train one",
     "eval --split 1 --checkpoint empty": "empty is not a capetune checkpoint (no meta.json)",
     "eval --split 1 --checkpoint foreign": "foreign is not a capetune checkpoint (meta.json has no format",
-    "eval --split 1 --checkpoint short --data {pack}": "short/model.safetensors can't be read",
+    "eval --split 1 --checkpoint short --data {pack}": "short/model.safetensors is damaged: it has 1000 bytes of",
     "eval --split 2 --checkpoint ours --data {pack}": "ours was trained on split 1: it may have seen categories",
     "eval --split 1 --predictor template --annotations empty": "no mp100_split{1..5}_{train,val,test}.json",
     "evaluate": "No such command 'evaluate'. Did you mean 'eval'?",

@@ -12,6 +12,7 @@ from capetune.errors import UserError
 from capetune.runs.checkpoints import CheckpointMeta
 from capetune.runs.history import add_to_history
 from capetune.runs.record import Run
+from capetune.runs.results import trial_folder
 from capetune.storage.hold import held
 from capetune.training.checkpoint import save_checkpoint
 
@@ -120,16 +121,7 @@ def test_a_search_is_shown_with_the_hash_of_its_best(root):
     )
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        '{"capetune": "run"}',
-        '{"capetune": "run", "kind": "train"}',
-        '{"capetune": "run", "kind": ["train"], "state": {}}',
-        '{"capetune": "run", "kind": "deploy", "state": "running"}',
-        '{"run": 3}',
-    ],
-)
+@pytest.mark.parametrize("text", ['{"run": 3}', "[]", "null", '{"capetune": "walk", "kind": "train"}'])
 def test_what_other_programs_keep_among_the_runs_is_passed_over(root, text):
     (root / "odd").mkdir()
     (root / "odd" / "run.json").write_text(text)
@@ -138,14 +130,14 @@ def test_what_other_programs_keep_among_the_runs_is_passed_over(root, text):
 
 def test_a_run_that_says_little_is_listed_and_shown(root):
     (root / "odd" / "trials").mkdir(parents=True)
-    record = {"capetune": "run", "kind": "search", "state": "failed", "missing_categories": ["fly"], "started": None}
+    record = {"capetune": "run", "kind": "search", "state": "failed", "started": None}
     (root / "odd" / "run.json").write_text(json.dumps(record))
     (root / "odd" / "results.json").write_text(json.dumps({"trials": [{"number": 3}]}))
     (root / "odd" / "history.jsonl").write_text('{"epoch": 1}\n')
     line = next(line for line in runs("--runs", root).stdout.splitlines() if line.startswith("odd"))
     assert line.split() == ["odd", "search", "failed", "–", "–", "–", "–", "0", "–"]
     assert runs("show", "odd", "--runs", root).stdout.splitlines()[-1].split() == ["3", *["–"] * 7]
-    (root / "odd" / "results.json").write_text(json.dumps({"trials": [3]}))
+    (root / "odd" / "results.json").unlink()
     assert runs("show", "odd", "--runs", root).stdout.splitlines()[-1].split() == ["1", *["–"] * 6]
     assert runs("diff", "odd", "one", "--runs", root).exit_code == 0
 
@@ -157,7 +149,7 @@ def test_a_checkpoint_that_can_not_be_read_hides_no_run(root):
         ["–", "–"],
         ["0.600", "0.300"],
     ]
-    assert f"warning: one: {root}/one/epoch-0001 is not a capetune checkpoint (meta.json is not JSON)" in out
+    assert f"warning: one: {root}/one/epoch-0001 is not a capetune checkpoint (meta.json is cut or no JSON" in out
     assert "is not a capetune checkpoint" in runs("show", "one", "--runs", root).stdout
 
 
@@ -165,3 +157,94 @@ def test_the_words_of_the_tables_are_explained(root):
     said = "mPCK4: mean of PCK at .05, .10, .15, .20; template: the supports' mean pose itself, on the same pairs"
     assert runs("--runs", root).stdout.splitlines()[-1] == said
     assert said in runs("show", "one", "--runs", root).stdout.splitlines()
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("", "is empty"),
+        ('{"capetune": "run", "ki', "is cut or no JSON"),
+        ("[" * 100_000, "is nested too deeply"),
+        ('{"capetune": "run"}', "is odd: kind: Field required"),
+        ('{"capetune": "run", "kind": "deploy", "state": "running"}', "is odd: kind: Input should be"),
+        ('{"capetune": "run", "kind": "train", "state": {}}', "is odd: state: Input should be"),
+        ('{"capetune": "run", "kind": "train", "state": "failed", "split": "3"}', "is odd: split: Input should be"),
+    ],
+)
+def test_a_damaged_record_is_listed_and_hides_no_other(root, text, why):
+    (root / "one" / "run.json").write_text(text)
+    rows = {row["name"]: row for row in json.loads(runs("--runs", root, "--json").stdout)}
+    assert (rows["one"]["state"], rows["one"]["mpck4"], rows["two"]["mpck4"]) == ("damaged", None, 0.6)
+    out = runs("--runs", root).stdout
+    assert f"warning: one: {root}/one/run.json {why}" in out
+    assert next(line for line in out.splitlines() if line.startswith("one")).split()[:3] == ["one", "–", "damaged"]
+    with pytest.raises(
+        UserError, match=r"one/run.json is .*; `capetune runs mend one --runs .*` makes it anew"
+    ) as said:
+        runs("show", "one", "--runs", root)
+    assert "\n" not in str(said.value)
+
+
+def test_a_record_that_is_gone_is_missed(root):
+    (root / "two" / "run.json").unlink()
+    assert f"warning: two: {root}/two/run.json is not there; `capetune runs mend two" in runs("--runs", root).stdout
+    with held(root / "two"):  # it begins, and has none yet
+        assert "warning" not in runs("--runs", root).stdout
+
+
+def test_a_record_is_mended(root):
+    text = (root / "one" / "run.json").read_text()
+    (root / "one" / "run.json").write_text(text[:40])
+    out = runs("mend", "one", "--runs", root).stdout.splitlines()
+    assert out[0] == f"made anew: {root}/one/run.json"
+    assert [line.split(":")[0] for line in out[1:]] == ["lost"]
+    assert (root / "one" / "run.json.damaged").read_text() == text[:40]
+    assert "damaged" not in runs("--runs", root).stdout
+    assert runs("mend", "one", "--runs", root).stdout == "one needs no mending\n"
+    with pytest.raises(UserError, match="there is no run 'three'"):
+        runs("mend", "three", "--runs", root)
+
+
+def search(root, results, *trials):
+    """trials: the text of each one's result.json."""
+    Run(root / "found", "search", "interrupted").save("interrupted")
+    if results is not None:
+        (root / "found" / "results.json").write_text(results)
+    for number, text in enumerate(trials):
+        folder = trial_folder(root / "found", number)
+        folder.mkdir(parents=True)
+        (folder / "result.json").write_text(text)
+
+
+RESULT = {"overrides": {}, "status": "completed", "score": 0.5, "metrics": {"mpck4": 0.5}, "history": [[1, 0.5]]}
+RESULT |= {"number": 0, "seconds": 1.0, "config_hash": "ab", "checkpoint": None}
+
+
+def test_a_damaged_results_file_is_said_and_the_trials_are_read_one_by_one(root):
+    search(root, '{"trials": [{"score": "0.5"}]}', json.dumps(RESULT))
+    why = f"{root}/found/results.json is odd: trials.0.score: Input should be a valid number; `capetune runs mend found"
+    assert f"warning: found: {why}" in runs("--runs", root).stdout
+    lines = runs("show", "found", "--runs", root).stdout.splitlines()
+    assert any(line.startswith(f"warning: {why}") for line in lines)
+    assert lines[-1].split() == ["0", "completed", "0.500", "0.500", "–", "1", "ab", "–"]
+
+
+@pytest.mark.parametrize("change", [{"number": 1}, {"score": "high"}, {"history": [3]}, {"seconds": None}])
+def test_a_trial_s_damaged_result_is_said(root, change):
+    search(root, '{"trials": []}', json.dumps(RESULT | change), '{"number": 1, ')
+    lines = runs("show", "found", "--runs", root).stdout.splitlines()
+    first, second = [line for line in lines if line.startswith("warning: ")]
+    assert f"{root}/found/trials/trial-000/result.json is odd: " in first
+    assert f"{root}/found/trials/trial-001/result.json is cut or no JSON" in second
+    assert "trial 1 counts as not ended; `capetune search --resume found" in second
+    assert len(json.loads(runs("show", "found", "--runs", root, "--json").stdout)["damaged"]) == 2
+
+
+@pytest.mark.parametrize("path", ["../one/epoch-0001", "/etc", "trials/link", "a\0b", "x" * 5000, "loop"])
+def test_a_checkpoint_that_leads_out_of_its_run_is_not_read(root, path):
+    search(root, json.dumps({"trials": [{"checkpoint": str(path)}]}), json.dumps(RESULT))
+    (root / "found" / "trials" / "link").symlink_to(root / "one" / "epoch-0001")
+    (root / "found" / "loop").symlink_to("loop")
+    row = next(row for row in json.loads(runs("--runs", root, "--json").stdout) if row["name"] == "found")
+    assert (row["mpck4"], row["checkpoint"]) == (None, None)
+    assert "leads out of the run's folder or nowhere" in row["odd"]

@@ -234,7 +234,7 @@ def test_without_the_study_the_learning_curves_remain(plain):
 def test_a_password_in_the_storage_s_url_stays_out_of_the_page(make_search):
     run = make_search("some", ["completed"], storage="nosuchbase://me:secret@here/db")
     page = text(write_report(read_run(run.folder)).page)
-    assert "can&#39;t open Optuna&#39;s storage of this search" in page
+    assert "can&#39;t open Optuna&#39;s storage nosuchbase://me@here/db: " in page
     assert "secret" not in page
 
 

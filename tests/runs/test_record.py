@@ -4,8 +4,9 @@ import json
 
 import pytest
 
+from capetune.errors import UserError
 from capetune.runs import record as module
-from capetune.runs.record import Run, read_run
+from capetune.runs.record import Damaged, Run, read_run
 from capetune.runs.registry import latest_best
 
 
@@ -30,15 +31,31 @@ def test_a_run_is_read_as_it_was_saved(tmp_path):
     "text",
     [
         None,
-        *("", "[]", "{}", '{"kind": "search"}', "{broken"),
-        *('{"capetune": "run"}', '{"capetune": "run", "kind": "search", "state": "asleep"}'),
-        '{"capetune": "run", "kind": {}, "state": "running"}',
+        *("[]", "{}", '{"kind": "search"}', '{"capetune": "walk"}', "3", "null"),
     ],
 )
 def test_what_is_no_run_is_none(tmp_path, text):
     if text is not None:
         (tmp_path / "run.json").write_text(text)
     assert read_run(tmp_path) is None
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [{"trials": "40"}, {"missing_categories": ["fly"]}, {"goal": []}, {"goal": ["a", "b"]}, {"mode": ["up"]}],
+)
+def test_a_record_with_an_odd_fact_is_damaged(tmp_path, facts):
+    tree = {"capetune": "run", "kind": "search", "state": "running", **facts}
+    (tmp_path / "run.json").write_text(json.dumps(tree))
+    with pytest.raises(Damaged, match=r"run.json is odd: ") as said:
+        read_run(tmp_path)
+    assert next(iter(facts)) in str(said.value)
+
+
+def test_a_record_keeps_facts_that_nobody_here_reads(tmp_path):
+    tree = {"capetune": "run", "kind": "search", "state": "running", "mine": [{"a": None}], "started": None}
+    (tmp_path / "run.json").write_text(json.dumps(tree))
+    assert read_run(tmp_path).facts == {"mine": [{"a": None}], "started": None}
 
 
 def test_a_search_s_best_checkpoint_is_that_of_its_best_trial_that_has_one(make, tmp_path, monkeypatch):
@@ -67,3 +84,10 @@ def test_run_json_is_a_document_for_others(make, tmp_path):
     make(tmp_path / "one")
     tree = json.loads((tmp_path / "one/run.json").read_text())
     assert {"capetune", "kind", "state", "started", "updated"} <= set(tree)
+
+
+def test_a_fact_that_is_not_there_is_said_with_the_file(tmp_path):
+    run = Run(tmp_path, "search", "completed", {"pack": "p"})
+    assert run.told("pack") == "p"
+    with pytest.raises(UserError, match=r"run.json doesn't say its 'split'; put it there"):
+        run.told("split")

@@ -110,12 +110,45 @@ def test_weights_files_of_the_backbone_arent_needed_again(config: Config, tmp_pa
 
 def test_missing_or_damaged_weights_are_refused(folder: Path) -> None:
     file = folder / "model.safetensors"
+    size = file.stat().st_size
     file.write_bytes(file.read_bytes()[:-1000])
-    refused(lambda: load_model(folder), "model.safetensors can't be read")
+    cut = f"model.safetensors is damaged: it has {size - 1000} bytes of {size}; take another checkpoint"
+    refused(lambda: load_model(folder), cut)
     file.write_bytes(b"not at all")
-    refused(lambda: load_model(folder), "model.safetensors can't be read")
+    refused(lambda: load_model(folder), "model.safetensors is damaged: it has 10 bytes")
     file.unlink()
     refused(lambda: load_model(folder), "model.safetensors can't be read")
+
+
+@pytest.mark.parametrize(("name", "load"), [("model.safetensors", load_model), ("training.pt", load_training)])
+def test_a_flipped_bit_is_noticed(folder: Path, name: str, load: Callable[[Path], object]) -> None:
+    content = bytearray((folder / name).read_bytes())
+    content[-1] ^= 1
+    (folder / name).write_bytes(content)
+    refused(lambda: load(folder), f"{folder / name} is damaged: it isn't what was saved (sha256); ")
+
+
+def forget_marks(folder: Path) -> None:
+    """As checkpoints were before files had marks."""
+    tree = json.loads((folder / "meta.json").read_text())
+    del tree["files"]
+    (folder / "meta.json").write_text(json.dumps(tree))
+
+
+def test_a_checkpoint_of_before_there_were_marks_loads(folder: Path) -> None:
+    forget_marks(folder)
+    load_model(folder)
+    assert load_training(folder)["schedule"] == {"last_epoch": 7}
+    file = folder / "model.safetensors"
+    file.write_bytes(file.read_bytes()[:-1000])
+    refused(lambda: load_model(folder), "model.safetensors can't be read")
+
+
+@pytest.mark.parametrize("marks", [3, {"model.safetensors": 3}, {"model.safetensors": {"size": "1"}}])
+def test_odd_marks_are_said(folder: Path, marks: object) -> None:
+    tree = json.loads((folder / "meta.json").read_text())
+    (folder / "meta.json").write_text(json.dumps(tree | {"files": marks}))
+    refused(lambda: load_model(folder), f"{folder}/meta.json is odd: files")
 
 
 def test_weights_of_another_model_are_refused(folder: Path, config: Config) -> None:
@@ -141,6 +174,7 @@ def test_training_state_runs_no_code(folder: Path, tmp_path: Path) -> None:
         def __reduce__(self) -> tuple:
             return Path.touch, (tmp_path / "hacked",)
 
+    forget_marks(folder)
     torch.save(Attack(), folder / "training.pt")
     refused(lambda: load_training(folder), "training.pt is damaged")
     assert not (tmp_path / "hacked").exists()
