@@ -165,9 +165,10 @@ def _go_on(request: SearchRequest, name: str, listener: Listener) -> Begun:
         wider.check_extends(space)
         space = wider
     try:
-        pack = open_data(request.data or str(found.facts["pack"]), listener)
+        pack = open_data(request.data or str(found.told("pack")), listener)
     except UserError as error:
         if request.data is not None:
             raise
-        raise UserError(f"{name} was begun with a pack that lies elsewhere now? give --data PLACE ({error})") from None
+        why = f"the pack that {name} was begun with can't be opened; where it lies elsewhere now, give --data PLACE"
+        raise UserError(f"{why} ({error})") from None
     return Begun(config, space, pack, found.folder, request.storage or found.facts.get("storage"), before=True)

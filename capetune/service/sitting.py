@@ -42,7 +42,7 @@ def sit(begun: Begun, request: SearchRequest, listener: Listener) -> SearchResul
     facts = described(pack, config.data.split, listener)
     with held(folder):
         run = read_run(folder) or Run(folder, "search", "running")
-        if run.state == "completed" and request.hours is None and (request.trials or 0) <= run.facts["trials"]:
+        if run.state == "completed" and request.hours is None and (request.trials or 0) <= run.told("trials"):
             listener(RunComplete(run.name, run.facts["trials"]))
             goal = Goal.of(space.header)
             return SearchResult(folder, sorted(saved_results(folder), key=goal.place), goal, run.facts, already=True)
