@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import inspect
 import os
+import re
 import shutil
 import socket
 import sqlite3
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -54,6 +57,11 @@ def test_one_that_stays_away_is_given_up(tmp_path: Path, monkeypatch: pytest.Mon
     with pytest.raises(StorageInternalError) as error:
         study.ask()
     assert away(error.value)
+
+
+def test_optuna_s_cache_asks_by_no_other_private_ways() -> None:
+    source = inspect.getsource(sys.modules["optuna.storages._cached_storage"])
+    assert set(re.findall(r"_backend\.(_\w+)", source)) == set(module.CACHE_S)
 
 
 def test_a_question_that_is_wrong_is_not_asked_again(tmp_path: Path) -> None:
