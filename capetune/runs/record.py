@@ -48,6 +48,7 @@ class _Facts(TypedDict, total=False):
     mode: list[Literal["max", "min"]]
     space: str
     storage: str | None
+    study: str
     trials: int
     hours: float | None
     keep: int

@@ -91,7 +91,7 @@ def _search(folder: Path) -> tuple[Run, list[str]]:
         facts["trials"] = begun
         lost.append(f"how many trials were asked for: {begun} were begun; --trials asks for more")
     if not (folder / JOURNAL).is_file():
-        lost.append(f"where its study is kept: there is no {JOURNAL}, so it can't go on; report and train --best can")
+        lost.append(f"its study: there is no {JOURNAL}; one is made anew, unless --storage names a database")
     if (folder / KEPT).is_file():
         try:
             facts["cache_features"] = int(read_tree(folder / KEPT)["copies"])

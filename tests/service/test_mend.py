@@ -87,7 +87,7 @@ def test_what_a_search_s_files_do_not_tell_is_said(search: Run) -> None:
     (search.folder / "features" / "of.json").write_text('{"copies": 16}')
     (trial_folder(search.folder, 1) / "result.json").write_text("{")
     lost = "\n".join(mend(search.folder.parent, "found").lost)
-    assert "there is no optuna.journal, so it can't go on" in lost
+    assert "there is no optuna.journal; one is made anew, unless --storage names a database" in lost
     assert "trial-001/result.json is cut or no JSON" in lost
     assert "--keep, --hours" in lost
     found = read_run(search.folder)
