@@ -22,6 +22,7 @@ from ray.tune import Checkpoint
 from capetune.cluster.machines import Cluster
 from capetune.config import Config
 from capetune.datasets.packs.reader import open_pack
+from capetune.errors import UserError
 from capetune.events import EpochDone, Event
 from capetune.runs.checkpoints import keep_epoch, resume_point
 from capetune.runs.failures import ERROR
@@ -92,7 +93,9 @@ def fill_folder(folder: Path, trial: dict[str, Any], work: Work) -> None:
     except Exception as error:
         if no_room(error, folder):
             raise DiskFull(str(folder)) from None
-        write_aside(folder / ERROR, traceback.format_exc())
+        if isinstance(error, UserError):  # whichever kind: that is what a trial's end is told by
+            error = UserError(str(error)).with_traceback(error.__traceback__)
+        write_aside(folder / ERROR, "".join(traceback.format_exception(error)))
 
 
 def _train(config: Config, folder: Path, work: Work) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from capetune.errors import UserError
 from capetune.runs.failures import ERROR
 from capetune.runs.results import saved_results, trial_folder
 from capetune.tuning import trial as module
@@ -50,3 +51,13 @@ def test_a_full_disk_is_no_fault_of_the_trial(work, folder, monkeypatch, error):
 def test_a_damaged_result_counts_as_not_written(work, folder, content):
     (folder / "result.json").write_text(content)
     assert list(saved_results(work.run)) == []
+
+
+def test_every_kind_of_bad_input_is_told_as_bad_input(work, folder, monkeypatch):
+    class Special(UserError):
+        pass
+
+    monkeypatch.setattr(module, "_train", raising(Special("too high; lower it")))
+    fill_folder(folder, {"number": 0, "overrides": {}}, work)
+    assert (folder / ERROR).read_text().endswith("\ncapetune.errors.UserError: too high; lower it\n")
+    assert "in train" in (folder / ERROR).read_text()
