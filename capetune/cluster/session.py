@@ -94,6 +94,8 @@ def _start(folder: Path, verbose: bool, cpus: int | None, before: Sequence[psuti
     import ray._private.worker as worker
 
     quiet: Any = nullcontext if verbose else partial(unheard, worker)
+    if not verbose:  # a dashboard that doesn't start is started again, or said in a line of ours
+        logging.getLogger(services.__name__).setLevel(logging.CRITICAL)
     why = ""
     for preferred in (DASHBOARD_PORT, 0):
         port = _free_port(preferred)

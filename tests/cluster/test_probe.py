@@ -13,10 +13,12 @@ pytestmark = pytest.mark.timeout(600)
 
 CLUSTER = """
 import subprocess, sys
+import psutil
 from ray.cluster_utils import Cluster
 cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": True, "dashboard_port": 0})
 node = cluster.add_node(num_cpus=1)
 cluster.wait_for_nodes()
+family = psutil.Process().children(recursive=True)
 command = [sys.executable, "-u", "-c", sys.argv[1], cluster.address]
 driver = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 said = [driver.stdout.readline()]
@@ -24,6 +26,7 @@ cluster.remove_node(node, allow_graceful=False)
 said += driver.stdout.readlines()
 driver.wait()
 cluster.shutdown()
+psutil.wait_procs(family, 60)  # agents outlive their node for a while, and write into its folder
 print("".join(said), end="")
 """
 DRIVER = """

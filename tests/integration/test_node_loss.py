@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -18,16 +19,19 @@ pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
 # Two machines of one CPU each; the second is killed at the first line that is written to it.
 CLUSTER = """
 import sys
+import psutil
 from ray.cluster_utils import Cluster
 head = {"num_cpus": 1, "include_dashboard": True, "dashboard_host": "127.0.0.1"}
 head |= {"temp_dir": sys.argv[1], "dashboard_port": int(sys.argv[2])}
 cluster = Cluster(initialize_head=True, head_node_args=head)
 second = cluster.add_node(num_cpus=1)
+family = psutil.Process().children(recursive=True)
 print(cluster.address, flush=True)
 sys.stdin.readline()
 cluster.remove_node(second, allow_graceful=False)
 sys.stdin.readline()
 cluster.shutdown()
+psutil.wait_procs(family, 60)  # agents outlive their node for a while, and write into its folder
 """
 LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_AUTH_MODE": "disabled"}
 
@@ -42,6 +46,7 @@ def cluster(temporary: Path):
     process = subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     yield process
     process.communicate("\n\n", timeout=120)
+    shutil.rmtree(temporary / "ray")
 
 
 def test_a_search_loses_a_machine_says_so_in_a_line_and_trains_every_trial(cluster, start, place, tiny_pack, trials_of):
