@@ -8,6 +8,7 @@ from typing import Any
 
 from optuna.exceptions import StorageInternalError
 from optuna.storages import BaseStorage, RDBStorage
+from ray.tune import TuneError
 from sqlalchemy.exc import InterfaceError, OperationalError
 from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_exponential_jitter
 
@@ -22,13 +23,13 @@ class PatientStorage(RDBStorage):
         super().__init__(url, engine_kwargs={"pool_pre_ping": True})  # a connection may be older than a restart
 
 
-def away(error: BaseException | None) -> bool:
-    """Whether the database, not what it was asked, is the reason of an error."""
-    while error is not None:
-        if isinstance(error, AWAY):
-            return True
-        error = error.__cause__ if isinstance(error, StorageInternalError) else None
-    return False
+def away(error: BaseException) -> bool:
+    """Whether the database, not what it was asked, is the reason of an error; of Tune's, too, which hold another's
+    traceback as text."""
+    inner = error.__cause__ if isinstance(error, StorageInternalError) else error
+    return isinstance(inner, AWAY) or (
+        isinstance(error, TuneError) and any(f"sqlalchemy.exc.{kind.__name__}" in str(error) for kind in AWAY)
+    )
 
 
 def _again(method: Callable[..., Any]) -> Callable[..., Any]:

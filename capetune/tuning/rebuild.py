@@ -20,8 +20,8 @@ def has_trials(search: Search) -> bool:
 def rebuild(search: Search, study: optuna.Study) -> int:
     """Add every trial of the folder to an empty study, under its own number. Returns how many.
 
-    Ended ones are told as they ended; begun ones are running, to go on; of a number without a folder nothing is known,
-    and it counts as failed.
+    Ended ones are told as they ended; begun ones are running, to go on, and so is a number without a folder: nothing is
+    known of it, and it is drawn anew.
     """
     results = {result.number: result for result in saved_results(search.folder)}
     last = max(_numbers(search), default=-1)
@@ -43,7 +43,7 @@ def _trial(search: Search, number: int, result: TrialResult | None) -> FrozenTri
     values = {key: value for key, value in (overrides or {}).items() if key in ranges and _within(ranges[key], value)}
     goal, one = search.goal, len(search.goal.metrics) == 1
     state, scores = TrialState.RUNNING, None
-    if overrides is None or (result is not None and result.status == "failed"):
+    if result is not None and result.status == "failed":
         state = TrialState.FAIL
     elif result is not None and result.status == "pruned" and one:
         state = TrialState.PRUNED

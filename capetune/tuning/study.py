@@ -83,7 +83,7 @@ def run_search(
             _run(search, plan, study, unfinished, fresh, watcher, trackers)
         except Exception as error:
             limit.full = no_room(error, search.folder)
-            if search.storage is not None and away(error):
+            if search.storage is not None and away(error):  # it may come through Tune, as text
                 go_on, where = again("search --resume", search.folder), without_password(search.storage)
                 raise UserError(f"{where} is away, and what ended meanwhile untold; `{go_on}` goes on") from None
             if not limit.full:

@@ -17,6 +17,7 @@ import optuna
 import pytest
 from optuna.exceptions import StorageInternalError
 from optuna.trial import TrialState
+from ray.tune import TuneError
 
 from capetune.tuning import patience as module
 from capetune.tuning.patience import PatientStorage, away
@@ -62,6 +63,14 @@ def test_one_that_stays_away_is_given_up(tmp_path: Path, monkeypatch: pytest.Mon
 def test_optuna_s_cache_asks_by_no_other_private_ways() -> None:
     source = inspect.getsource(sys.modules["optuna.storages._cached_storage"])
     assert set(re.findall(r"_backend\.(_\w+)", source)) == set(module.CACHE_S)
+
+
+def test_what_tune_tells_of_a_database_is_told_from_other_errors() -> None:
+    assert away(
+        TuneError("…\nsqlalchemy.exc.OperationalError: (sqlite3.OperationalError) database is locked")
+    )
+    assert not away(TuneError("Traceback …\nValueError: database"))
+    assert not away(ValueError("sqlalchemy.exc.OperationalError"))
 
 
 def test_a_question_that_is_wrong_is_not_asked_again(tmp_path: Path) -> None:
