@@ -11,7 +11,7 @@ import pytest
 
 from .conftest import PATIENCE, SMALL
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
 
 
 def test_the_best_of_a_search_is_trained_further_and_scored_on_unseen_categories(tiny_pack, tmp_path):
