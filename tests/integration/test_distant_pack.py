@@ -22,27 +22,26 @@ def test_search_train_and_evaluation_give_the_same_digits(start, place, tiny_pac
     address = f"{bucket}/whole-way/tiny"
     for file in tiny_pack.iterdir():
         open_place(address).send(file, file.name)
+    machines = {name: {**s3, "CAPETUNE_CACHE": str(place.parent / f"machine-{name}")} for name in ("there", "here")}
+    space = ("--space", "losses", "--trials", 1)
+    program = start("search", *space, "--data", address, "--name", "mine", also=machines["there"])
+    assert program.end() == 0, program.err
+    assert program.err == []
+    best = place / "runs/mine/best.yaml"
+    two = ("train", "--config", best, "--workers", 2)
     scores = {}
-    for name, data in {"there": address, "here": str(tiny_pack)}.items():
-        machine = {**s3, "CAPETUNE_CACHE": str(place.parent / f"machine-{name}")}
-        space = ("--space", "losses", "--trials", 1)
-        program = start("search", *space, "--data", data, "--name", name, also=machine)
-        assert program.end() == 0, program.err
-        assert program.err == []
-        two = ("train", "--best", name, "--workers", 2, "--name", f"{name}-best", "--set", "data.workers=2")
-        program = start(*two, also=machine)
+    for name, data in {"there": address, "here": tiny_pack}.items():
+        program = start(*two, "--data", data, "--name", name, set_={"data.workers": 2}, also=machines[name])
         assert program.end() == 0, program.err
         report = place / f"{name}.json"
-        scored = ("eval", "--checkpoint", place / f"runs/{name}-best/epoch-0002", "--split", 1, "--episodes", 2)
-        program = start(*scored, "--data", data, "--json", report, also=machine)
+        scored = ("eval", "--checkpoint", place / f"runs/{name}/epoch-0002", "--split", 1, "--episodes", 2)
+        program = start(*scored, "--data", data, "--json", report, also=machines[name])
         assert program.end() == 0, program.err
         scores[name] = json.loads(report.read_text())["mpck4"]
-    there, here = (place / "runs" / name for name in ("there", "here"))
-    assert same(there / "trials/trial-000") == same(here / "trials/trial-000")
-    assert same(there.with_name("there-best")) == same(here.with_name("here-best"))
+    assert same(place / "runs/there") == same(place / "runs/here")
     assert scores["there"] == scores["here"]
-    record = json.loads((there / "run.json").read_text())
+    record = json.loads((place / "runs/mine/run.json").read_text())
     assert record["pack"] == address
     assert (place.parent / "machine-there/shards").is_dir()
     assert not (place.parent / "machine-here/shards").exists()
-    assert "wholly-secret" not in (there / "run.json").read_text()
+    assert "wholly-secret" not in (place / "runs/mine/run.json").read_text()

@@ -66,9 +66,7 @@ def test_optuna_s_cache_asks_by_no_other_private_ways() -> None:
 
 
 def test_what_tune_tells_of_a_database_is_told_from_other_errors() -> None:
-    assert away(
-        TuneError("…\nsqlalchemy.exc.OperationalError: (sqlite3.OperationalError) database is locked")
-    )
+    assert away(TuneError("…\nsqlalchemy.exc.OperationalError: (sqlite3.OperationalError) database is locked"))
     assert not away(TuneError("Traceback …\nValueError: database"))
     assert not away(ValueError("sqlalchemy.exc.OperationalError"))
 
