@@ -15,15 +15,15 @@ $(STAMP): pyproject.toml constraints.txt .ci/install
 demo: setup
 	$(BIN)/capetune demo
 
-# Two files at a time: most of what tests/integration takes is waiting for Ray.
-PYTEST := tests/alone.sh $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+# Some files at a time: most of what tests/integration takes is waiting for Ray.
+PYTEST := tests/alone.sh $(BIN)/python -m pytest --dist loadfile --no-loadscope-reorder
 
 test: setup
-	$(PYTEST) -m "not long"
+	$(PYTEST) -n 2 -m "not long"
 
 # Faults at any moment, browsers, servers, trackers: minutes each.
 test-long: setup
-	$(PYTEST) -m long
+	$(PYTEST) -n 3 -m long
 
 check: setup
 	$(BIN)/ruff check .
