@@ -38,15 +38,17 @@ LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_AUTH_MODE": "disabled
 
 @pytest.fixture
 def cluster(temporary: Path):
-    environment = os.environ | LOOPBACK | {"TMPDIR": str(temporary), "RAY_health_check_period_ms": "500"}
+    place = temporary / "c"  # the machine that is killed can't tidy up
+    (place / "t").mkdir(parents=True)
+    environment = os.environ | LOOPBACK | {"TMPDIR": str(place / "t"), "RAY_health_check_period_ms": "500"}
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    command = [sys.executable, "-c", CLUSTER, str(temporary / "ray"), str(port)]
+    command = [sys.executable, "-c", CLUSTER, str(place / "ray"), str(port)]
     process = subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     yield process
     process.communicate("\n\n", timeout=120)
-    shutil.rmtree(temporary / "ray")
+    shutil.rmtree(place)
 
 
 def test_a_search_loses_a_machine_says_so_in_a_line_and_trains_every_trial(cluster, start, place, tiny_pack, trials_of):
