@@ -32,15 +32,17 @@ def open_storage(folder: Path, url: str | None) -> BaseStorage:
         raise
     except Exception as error:  # of SQLAlchemy or of the database's driver, which may not be installed
         why = next(iter(str(error).splitlines()), type(error).__name__)
-        password = _parsed(url).password
-        why = why.replace(str(password), "***") if password else why
+        parsed = _parsed(url)
+        for secret in (parsed.password, *(value for name, value in parsed.query.items() if "password" in name.lower())):
+            why = why.replace(str(secret), "***") if secret else why
         raise UserError(f"can't open Optuna's storage {without_password(url)}: {why}") from None
 
 
 def without_password(url: str) -> str:
     """As it is kept and shown. Raises UserError where it is no URL."""
     parsed = _parsed(url)
-    parts = (parsed.username, None, parsed.host, parsed.port, parsed.database, parsed.query)
+    query = {name: value for name, value in parsed.query.items() if "password" not in name.lower()}
+    parts = (parsed.username, None, parsed.host, parsed.port, parsed.database, query)
     return URL.create(parsed.drivername, *parts).render_as_string(hide_password=False)
 
 

@@ -44,7 +44,7 @@ def cluster(temporary: Path):
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    command = [sys.executable, "-c", CLUSTER, str(place / "ray"), str(port)]
+    command = [sys.executable, "-c", CLUSTER, str(place / "t/ray"), str(port)]
     process = subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     yield process
     process.communicate("\n\n", timeout=120)

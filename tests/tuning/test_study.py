@@ -258,6 +258,7 @@ def test_a_password_is_kept_and_shown_nowhere(tmp_path):
     url = "postgresql://me:wholly-secret@127.0.0.1:9/db?connect_timeout=1"
     assert without_password(url) == "postgresql+psycopg://me@127.0.0.1:9/db?connect_timeout=1"
     assert without_password("sqlite:///study.db") == "sqlite:///study.db"
+    assert without_password("postgresql://me@h/db?password=x&sslpassword=y") == "postgresql+psycopg://me@h/db"
     with pytest.raises(
         UserError, match=r"can't open Optuna's storage postgresql\+psycopg://me@127.0.0.1:9/db"
     ) as error:
