@@ -17,7 +17,7 @@ from capetune.reports.words import tails
 from capetune.runs.commands import again
 from capetune.runs.document import inside
 from capetune.runs.history import read_history
-from capetune.runs.record import Run
+from capetune.runs.record import CONFIG, JOURNAL, SPACE, Run
 from capetune.runs.results import (
     RESULT,
     TrialResult,
@@ -32,7 +32,7 @@ from capetune.tuning.goal import Goal
 from capetune.tuning.schedulers import carries_checkpoints, rungs
 from capetune.tuning.space import Space
 from capetune.tuning.space_file import load_space
-from capetune.tuning.storage import JOURNAL, open_storage, study_name
+from capetune.tuning.storage import open_storage, study_name
 
 TRACEBACK_MOST = 20_000  # characters of a traceback's end
 
@@ -198,11 +198,11 @@ def _others(run: Run, ended: set[int], goal: Goal, at_work: bool, notes: list[st
 def _settings(folder: Path) -> tuple[Config | None, Space | None, list[str]]:
     """What the search was begun with; where that can't be read, a sentence that says so."""
     try:
-        config = load_config("tiny", folder / "config.yaml")
+        config = load_config("tiny", folder / CONFIG)
     except UserError as error:
         return None, None, [f"The search's configuration can't be read, nor its rungs: {error}."]
     try:
-        return config, load_space(folder / "space.yaml", config, begun=True), []
+        return config, load_space(folder / SPACE, config, begun=True), []
     except UserError as error:
         return config, None, [f"The search's space can't be read, nor its rungs: {error}."]
 

@@ -13,9 +13,9 @@ from capetune.datasets.packs.reader import Pack
 from capetune.errors import UserError
 from capetune.evaluation.protocol import EPISODES, in_episodes
 from capetune.runs.failures import ERROR, error_line
+from capetune.runs.record import TABLES
 
 CONFIDENCE = 0.95
-FILE = "promotion.json"
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ def tabulated(promotion: Promotion) -> dict[str, Any]:
 
 def read_tables(folder: Path) -> list[dict[str, Any]]:
     """The tables that a promotion's folder holds so far. Raises UserError where their file is damaged."""
-    file = folder / FILE
+    file = folder / TABLES
     try:
         return list(json.loads(file.read_text())["tables"]) if file.is_file() else []
     except (ValueError, KeyError, TypeError):

@@ -23,7 +23,10 @@ from capetune.runs.results import RESULTS, read_results
 from capetune.storage.hold import is_held
 from capetune.storage.whole import write_aside
 
+# What a run's folder holds: of each run; of a search what it was begun with, and its study; of a promotion.
 RECORD, CONFIG = "run.json", "config.yaml"
+SPACE, JOURNAL = "space.yaml", "optuna.journal"
+TABLES = "promotion.json"
 Kind = Literal["search", "train", "promote"]
 State = Literal["running", "completed", "interrupted", "failed"]
 

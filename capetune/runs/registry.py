@@ -10,7 +10,7 @@ from pathlib import Path
 from capetune.errors import UserError
 from capetune.runs.checkpoints import META, CheckpointMeta
 from capetune.runs.commands import again
-from capetune.runs.record import CONFIG, RECORD, Damaged, Run, read_run
+from capetune.runs.record import CONFIG, RECORD, SPACE, TABLES, Damaged, Run, read_run
 from capetune.storage.hold import is_held
 
 
@@ -97,5 +97,5 @@ def latest_best(runs: Path) -> tuple[Path, CheckpointMeta]:
 
 def _worked_in(folder: Path) -> bool:
     """Whether a search, a training or a promotion has left there what it makes."""
-    search = all(os.path.isfile(folder / name) for name in (CONFIG, "space.yaml"))
-    return search or os.path.isfile(folder / "promotion.json") or any(folder.glob(f"epoch-*/{META}"))
+    search = all(os.path.isfile(folder / name) for name in (CONFIG, SPACE))
+    return search or os.path.isfile(folder / TABLES) or any(folder.glob(f"epoch-*/{META}"))

@@ -16,6 +16,7 @@ from capetune.evaluation.report import EvalReport
 from capetune.events import Listener, StageBegan, ignore
 from capetune.service import evaluate, search, train
 from capetune.service.evaluate import EvaluateRequest
+from capetune.service.features import FOLDER
 from capetune.service.request import Count, Request, Settings
 from capetune.service.search import SearchRequest
 from capetune.service.steps import open_data
@@ -73,7 +74,7 @@ def run(request: DemoRequest, listener: Listener = ignore) -> DemoResult:
 
     name = f"demo-{datetime.now():%Y%m%d-%H%M%S}"
     # The search's trials and the training of the best see the same frozen backbone: its features are computed once.
-    features = request.runs / name / "features"
+    features = request.runs / name / FOLDER
     common: dict[str, Any] = {"cache_features": COPIES, "features": features}
     common |= {"runs": request.runs, "verbose": request.verbose}
     precision = f"model.backbone.precision={fast_precision()}"

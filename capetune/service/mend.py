@@ -13,15 +13,15 @@ from capetune.errors import UserError
 from capetune.runs.checkpoints import META, CheckpointMeta, best_checkpoint, latest_checkpoint, read_meta
 from capetune.runs.document import Odd, read_tree
 from capetune.runs.facts import describe_protocol
-from capetune.runs.promotion import FILE
-from capetune.runs.record import CONFIG, RECORD, Damaged, Run
+from capetune.runs.record import CONFIG, JOURNAL, RECORD, SPACE, TABLES, Damaged, Run
 from capetune.runs.registry import find_run
 from capetune.runs.results import RESULTS, look_at_results, read_results, trial_folders, write_results
+from capetune.service.features import FOLDER
 from capetune.storage.hold import held
 from capetune.tuning.goal import Goal
 from capetune.tuning.space_file import load_space
 
-SPACE, JOURNAL, KEPT = "space.yaml", "optuna.journal", "features/of.json"
+KEPT = f"{FOLDER}/of.json"  # as `training.features` writes it; that imports torch
 DATA = ("pack", "data", "data_hash", "split", "train_instances", "missing_categories")
 TOLD = (*DATA, "goal", "mode", "protocol", "shots")  # of results.json, beside the trials
 ASIDE = ".damaged"  # ends the name of what stood there before
@@ -53,13 +53,13 @@ def mend(runs: Path, name: str) -> Mended:
 def _record(folder: Path) -> Mended:
     if (folder / SPACE).is_file():
         run, lost = _search(folder)
-    elif (folder / FILE).is_file():
+    elif (folder / TABLES).is_file():
         run, lost = _promotion(folder)
     elif any(folder.glob("split*-seed*")):
         away = f"mv {folder / RECORD} {folder / RECORD}{ASIDE}"
         raise UserError(
-            f"{folder / RECORD} can't be made anew: there is no {FILE}; move it away ({away}), and the same `capetune "
-            "promote` as before goes on with the jobs there"
+            f"{folder / RECORD} can't be made anew: there is no {TABLES}; move it away ({away}), and the same "
+            "`capetune promote` as before goes on with the jobs there"
         )
     else:
         run, lost = _training(folder)
@@ -115,11 +115,11 @@ def _training(folder: Path) -> tuple[Run, list[str]]:
 
 def _promotion(folder: Path) -> tuple[Run, list[str]]:
     try:
-        tree = read_tree(folder / FILE)
+        tree = read_tree(folder / TABLES)
     except Odd as odd:
-        raise _hopeless(folder, f"{FILE} {odd}") from None
+        raise _hopeless(folder, f"{TABLES} {odd}") from None
     if not isinstance(tree, dict) or not {"config_hash", "data_hash", "search"} <= tree.keys():
-        raise _hopeless(folder, f"{FILE} doesn't say what was promoted")
+        raise _hopeless(folder, f"{TABLES} doesn't say what was promoted")
     facts = {key: value for key, value in tree.items() if key not in ("tables", "capetune", "kind", "state")}
     return Run(folder, "promote", "interrupted", facts), []
 

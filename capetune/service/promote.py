@@ -14,8 +14,8 @@ from capetune.errors import UserError
 from capetune.events import CheckPassed, Listener, PromotionBegan, StepBegan, TrialChosen, ignore
 from capetune.runs.best import ranked_config, ranked_trial
 from capetune.runs.facts import describe_data
-from capetune.runs.promotion import FILE, Promotion, read_tables, tabulated, with_table
-from capetune.runs.record import Run, recorded
+from capetune.runs.promotion import Promotion, read_tables, tabulated, with_table
+from capetune.runs.record import TABLES, Run, recorded
 from capetune.runs.registry import begun, find_search
 from capetune.service.request import Count, Request, Settings
 from capetune.service.steps import open_data, ray_joined
@@ -71,7 +71,7 @@ class PromoteResult:
 
     @property
     def file(self) -> Path:
-        return self.folder / FILE
+        return self.folder / TABLES
 
     def to_json(self) -> dict[str, Any]:
         return {**self.table, "folder": str(self.folder), "data": self.data, "errors": self.errors, "left": self.left}
@@ -111,7 +111,7 @@ def run(request: PromoteRequest, listener: Listener = ignore) -> PromoteResult:
         missing = {split: each["missing_categories"]["test"] for split, each in told.items()}
         table = {**tabulated(promotion), "missing_categories": missing}
         tables = with_table(read_tables(folder), table)
-        write_aside(folder / FILE, json.dumps({**facts, "tables": tables}, indent=2) + "\n")
+        write_aside(folder / TABLES, json.dumps({**facts, "tables": tables}, indent=2) + "\n")
     return PromoteResult(folder, facts["data"], table, missing, promotion.errors(), len(promotion.left()), jobs)
 
 

@@ -15,7 +15,7 @@ from capetune.datasets.packs.reader import Pack
 from capetune.errors import UserError
 from capetune.events import Doubted, Listener, StepBegan, ignore
 from capetune.runs.commands import again
-from capetune.runs.record import CONFIG, read_run
+from capetune.runs.record import CONFIG, SPACE, read_run
 from capetune.runs.registry import find_run, run_folder
 from capetune.runs.results import TrialResult, trial_rows
 from capetune.service.request import Count, Request, Settings, Split
@@ -25,7 +25,6 @@ from capetune.tuning.goal import Goal
 from capetune.tuning.space import Space, never_stops
 from capetune.tuning.space_file import load_space
 
-SPACE = "space.yaml"  # in the run's folder
 # What a search that goes on was begun with.
 FIXED = ("--preset", "--config", "--name", "--split", "--set", "--cache-features", "--resume-or-start")
 

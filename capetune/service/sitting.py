@@ -12,10 +12,10 @@ from capetune.events import Listener, RunComplete, SearchBegan
 from capetune.models.check import check_net
 from capetune.runs.commands import again
 from capetune.runs.facts import describe_protocol, environment
-from capetune.runs.record import CONFIG, Run, read_run, recorded
+from capetune.runs.record import CONFIG, SPACE, Run, read_run, recorded
 from capetune.runs.results import TrialResult, saved_results, write_results
 from capetune.service.features import Keeping
-from capetune.service.search import SPACE, Begun, SearchFailed, SearchRequest, SearchResult
+from capetune.service.search import Begun, SearchFailed, SearchRequest, SearchResult
 from capetune.service.steps import described, ray_joined
 from capetune.storage.hold import held
 from capetune.storage.whole import write_aside

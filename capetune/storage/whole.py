@@ -42,21 +42,18 @@ def whole(out: Path) -> Iterator[Path]:
 
 def write_aside(file: Path, content: str | bytes) -> None:
     """Write a file so that it is either the old one or the new one, never half of it."""
-    aside = file.with_name(f".{file.name}.{os.getpid()}")
-    with aside.open("wb") as stream:
-        stream.write(content.encode() if isinstance(content, str) else content)
-        stream.flush()
-        os.fsync(stream.fileno())  # else a power failure could leave the new name with nothing in it
-    os.replace(aside, file)
+    pour([content.encode() if isinstance(content, str) else content], file)
 
 
 def pour(pieces: Iterable[Any], file: Path) -> None:
-    """Write pieces of bytes into a file that appears when it is whole."""
+    """The same with what comes as pieces of bytes. Nothing is left of a file that wasn't finished."""
     aside = file.with_name(f".{file.name}.{os.urandom(6).hex()}")
     try:
         with aside.open("wb") as stream:
             for piece in pieces:
                 stream.write(piece)
+            stream.flush()
+            os.fsync(stream.fileno())  # else a power failure could leave the new name with nothing in it
         os.replace(aside, file)
     finally:
         aside.unlink(missing_ok=True)

@@ -8,7 +8,6 @@ from typing import Any
 
 from optuna.exceptions import StorageInternalError
 from optuna.storages import BaseStorage, RDBStorage
-from ray.tune import TuneError
 from sqlalchemy.exc import InterfaceError, OperationalError
 from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_exponential_jitter
 
@@ -27,9 +26,11 @@ def away(error: BaseException) -> bool:
     """Whether the database, not what it was asked, is the reason of an error; of Tune's, too, which hold another's
     traceback as text."""
     inner = error.__cause__ if isinstance(error, StorageInternalError) else error
-    return isinstance(inner, AWAY) or (
-        isinstance(error, TuneError) and any(f"sqlalchemy.exc.{kind.__name__}" in str(error) for kind in AWAY)
-    )
+    if isinstance(inner, AWAY):
+        return True
+    from ray.tune import TuneError  # seconds, which who only reads a study needn't wait for
+
+    return isinstance(error, TuneError) and any(f"sqlalchemy.exc.{kind.__name__}" in str(error) for kind in AWAY)
 
 
 def _again(method: Callable[..., Any]) -> Callable[..., Any]:

@@ -2,36 +2,37 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import optuna
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from capetune.runs.history import read_history
+from capetune.runs.record import JOURNAL
 from capetune.runs.results import TrialResult, saved_overrides, saved_results, trial_folder, trial_folders
 from capetune.tuning.search import Search
 
 
-def has_trials(search: Search) -> bool:
-    """Whether the folder holds any trial that was begun."""
-    return bool(_numbers(search))
+def rebuild(search: Search) -> int:
+    """Make the study in the folder's journal anew, of every trial of the folder under its own number. Returns how many.
 
-
-def rebuild(search: Search, study: optuna.Study) -> int:
-    """Add every trial of the folder to an empty study, under its own number. Returns how many.
-
-    Ended ones are told as they ended; begun ones are running, to go on, and so is a number without a folder: nothing is
-    known of it, and it is drawn anew.
+    The journal appears with all of them; other studies that it holds stay. Ended trials are told as they ended; begun
+    ones are running, to go on, and so is a number without a folder: nothing is known of it, and it is drawn anew.
     """
+    journal = search.folder / JOURNAL
+    aside = journal.with_name(f".{JOURNAL}")
+    aside.write_bytes(journal.read_bytes() if journal.is_file() else b"")
+    storage = JournalStorage(JournalFileBackend(str(aside)))
+    study = optuna.create_study(study_name=search.study_name, storage=storage, directions=search.goal.directions)
     results = {result.number: result for result in saved_results(search.folder)}
-    last = max(_numbers(search), default=-1)
-    for number in range(last + 1):
+    count = 1 + max(number for number, _ in trial_folders(search.folder))
+    for number in range(count):
         study.add_trial(_trial(search, number, results.get(number)))
-    return last + 1
-
-
-def _numbers(search: Search) -> list[int]:
-    return [number for number, _ in trial_folders(search.folder)]
+    os.replace(aside, journal)
+    return count
 
 
 def _trial(search: Search, number: int, result: TrialResult | None) -> FrozenTrial:

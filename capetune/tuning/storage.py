@@ -13,9 +13,8 @@ from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 from capetune.errors import UserError
+from capetune.runs.record import JOURNAL
 from capetune.tuning.patience import PatientStorage
-
-JOURNAL = "optuna.journal"
 
 
 def open_storage(folder: Path, url: str | None) -> BaseStorage:

@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 
 import optuna
+from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 from ray import tune
 from ray.tune.experiment import Trial
@@ -23,16 +24,17 @@ from capetune.events import Doubted, Listener
 from capetune.runs.commands import again
 from capetune.runs.failures import ERROR
 from capetune.runs.history import read_history
-from capetune.runs.results import TRIALS, TrialResult, saved_overrides, saved_results, trial_folder
+from capetune.runs.record import JOURNAL
+from capetune.runs.results import TRIALS, TrialResult, saved_overrides, saved_results, trial_folder, trial_folders
 from capetune.tuning.goal import Goal
 from capetune.tuning.patience import away
 from capetune.tuning.preflight import Plan
-from capetune.tuning.rebuild import has_trials, rebuild
+from capetune.tuning.rebuild import rebuild
 from capetune.tuning.samplers import make_sampler
 from capetune.tuning.schedulers import carries_checkpoints, make_scheduler, recall
 from capetune.tuning.search import Search, check_scorable
 from capetune.tuning.searcher import StudySearcher
-from capetune.tuning.storage import JOURNAL, open_storage, study_names, without_password
+from capetune.tuning.storage import open_storage, study_names, without_password
 from capetune.tuning.trial import Work, no_room, run_trial
 from capetune.tuning.tuner import run_tuner
 from capetune.tuning.watcher import EVENTS, Keep, Limit, Watcher, tell
@@ -116,21 +118,18 @@ def _found(search: Search, earlier: list[TrialResult], listener: Listener) -> op
     trials' own files. Raises UserError, with nothing written, where the storage is another search's."""
     storage, name = open_storage(search.folder, search.storage), search.study_name
     where = without_password(search.storage) if search.storage else str(search.folder / JOURNAL)
-    there = name in study_names(storage)
-    lost = not there and has_trials(search)
-    if lost and search.storage is not None:
-        raise UserError(f"{where} holds no study {name!r}; give the database that does with --storage")
-    if there and earlier and not _theirs(optuna.load_study(study_name=name, storage=storage), earlier, search.goal):
-        raise UserError(
-            f"{where} is another search's: it doesn't know trial {earlier[-1].number} of {search.folder} as it is"
-        )
-    study = _study(search)
-    if lost:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            count = rebuild(search, study)
+    if name in study_names(storage):
+        if earlier and not _theirs(optuna.load_study(study_name=name, storage=storage), earlier, search.goal):
+            raise UserError(
+                f"{where} is another search's: it doesn't know trial {earlier[-1].number} of {search.folder} as it is"
+            )
+    elif trial_folders(search.folder):
+        if search.storage is not None:
+            raise UserError(f"{where} holds no study {name!r}; give the database that does with --storage")
+        count = rebuild(search)
+        storage = open_storage(search.folder, None)
         listener(Doubted(f"{where} was gone: made anew of the {count} trials' own files"))
-    return study
+    return _study(search, storage)
 
 
 def _theirs(study: optuna.Study, results: list[TrialResult], goal: Goal) -> bool:
@@ -145,9 +144,8 @@ def _theirs(study: optuna.Study, results: list[TrialResult], goal: Goal) -> bool
     )
 
 
-def _study(search: Search) -> optuna.Study:
+def _study(search: Search, storage: BaseStorage) -> optuna.Study:
     header, name = search.space.header, search.study_name
-    storage = open_storage(search.folder, search.storage)
     # The seed of a search that goes on is another one: the same would propose the same points again.
     known = [summary for summary in optuna.get_all_study_summaries(storage) if summary.study_name == name]
     seed = (search.config.seed + sum(summary.n_trials for summary in known)) % 2**32
@@ -157,7 +155,7 @@ def _study(search: Search) -> optuna.Study:
     study = optuna.create_study(
         study_name=name, storage=storage, sampler=sampler, directions=search.goal.directions, load_if_exists=True
     )
-    if all(trial.state == TrialState.WAITING for trial in study.trials) and not has_trials(search):  # it has not begun
+    if all(trial.state == TrialState.WAITING for trial in study.trials):  # it has not begun
         for point in search.space.points(search.config):
             study.enqueue_trial(point, skip_if_exists=True)
     return study

@@ -11,7 +11,8 @@ from scipy import stats
 from capetune.config import load_preset
 from capetune.errors import UserError
 from capetune.reports.promotion import promotion_table
-from capetune.runs.promotion import FILE, Promotion, interval, read_tables, report_name, summary, tabulated, with_table
+from capetune.runs.promotion import Promotion, interval, read_tables, report_name, summary, tabulated, with_table
+from capetune.runs.record import TABLES
 
 
 @pytest.fixture
@@ -69,7 +70,7 @@ def test_a_narrower_table_leaves_the_wider_one_and_a_repeated_one_takes_its_plac
         ([1, 2], "3 episodes of 15 queries a category"),
     ]
     assert read_tables(promotion.folder) == []
-    (promotion.folder / FILE).write_text(json.dumps({"tables": tables}))
+    (promotion.folder / TABLES).write_text(json.dumps({"tables": tables}))
     assert read_tables(promotion.folder) == json.loads(json.dumps(tables))
 
 
@@ -80,6 +81,6 @@ def test_one_seed_has_no_interval():
 
 @pytest.mark.parametrize("text", ["{", "[]", "{}", '{"tables": 3}'])
 def test_tables_that_are_damaged_are_said(tmp_path, text):
-    (tmp_path / FILE).write_text(text)
+    (tmp_path / TABLES).write_text(text)
     with pytest.raises(UserError, match=r"promotion\.json holds no tables of a promotion"):
         read_tables(tmp_path)

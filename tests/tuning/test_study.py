@@ -12,15 +12,20 @@ import pytest
 from capetune.errors import UserError
 from capetune.events import ignore
 from capetune.runs.history import add_to_history
+from capetune.runs.record import JOURNAL
 from capetune.runs.results import saved_results, trial_folder
 from capetune.tuning.preflight import Plan
 from capetune.tuning.search import check_scorable
 from capetune.tuning.space import Budget
-from capetune.tuning.storage import JOURNAL, check_new, open_storage, study_name, without_password
+from capetune.tuning.storage import check_new, open_storage, study_name, without_password
 from capetune.tuning.study import _found, _study, mend, run_search
 from capetune.tuning.watcher import EVENTS
 
 PLAN = Plan(1, 1, 1, "cpu")
+
+
+def study_of(search):
+    return _study(search, open_storage(search.folder, search.storage))
 
 
 @pytest.fixture
@@ -31,14 +36,14 @@ def scorable(monkeypatch):
 def test_what_a_killed_process_leaves_is_mended(search):
     """Optuna spins for ever on the lock, and breaks on half a line when it appends to it."""
     folder = search().folder
-    study = _study(search())
+    study = study_of(search())
     study.ask()
     with (folder / JOURNAL).open("a") as stream:
         stream.write('{"op_code": 4, "wor')
     (folder / EVENTS).write_text('{"trial": 0}\n{"tri')
     os.symlink(folder / JOURNAL, folder / f"{JOURNAL}.lock")
     mend(folder)
-    again = _study(search())
+    again = study_of(search())
     again.tell(again.ask(), 0.5)
     assert [trial.state.name for trial in again.trials] == ["RUNNING", "COMPLETE"]
     assert (folder / EVENTS).read_text() == '{"trial": 0}\n'
@@ -54,7 +59,7 @@ def test_whole_files_are_left_as_they_are(search):
 
 def test_the_default_comes_first_then_the_points_then_the_sampler(search):
     text = "points: [{loss.tokens: 1.5}, {loss.tokens: 0.1}]\nloss.tokens: {log: [0.05, 2]}\n"
-    study = _study(search(text))
+    study = study_of(search(text))
     asked = [search(text).space.suggest(study.ask())["loss.tokens"] for _ in range(4)]
     assert asked[:3] == [0.2, 1.5, 0.1]
     assert asked[3] not in asked[:3]
@@ -62,9 +67,9 @@ def test_the_default_comes_first_then_the_points_then_the_sampler(search):
 
 def test_a_search_that_goes_on_asks_for_other_points_with_the_same_seed(search):
     first, other = search(), search()
-    study = _study(first)
+    study = study_of(first)
     drawn = [first.space.suggest(study.ask())["loss.tokens"] for _ in range(5)]
-    again = _study(other)
+    again = study_of(other)
     drawn += [other.space.suggest(again.ask())["loss.tokens"] for _ in range(5)]
     assert len(set(drawn)) == 10
     assert drawn[0] == 0.2
@@ -129,8 +134,8 @@ def test_a_storage_that_does_not_know_the_trials_is_refused(bench, search, scora
         bench.report(trial, 3, 0.5)
         bench.end(trial)
     (bench.search.folder / JOURNAL).unlink()
-    other = _study(replace(bench.search, folder=bench.search.folder, study="run"))
-    assert other.trials == []  # with the folder's trials no point is enqueued: it is to be filled with them
+    other = optuna.create_study(study_name="run", storage=open_storage(bench.search.folder, None))
+    assert other.trials == []
     other.ask()
     with pytest.raises(
         UserError, match=r"optuna.journal is another search's: it doesn't know trial 1 of .*run as it is"
@@ -152,7 +157,7 @@ def test_a_full_disk_is_said_with_the_cure(bench, search, scorable, monkeypatch)
 def test_a_study_of_that_name_in_a_database_is_another_search_s(tmp_path, search):
     url = f"sqlite:///{tmp_path}/study.db"
     check_new(url, "run")
-    _study(search(storage=url))
+    study_of(search(storage=url))
     with pytest.raises(UserError, match=r"study.db holds a study 'run' already; choose another --name"):
         check_new(url, "run")
     check_new(url, "other")
@@ -160,7 +165,7 @@ def test_a_study_of_that_name_in_a_database_is_another_search_s(tmp_path, search
 
 def test_a_database_holds_the_study_as_well(tmp_path, search):
     url = f"sqlite:///{tmp_path}/study.db"
-    study = _study(search(storage=url))
+    study = study_of(search(storage=url))
     study.tell(study.ask(), 0.5)
     assert optuna.load_study(study_name="run", storage=url).best_value == 0.5
 
@@ -181,9 +186,9 @@ def test_a_split_without_validation_instances_is_refused(tiny_pack, monkeypatch)
         check_scorable(pack, 1)
 
 
-def test_a_renamed_run_goes_on_with_its_own_study(search, tmp_path):
+def test_a_renamed_run_goes_on_with_its_ownstudy_of(search, tmp_path):
     first = search()
-    study = _study(first)
+    study = study_of(first)
     study.tell(study.ask(), 0.5)
     moved = first.folder.rename(tmp_path / "renamed")
     before = (moved / JOURNAL).read_bytes()
@@ -267,3 +272,33 @@ def test_a_password_is_kept_and_shown_nowhere(tmp_path):
     assert "\n" not in str(error.value)
     with pytest.raises(UserError, match="--storage wants a URL such as"):
         open_storage(tmp_path, "study.db")
+
+
+def test_a_search_with_a_journal_made_anew_asks_for_other_points(search):
+    text = "sampler: random\nloss.tokens: {log: [0.05, 2]}\n"
+    first = search(text)
+    study = study_of(first)
+    asked = [first.space.suggest(study.ask())["loss.tokens"] for _ in range(3)]
+    for number, value in enumerate(asked):
+        folder = trial_folder(first.folder, number)
+        folder.mkdir(parents=True)
+        (folder / "trial.json").write_text(json.dumps({"number": number, "overrides": {"loss.tokens": value}}))
+    (first.folder / JOURNAL).unlink()
+    anew = _found(first, [], ignore)
+    assert [trial.params["loss.tokens"] for trial in anew.trials] == asked
+    more = [first.space.suggest(anew.ask())["loss.tokens"] for _ in range(2)]
+    assert not set(more) & set(asked)
+
+
+def test_a_journal_that_was_being_made_anew_by_a_killed_process_is_begun_again(search, monkeypatch):
+    first = search()
+    folder = trial_folder(first.folder, 0)
+    folder.mkdir(parents=True)
+    (folder / "trial.json").write_text(json.dumps({"number": 0, "overrides": {"loss.tokens": 0.3}}))
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", lambda *files: pytest.fail("killed"))
+        with pytest.raises(pytest.fail.Exception):
+            _found(first, [], ignore)
+    assert optuna.get_all_study_names(open_storage(first.folder, None)) == []
+    assert [trial.params for trial in _found(first, [], ignore).trials] == [{"loss.tokens": 0.3}]
+    assert sorted(file.name for file in first.folder.iterdir()) == [JOURNAL, "trials"]
