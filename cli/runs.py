@@ -9,6 +9,7 @@ import typer
 from capetune.cli import common, runs_mend
 
 app = typer.Typer(help="List runs, show one, compare two, mend one.", rich_markup_mode=None)
+WIDE = 300  # columns where the output is a file or a pipe: names there are for other programs, which want them whole
 Json = typer.Option(False, "--json", help="Print JSON in place of a table.")
 
 
@@ -36,7 +37,7 @@ def listing(context: typer.Context, runs: Path = common.Runs, as_json: bool = Js
 
     found, damaged = look(runs)
     rows = [*map(summary, found), *map(damaged_summary, damaged)]
-    console = common.console()
+    console = common.console(columns=WIDE)
     if as_json:
         print(json.dumps(rows, indent=2))
     elif rows:

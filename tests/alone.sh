@@ -7,6 +7,7 @@ mkdir "$place/t" "$place/h"
 # What libraries keep for a user's next process, and pytest for a look at its last runs, is not what tests leave.
 export MPLCONFIGDIR=$place/matplotlib TORCHINDUCTOR_CACHE_DIR=$place/inductor
 export MLFLOW_DISABLE_TELEMETRY=true
+export RAY_worker_niceness=0 # Ray's workers, nice by 15 else, would wait for the other tests
 export PYTEST_DEBUG_TEMPROOT=${TMPDIR:-/tmp}
 unset XDG_CONFIG_HOME XDG_CACHE_HOME XDG_DATA_HOME XDG_STATE_HOME RAY_TMPDIR
 code=0

@@ -50,8 +50,8 @@ def evaluate(
     if not pairs.categories:
         most = max((len(group) for group in part.instances.values()), default=0)
         raise UserError(
-            f"no category of split {part.split} {part.part} has the {shots + queries} instances an episode of {shots} "
-            f"shots and {queries} queries needs (the largest has {most}); lower --queries or --shots"
+            f"no category of split {part.split} {part.part} has the {shots + queries} instances that an episode needs "
+            f"(supports: {shots}, queries: {queries}; the largest has {most}); lower --queries or --shots"
         )
     template = Template()
     curves: dict[int, np.ndarray] = {}

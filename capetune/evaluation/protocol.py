@@ -83,5 +83,5 @@ def protocol_name(part: str, episodes: int, queries: int, left_out: int = 0) -> 
     left_out: instances of the part that the data lacks; others are drawn in their place, so the pairs differ.
     """
     official = queries == QUERIES and EPISODES.get(part) == episodes
-    name = "official" if official and not left_out else f"official pairs, {in_episodes(episodes, queries)}"
+    name = "official" if official and not left_out else f"sampled as officially, {in_episodes(episodes, queries)}"
     return f"{name}, {left_out} instances left out" if left_out else name

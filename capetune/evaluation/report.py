@@ -76,8 +76,8 @@ class EvalReport:
     empty_pairs: int
     scores: Scores
     template: Scores
-    per_category: tuple[CategoryScores, ...]
-    not_sampled: tuple[NotSampled, ...]
+    per_category: tuple[CategoryScores, ...] = field(repr=False)  # a hundred of them tell nobody anything at a prompt
+    not_sampled: tuple[NotSampled, ...] = field(repr=False)
     left_out: int = 0
     checkpoint: str | None = None
     config_hash: str | None = None

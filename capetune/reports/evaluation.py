@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 MOST = 30  # categories a table shows; a test part of MP-100 has 20
-NUMBERS = ("@.05", "@.10", "@.15", "@.20", "@.25", "mean of 4", "mean of 5")
+NUMBERS = ("@.05", "@.10", "@.15", "@.20", "@.25", "mPCK4", "mPCK5")
 
 
 def print_report(report: Any, console: Console) -> None:

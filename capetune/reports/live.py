@@ -198,8 +198,9 @@ class TrainView:
             f"{name} {m[f'train_{name}']:.{digits}f}/{m[f'val_{name}']:.{digits}f}"
             for name, digits in (("loss", 3), ("tokens", 3), ("coordinates", 4))
         )
+        elapsed = clock(time.monotonic() - self.begun)
         return (
-            f"epoch {m['epoch']:.0f}/{self.epochs}  {clock(time.monotonic() - self.begun)}  val mPCK4 {m['mpck4']:.3f} "
-            f"(template {m['template_mpck4']:.3f}, teacher-forced {m['forced_mpck4']:.3f})  "
-            f"PCK@.2 {m['pck_0.2']:.3f}  train/val {losses}"
+            f"epoch {m['epoch']:.0f}/{self.epochs} after {elapsed}  val mPCK4 {m['mpck4']:.3f} (template "
+            f"{m['template_mpck4']:.3f}, teacher-forced {m['forced_mpck4']:.3f})  PCK@.2 {m['pck_0.2']:.3f}  "
+            f"train/val {losses}"
         )

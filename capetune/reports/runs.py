@@ -68,7 +68,7 @@ def runs_table(rows: Iterable[dict[str, Any]]) -> Table:
     table = _table()
     for name in ("run", "kind", "state", "val mPCK4", "template", "config", "data", "missing", "started"):
         right = name in ("val mPCK4", "template", "missing")
-        table.add_column(name, justify="right" if right else "left", no_wrap=True)
+        table.add_column(name, justify="right" if right else "left", no_wrap=name != "run", overflow="fold")
     for row in rows:
         split = "" if row["split"] is None else f", split {row['split']}"
         scores = [share(row[key]) for key in ("mpck4", "template")]

@@ -13,12 +13,13 @@ from rich.text import Text
 
 from capetune import events
 from capetune.reports.live import SearchView, TrainView
-from capetune.reports.words import share
+from capetune.reports.words import clock, share
 from capetune.tuning.goal import Goal
 
 WAITING = {
-    "imports": "loading PyTorch and Ray …",
+    "imports": "loading {} …",
     "data": "making the built-in synthetic data set in {}, once",
+    "opening": "opening {} …",
     "ray": "starting Ray …",
     "features": "computing features of {}, once",
     "workers": "starting the training's {} worker(s) …",
@@ -93,7 +94,9 @@ class Screen:
 
     @_hear.register
     def _(self, event: events.StageBegan) -> None:
-        self.console.rule(Text.assemble((event.stage, "bold"), f"  {event.seconds:.0f} s"), align="left")
+        self.console.rule(
+            Text.assemble((event.stage, "bold"), f"  {clock(event.seconds)} since the start"), align="left"
+        )
 
     @_hear.register
     def _(self, event: events.DataDescribed) -> None:

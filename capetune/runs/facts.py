@@ -32,7 +32,7 @@ def describe_data(pack: Pack, split: int) -> dict[str, Any]:
 def describe_protocol(config: Config) -> dict[str, Any]:
     """What the scores of trials and epochs are scores of."""
     settings = config.validation
-    words = f"official pairs of the val part, {in_episodes(settings.episodes, settings.queries)}"
+    words = f"val part, sampled as officially, {in_episodes(settings.episodes, settings.queries)}"
     return {"protocol": words, "shots": settings.shots}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 from pathlib import Path
 from types import ModuleType
@@ -25,7 +26,9 @@ def parse_request(tree: Any, source: str = "the request") -> Request:
     """The request in a JSON object; its `verb` says which one. Raises UserError, in one line, where it is none."""
     verb = tree.get("verb") if isinstance(tree, dict) else None
     if verb not in VERBS:
-        raise UserError(f'{source} is no request: it wants an object with a "verb", one of {", ".join(VERBS)}')
+        near = difflib.get_close_matches(str(verb), VERBS, 1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise UserError(f'{source} is no request: it wants an object with a "verb", one of {", ".join(VERBS)}{hint}')
     try:
         return VERBS[verb][1].of(**tree)
     except UserError as error:

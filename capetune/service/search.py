@@ -106,7 +106,7 @@ def run(request: SearchRequest, listener: Listener = ignore) -> SearchResult:
         listener(Doubted(doubt))
     # torch and Ray take seconds to import: not before what can be refused without them.
     prepare_environment(request.address, request.verbose)
-    listener(StepBegan("imports"))
+    listener(StepBegan("imports", "PyTorch and Ray"))
     from capetune.service.sitting import sit
 
     return sit(begun, request, listener)

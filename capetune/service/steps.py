@@ -13,6 +13,7 @@ from capetune.datasets import builtin
 from capetune.datasets.packs.reader import Pack
 from capetune.events import ClusterJoined, DataDescribed, Listener, Progress, StepBegan
 from capetune.runs.facts import describe_data
+from capetune.storage.address import is_address
 
 
 def open_data(data: str | None, listener: Listener) -> Pack:
@@ -24,6 +25,8 @@ def open_data(data: str | None, listener: Listener) -> Pack:
     def progress(what: str, done: int, total: int) -> None:
         listener(Progress("data", done, total, what))
 
+    if data is not None and is_address(data):  # a store that doesn't answer is asked for a minute and more
+        listener(StepBegan("opening", data))
     return builtin.open_data(data or builtin.SYNTHETIC, making, progress)
 
 

@@ -99,7 +99,7 @@ def run(request: TrainRequest, listener: Listener = ignore) -> TrainResult:
 
     # torch and Ray take seconds to import: not before what can be refused without them.
     prepare_environment(request.address, request.verbose)
-    listener(StepBegan("imports"))
+    listener(StepBegan("imports", "Ray"))
     from capetune.training.launch import check_workers, launch_training
 
     check_readers(pack, request.workers, config.data.workers)

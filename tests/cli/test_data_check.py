@@ -9,6 +9,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from capetune.cli.main import app, run
+from capetune.datasets.synthetic.generate import generate
 
 SHARED = Path(__file__).parents[2] / ".." / "shared" / "data"
 
@@ -70,6 +71,13 @@ def test_without_images_none_are_spoken_of(folder):
     assert result.exit_code == 0
     assert "2 of 100 categories" in result.stdout
     assert "unreadable" not in result.stdout
+
+
+def test_of_another_data_set_the_categories_of_mp100_are_not_named(tmp_path):
+    generate(tmp_path, categories=10, images=1, size=64)
+    lines = invoke("--annotations", tmp_path / "annotations").stdout
+    assert "0 of 100 categories, and 10 that are not in MP-100" in lines
+    assert "missing" not in lines
 
 
 def test_json_is_one_document_alone_on_stdout(folder):

@@ -47,7 +47,7 @@ def test_the_tables_show_the_predictor_above_the_template(annotations):
     lines = result.stdout.splitlines()
     head = next(n for n, line in enumerate(lines) if "split 1 test, 1-shot, official" in line)
     assert any("By category" in line for line in lines[:head]), "what matters most comes last"
-    for title in ("@.05", "@.10", "@.15", "@.20", "@.25", "mean of 4", "mean of 5"):
+    for title in ("@.05", "@.10", "@.15", "@.20", "@.25", "mPCK4", "mPCK5"):
         assert title in result.stdout
     center, template = (
         next(n for n, line in enumerate(lines) if n > head and word in line) for word in ("center", "template")
@@ -80,7 +80,7 @@ def test_a_dash_prints_the_json_alone_on_stdout(annotations):
     few = ("--shots", 5, "--queries", 2, "--episodes", 3)
     result = invoke("--split", 1, *few, "--predictor", "center", "--json", "-", "--annotations", annotations)
     document = json.loads(result.stdout)
-    assert document["protocol"] == "official pairs, 3 episodes of 2 queries a category"
+    assert document["protocol"] == "sampled as officially, 3 episodes of 2 queries a category"
     assert (document["shots"], document["predictor"]) == (5, "center")
     assert list(document["per_category"]) == ["2", "3"]
     assert "By category" in result.stderr

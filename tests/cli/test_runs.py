@@ -56,6 +56,14 @@ def test_runs_are_listed_with_state_score_hash_data_and_what_is_missing(root):
     assert one[6:10] == ["real,", "split", "3", "2"]
 
 
+def test_names_are_whole_in_a_file_or_a_pipe(tmp_path):
+    name = "decoder-" + "of-a-long-name-" * 6
+    train(tmp_path, name, 0.5)
+    row = next(line for line in runs("--runs", tmp_path).stdout.splitlines() if line.startswith("decoder-"))
+    assert row.split()[0] == name
+    assert row.split()[2] == "completed"
+
+
 def test_no_runs_are_said(tmp_path):
     assert runs("--runs", tmp_path / "none").stdout.startswith("no runs in ")
 

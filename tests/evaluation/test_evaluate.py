@@ -52,6 +52,10 @@ def test_every_score_stands_beside_the_template_s_on_the_same_pairs(make_part):
     assert [c.template for c in center.per_category] == [c.scores for c in template.per_category]
 
 
+def test_a_report_is_a_few_lines_at_a_prompt(make_part):
+    assert len(repr(evaluate(make_part(dict.fromkeys(range(1, 40), 20)), Center(), 1, 1))) < 1000
+
+
 def test_the_score_is_the_mean_over_pairs(make_part):
     report = evaluate(make_part({1: 20, 2: 30}), Center(), 1, 5)
     mean = np.mean([c.scores.pck for c in report.per_category], axis=0)
@@ -63,7 +67,7 @@ def test_the_report_says_what_was_left_out_and_how_it_was_taken(make_part):
     part = make_part({1: 20, 2: 9, 3: 0}, split=4, part="val", synthetic=True)
     document = evaluate(part, Center(), shots=5, episodes=20, queries=5).to_json()
     assert json.loads(json.dumps(document)) == document
-    assert document["protocol"] == "official pairs, 20 episodes of 5 queries a category"
+    assert document["protocol"] == "sampled as officially, 20 episodes of 5 queries a category"
     assert (document["split"], document["part"], document["shots"]) == (4, "val", 5)
     assert (document["episodes"], document["queries"], document["pairs"]) == (20, 5, 100)
     assert (document["data"], document["predictor"]) == ("synthetic", "center")

@@ -65,9 +65,9 @@ def test_a_pair_is_scored_where_the_query_and_every_support_show_the_keypoint(ma
     [
         ("test", 200, 15, "official"),
         ("val", 100, 15, "official"),
-        ("val", 200, 15, "official pairs, 200 episodes of 15 queries a category"),
-        ("test", 200, 5, "official pairs, 200 episodes of 5 queries a category"),
-        ("train", 100, 15, "official pairs, 100 episodes of 15 queries a category"),
+        ("val", 200, 15, "sampled as officially, 200 episodes of 15 queries a category"),
+        ("test", 200, 5, "sampled as officially, 200 episodes of 5 queries a category"),
+        ("train", 100, 15, "sampled as officially, 100 episodes of 15 queries a category"),
     ],
 )
 def test_only_the_official_numbers_are_called_official(part, episodes, queries, name):
@@ -75,12 +75,12 @@ def test_only_the_official_numbers_are_called_official(part, episodes, queries, 
 
 
 def test_one_is_one() -> None:
-    assert protocol_name("test", 1, 1) == "official pairs, 1 episode of 1 query a category"
+    assert protocol_name("test", 1, 1) == "sampled as officially, 1 episode of 1 query a category"
 
 
 def test_with_instances_left_out_no_score_is_official() -> None:
     assert protocol_name("test", 200, 15) == "official"
     assert (
         protocol_name("test", 200, 15, 3)
-        == "official pairs, 200 episodes of 15 queries a category, 3 instances left out"
+        == "sampled as officially, 200 episodes of 15 queries a category, 3 instances left out"
     )

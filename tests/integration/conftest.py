@@ -176,7 +176,7 @@ def start(place: Path, temporary: Path) -> Iterator[Start]:
     ) -> Program:
         home = place.parent / "home"
         own = {"HOME": str(home), "CAPETUNE_CACHE": str(home / "cache"), "OMP_NUM_THREADS": "1"}
-        own["TMPDIR"] = str(temporary)
+        own |= {"TMPDIR": str(temporary), "RAY_worker_niceness": "0"}  # workers are as good as the tests beside them
         environment = {k: v for k, v in os.environ.items() if not k.startswith(OURS)}
         environment |= own | (also or {})
         programs.append(Program(typed(command, *arguments, set_=set_), place, environment))

@@ -41,6 +41,7 @@ def cluster(temporary: Path):
     place = temporary / "c"  # the machine that is killed can't tidy up
     (place / "t").mkdir(parents=True)
     environment = os.environ | LOOPBACK | {"TMPDIR": str(place / "t"), "RAY_health_check_period_ms": "500"}
+    environment["RAY_worker_niceness"] = "0"  # else tests beside this one leave its workers no processor for minutes
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]

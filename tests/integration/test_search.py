@@ -59,7 +59,7 @@ def test_nothing_but_what_we_say_is_printed(searched):
 
 
 def test_scores_say_what_they_are_scores_of(results):
-    assert results["protocol"] == "official pairs of the val part, 1 episode of 5 queries a category"
+    assert results["protocol"] == "val part, sampled as officially, 1 episode of 5 queries a category"
     assert (results["split"], results["shots"], results["data"]) == (1, 1, "real")
     assert results["trials"][0]["metrics"]["template_mpck4"] > 0
 

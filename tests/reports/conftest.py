@@ -65,7 +65,7 @@ def make_search(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MakeSearch:
         write_aside(run.folder / "space.yaml", space)
         read = load_space(run.folder / "space.yaml", config)
         goal = Goal.of(read.header)
-        known = {"protocol": "official pairs of the val part, 3 episodes", "shots": 1, "data": "synthetic", "split": 2}
+        known = {"protocol": "val part, sampled as officially, 3 episodes", "shots": 1, "data": "synthetic", "split": 2}
         known |= {"missing_categories": {"train": [], "val": ["tern <body>"]}, "pack": "packs/some"}
         known |= {"goal": list(goal.metrics), "mode": list(goal.modes), **facts}
         storage = open_storage(run.folder, None)

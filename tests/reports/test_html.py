@@ -49,7 +49,7 @@ def test_the_page_says_what_was_found_and_what_the_scores_are_of(plain):
     assert f'<p class="big">{best.number}' in page
     assert f'<p class="big">{best.metrics["mpck4"]:.3f}</p>' in page
     assert 'template 0.339 on the same pairs: <strong class="ahead">+' in page
-    for words in ("official pairs of the val part, 3 episodes", "<strong>synthetic</strong>: packs/some"):
+    for words in ("val part, sampled as officially, 3 episodes", "<strong>synthetic</strong>: packs/some"):
         assert words in page
     assert "val: tern &lt;body&gt;" in page
     assert "rungs after epoch 1, 3" in page

@@ -102,7 +102,9 @@ def test_an_epoch_is_a_line_and_the_best_is_marked(plain):
         view.hear(EpochDone("run", 2, METRICS))
         view.hear(EpochDone("run", 3, METRICS | {"epoch": 3, "mpck4": 0.39}))
     first, second = plain.file.getvalue().splitlines()
-    assert first.startswith("epoch 2/3  0:00  val mPCK4 0.400 (template 0.300, teacher-forced 0.500)  PCK@.2 0.600  ")
+    assert first.startswith(
+        "epoch 2/3 after 0:00  val mPCK4 0.400 (template 0.300, teacher-forced 0.500)  PCK@.2 0.600  "
+    )
     assert "train/val loss 1.500/1.5" in first
     assert first.endswith("  best")
     assert "best" not in second

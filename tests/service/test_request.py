@@ -103,6 +103,11 @@ def test_what_was_given_is_said_by_the_options_names() -> None:
         ),
         ({"verb": "search", "trials": 0}, "no.json: --trials: Input should be greater than or equal to 1, not 0"),
         ({"verb": "search", "version": 2}, "no.json: --version: Input should be 1, not 2"),
+        (
+            {"verb": "serch"},
+            'no.json is no request: it wants an object with a "verb", one of search, train, promote, evaluate, demo; '
+            "did you mean 'search'?",
+        ),
         ({"verb": "evaluate"}, "no.json: --split: Field required, not {'verb': 'evaluate'}"),
         (
             {"verb": "promote", "name": "a", "splits": "x"},
