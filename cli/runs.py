@@ -9,7 +9,6 @@ import typer
 from capetune.cli import common, runs_mend
 
 app = typer.Typer(help="List runs, show one, compare two, mend one.", rich_markup_mode=None)
-WIDE = 300  # columns where the output is a file or a pipe: names there are for other programs, which want them whole
 Json = typer.Option(False, "--json", help="Print JSON in place of a table.")
 
 
@@ -37,7 +36,7 @@ def listing(context: typer.Context, runs: Path = common.Runs, as_json: bool = Js
 
     found, damaged = look(runs)
     rows = [*map(summary, found), *map(damaged_summary, damaged)]
-    console = common.console(columns=WIDE)
+    console = common.console(columns=300)  # in a pipe names stay whole
     if as_json:
         print(json.dumps(rows, indent=2))
     elif rows:
