@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -29,7 +28,7 @@ CacheFeatures = typer.Option(
 Features = typer.Option(
     None, "--features", metavar="DIR", help="Where kept features lie, for several runs; default: the run, to its end."
 )
-Runs = typer.Option(Path("runs"), "--runs", metavar="DIR", help="Where runs are kept.")
+Runs = typer.Option("runs", "--runs", metavar="DIR", help="Where runs are kept: a folder, s3://…, gs://….")
 Name = typer.Option(None, "--name", help="The run's name; default: made from what is run.")
 Rank = typer.Option(1, "--rank", min=1, help="With a search: its best trial is 1, the second best 2.")
 Split = typer.Option(None, "--split", min=1, max=5, help="MP-100 split; default: the configuration's data.split.")

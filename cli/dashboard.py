@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from importlib.util import find_spec
-from pathlib import Path
 from socketserver import ThreadingMixIn
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
@@ -16,7 +15,7 @@ from capetune.errors import UserError
 def command(
     optuna: str = typer.Option(..., "--optuna", metavar="NAME", help="The search to open."),
     port: int = typer.Option(8080, "--port", min=1, max=65535, help="On loopback."),
-    runs: Path = common.Runs,
+    runs: str = common.Runs,
 ) -> None:
     """Open a search's study in optuna-dashboard, while it runs or after. Needs pip install 'capetune[dashboard]'.
 
@@ -26,23 +25,25 @@ def command(
 
       capetune dashboard --optuna decoder-20261123-081500
     """
+    from capetune.runs.home import at_home
     from capetune.runs.registry import find_run
 
-    run = find_run(runs, optuna, "search")
-    if find_spec("optuna_dashboard") is None:
-        raise UserError("the dashboard needs optuna-dashboard: pip install 'capetune[dashboard]'")
-    from optuna_dashboard import wsgi
+    with at_home(runs) as home:
+        run = find_run(home, optuna, "search")
+        if find_spec("optuna_dashboard") is None:
+            raise UserError("the dashboard needs optuna-dashboard: pip install 'capetune[dashboard]'")
+        from optuna_dashboard import wsgi
 
-    from capetune.tuning.storage import open_storage
+        from capetune.tuning.rebuild import readable_storage
 
-    app = wsgi(open_storage(run.folder, run.facts.get("storage")))
-    try:
-        server = make_server("127.0.0.1", port, app, _Server, _Quiet)
-    except OSError as error:
-        raise UserError(f"port {port}: {error.strerror}; choose another with --port") from None
-    with server:
-        print(f"optuna-dashboard of {run.name}: http://127.0.0.1:{port}/ (Ctrl-C ends it)", flush=True)
-        server.serve_forever()
+        app = wsgi(readable_storage(run))
+        try:
+            server = make_server("127.0.0.1", port, app, _Server, _Quiet)
+        except OSError as error:
+            raise UserError(f"port {port}: {error.strerror}; choose another with --port") from None
+        with server:
+            print(f"optuna-dashboard of {run.name}: http://127.0.0.1:{port}/ (Ctrl-C ends it)", flush=True)
+            server.serve_forever()
 
 
 class _Server(ThreadingMixIn, WSGIServer):

@@ -27,13 +27,13 @@ def command(
     annotations: Path | None = typer.Option(
         None, "--annotations", metavar="DIR", help="Annotation files; enough for template and center."
     ),
-    checkpoint: Path | None = typer.Option(
-        None, "--checkpoint", metavar="DIR", help="The model's checkpoint; default: the best of the latest run."
+    checkpoint: str | None = typer.Option(
+        None, "--checkpoint", metavar="DIR", help="The model's, or its address; default: the best of the latest run."
     ),
     ablate: bool = typer.Option(
         False, "--ablate", help="Score it again with noise, a shuffled and another category's template as support."
     ),
-    runs: Path = common.Runs,
+    runs: str = common.Runs,
     json_file: Path | None = typer.Option(
         None, "--json", metavar="FILE", help='Write the report there too; "-" prints it alone on stdout.'
     ),

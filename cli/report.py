@@ -11,7 +11,7 @@ from capetune.cli import common
 
 def command(
     name: str = typer.Argument(..., metavar="NAME", help="The search, as its folder below --runs is called."),
-    runs: Path = common.Runs,
+    runs: str = common.Runs,
     out: Path | None = typer.Option(
         None, "--out", metavar="FILE", help="Where the page goes; default: runs/NAME/report.html."
     ),
@@ -28,25 +28,13 @@ def command(
 
       capetune report decoder-20261123-081500 --out ~/decoder.html
     """
+    from capetune.reports.search import report_lines
+    from capetune.runs.home import at_home
     from capetune.runs.registry import find_run
 
-    run = find_run(runs, name, "search")
+    with at_home(runs) as home:
+        run = find_run(home, name, "search")
 
-    from capetune.reports.html import in_words, write_report
-    from capetune.runs.metrics import title
+        from capetune.reports.html import write_report
 
-    report = write_report(run, out)
-    story, best = report.story, report.story.best
-    lines = [
-        f"{name}: {story.state}, {len(story.rows) - story.open} of {run.facts.get('trials', '?')} trials have ended"
-    ]
-    if best is not None:
-        metric = story.goal.metric
-        beside = f", template {story.template:.3f} on the same pairs" if metric == "mpck4" and story.template else ""
-        lines.append(f"best: trial {best.number}, {title(metric)} {best.metrics[metric]:.3f}{beside}")
-    lines += [f"not drawn: {what}: {why}" for what, why in report.missing.items()]
-    lines.append(f"written: {report.page} ({in_words(report.page.stat().st_size)})")
-    if report.figures:
-        names = ", ".join(file.name for file in report.figures)
-        lines.append(f"         {report.figures[0].parent}: {names}")
-    common.console().print("\n".join(lines), soft_wrap=True)
+        common.say(*report_lines(run, write_report(run, out)))

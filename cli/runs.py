@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import typer
 
 from capetune.cli import common, runs_mend
@@ -13,7 +11,7 @@ Json = typer.Option(False, "--json", help="Print JSON in place of a table.")
 
 
 @app.callback(invoke_without_command=True)
-def listing(context: typer.Context, runs: Path = common.Runs, as_json: bool = Json) -> None:
+def listing(context: typer.Context, runs: str = common.Runs, as_json: bool = Json) -> None:
     """List searches, trainings and promotions, the latest first.
 
     A run that says running while no process works on it was killed; it goes on with `search --resume NAME`, or with the
@@ -32,10 +30,12 @@ def listing(context: typer.Context, runs: Path = common.Runs, as_json: bool = Js
     import json
 
     from capetune.reports.runs import damaged_summary, runs_lines, runs_table, summary
+    from capetune.runs.home import at_home
     from capetune.runs.registry import look
 
-    found, damaged = look(runs)
-    rows = [*map(summary, found), *map(damaged_summary, damaged)]
+    with at_home(runs) as home:
+        found, damaged = look(home)
+        rows = [*map(summary, found), *map(damaged_summary, damaged)]
     console = common.console(columns=300)  # in a pipe names stay whole
     if as_json:
         print(json.dumps(rows, indent=2))
@@ -47,7 +47,7 @@ def listing(context: typer.Context, runs: Path = common.Runs, as_json: bool = Js
 
 
 @app.command("show", short_help="Everything about one run.")
-def show(name: str = typer.Argument(...), runs: Path = common.Runs, as_json: bool = Json) -> None:
+def show(name: str = typer.Argument(...), runs: str = common.Runs, as_json: bool = Json) -> None:
     """Show a run: its state, what its scores are of, its best checkpoint, its trials or epochs.
 
     Example:
@@ -56,38 +56,21 @@ def show(name: str = typer.Argument(...), runs: Path = common.Runs, as_json: boo
     """
     import json
 
-    from capetune.reports.runs import TERMS, epochs_table, facts_lines, summary, told_trials, trials_table
-    from capetune.runs.history import read_history
+    from capetune.reports.runs import print_run, run_document
+    from capetune.runs.home import at_home
     from capetune.runs.registry import find_run
 
-    run = find_run(runs, name)
-    row, tables = summary(run), []
-    if run.kind == "promote":  # its intervals need scipy, which takes a second to import
-        from capetune.reports.promotion import promotion_table
-        from capetune.runs.promotion import read_tables
-
-        tables = read_tables(run.folder)
-    trials, odd = told_trials(run)
-    history = read_history(run.folder)
-    if as_json:
-        told = {"trials": trials, "history": history, "tables": tables, "damaged": odd}
-        print(json.dumps({**run.facts, **row, **told}, indent=2))
-        return
-    console = common.console()
-    lines = [*facts_lines(run, row), *(f"warning: {line}" for line in odd)]
-    console.print("\n".join([*lines, TERMS] if trials or history or tables else lines), soft_wrap=True)
-    for each in tables:
-        console.print(f"{each['protocol']} of the test parts:", soft_wrap=True)
-        console.print(promotion_table(each))
-    if trials:
-        console.print(trials_table(trials))
-    elif history:
-        console.print(epochs_table(history))
+    with at_home(runs) as home:
+        run = find_run(home, name)
+        if as_json:
+            print(json.dumps(run_document(run), indent=2))
+        else:
+            print_run(run, common.console())
 
 
 @app.command("diff", short_help="What differs between two runs.")
 def diff(
-    first: str = typer.Argument(...), second: str = typer.Argument(...), runs: Path = common.Runs, as_json: bool = Json
+    first: str = typer.Argument(...), second: str = typer.Argument(...), runs: str = common.Runs, as_json: bool = Json
 ) -> None:
     """Compare two runs: the configuration keys that differ (of a search: its best trial's), data, protocol, scores.
 
@@ -98,9 +81,11 @@ def diff(
     import json
 
     from capetune.reports.runs import PROTOCOL, difference, difference_table
+    from capetune.runs.home import at_home
     from capetune.runs.registry import find_run
 
-    differing = difference(find_run(runs, first), find_run(runs, second))
+    with at_home(runs) as home:
+        differing = difference(find_run(home, first), find_run(home, second))
     console = common.console()
     if as_json:
         print(json.dumps(differing, indent=2))

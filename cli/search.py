@@ -56,7 +56,7 @@ def command(
     track: Tracker | None = typer.Option(
         None, "--track", help="Send every epoch to MLflow or Weights & Biases too (pip install 'capetune[mlflow]')."
     ),
-    runs: Path = common.Runs,
+    runs: str = common.Runs,
     address: str | None = common.Address,
     verbose: bool = common.Verbose,
     as_json: bool = common.Json,

@@ -30,7 +30,7 @@ def command(
     cache_features: int = common.CacheFeatures,
     features: Path | None = common.Features,
     name: str | None = common.Name,
-    runs: Path = common.Runs,
+    runs: str = common.Runs,
     address: str | None = common.Address,
     verbose: bool = common.Verbose,
     as_json: bool = common.Json,

@@ -4,30 +4,39 @@ from __future__ import annotations
 
 import os
 import socket
-from pathlib import Path
 from typing import Any
 
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from capetune.errors import UserError
+from capetune.storage.address import is_address, open_place
+from capetune.storage.place import Missing
 
 
-def check_writable(folder: Path) -> int:
-    """Let every machine of the cluster write a file there. Returns how many there are."""
+def check_writable(where: str) -> int:
+    """Let every machine of the cluster write a file into a folder or at an address. Returns how many there are.
+
+    Raises UserError, naming the machine, where one can't, or writes what can't be read here.
+    """
     nodes = [node for node in ray.nodes() if node["Alive"]]
     probe = ray.remote(num_cpus=0)(_write)
+    place = open_place(open_place(where).resolved)
     asked: dict[str, Any] = {}
     for number, node in enumerate(nodes):
-        where = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-        asked[node["NodeName"]] = probe.options(scheduling_strategy=where).remote(str(folder.resolve()), number)
-    for name, answer in asked.items():
-        file, error = ray.get(answer)
-        seen = Path(file).is_file()
-        Path(file).unlink(missing_ok=True)
+        at = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+        asked[node["NodeName"]] = probe.options(scheduling_strategy=at).remote(place.resolved, f".probe-{number}")
+    cure = "see the credentials in its environment" if is_address(where) else "give --runs a folder that all share"
+    for number, (name, answer) in enumerate(asked.items()):
+        said, error = ray.get(answer)
+        try:
+            seen = place.read(f".probe-{number}").decode() == said
+        except Missing:
+            seen = False
+        place.delete(f".probe-{number}")
         if error or not seen:
             why = error or "what it wrote there can't be seen from here"
-            raise UserError(f"{name} can't write into {folder}: {why}; give --runs a folder that all machines share")
+            raise UserError(f"machine {name} can't write into {where}: {why}; {cure}")
     return len(nodes)
 
 
@@ -43,10 +52,10 @@ def lost_nodes(known: set[str]) -> list[str]:
     return fresh
 
 
-def _write(folder: str, number: int) -> tuple[str, str | None]:
-    file = Path(folder) / f".probe-{number}"
+def _write(where: str, name: str) -> tuple[str, str | None]:
+    said = f"{socket.gethostname()} {os.getpid()}\n"
     try:
-        file.write_text(f"{socket.gethostname()} {os.getpid()}\n")
-    except OSError as error:
-        return str(file), str(error.strerror or error)
-    return str(file), None
+        open_place(where).write(name, said.encode())
+    except UserError as error:
+        return said, str(error)
+    return said, None

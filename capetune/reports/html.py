@@ -20,11 +20,13 @@ from capetune.reports.pictures import paint
 from capetune.reports.plots import draw
 from capetune.reports.quiet import quiet
 from capetune.reports.story import Row, Story, read_story
-from capetune.reports.words import clock, share, short
+from capetune.reports.words import clock, in_words, share, short
 from capetune.runs.commands import again
+from capetune.runs.copy import carry
 from capetune.runs.facts import environment
 from capetune.runs.metrics import title
 from capetune.runs.record import Run
+from capetune.storage.scratch import named
 from capetune.storage.whole import write_aside
 
 PAGE, FIGURES = "report.html", "figures"
@@ -79,7 +81,8 @@ def write_report(run: Run, out: Path | None = None) -> Report:
                 else:
                     write_aside(file, picture)
                     files.append(file)
-            write_aside(page, render(story, drawn).encode(errors="replace"))  # a path may be no text
+            write_aside(page, named(render(story, drawn)).encode(errors="replace"))  # a path may be no text
+            carry(run.folder, lambda name: name.startswith(f"{FIGURES}/") or name == PAGE)
     except OSError as error:
         raise UserError(f"can't write the report: {error}; --out FILE puts the page elsewhere") from None
     return Report(page, files, {panel.title: panel.why for panel, _ in drawn if panel.why}, story)
@@ -147,12 +150,3 @@ def _front(story: Story) -> list[Row]:
         return []
     numbers = {trial.number for trial in story.study.best_trials}
     return [row for row in story.rows if row.number in numbers]
-
-
-def in_words(size: float) -> str:
-    """Bytes for a table."""
-    for unit in ("B", "kB", "MB"):
-        if size < 1000:
-            return f"{size:.0f} {unit}" if unit == "B" or size >= 100 else f"{size:.1f} {unit}"
-        size /= 1000
-    return f"{size:.1f} GB"

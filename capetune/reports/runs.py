@@ -12,9 +12,13 @@ from capetune.config import config_value, leaf_keys
 from capetune.errors import UserError
 from capetune.reports.words import share
 from capetune.runs.commands import again
+from capetune.runs.history import read_history
 from capetune.runs.results import look_at_results, read_results, trial_rows
+from capetune.storage.scratch import named
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from capetune.runs.record import Damaged, Run
 
 TERMS = "mPCK4: mean of PCK at .05, .10, .15, .20; template: the supports' mean pose itself, on the same pairs"
@@ -36,7 +40,7 @@ def summary(run: Run) -> dict[str, Any]:
         "state": run.state_now,
         "mpck4": metrics.get("mpck4"),
         "template": metrics.get("template_mpck4"),
-        "checkpoint": str(best[0]) if best else None,
+        "checkpoint": named(str(best[0])) if best else None,
         "config_hash": best[1].config.hash() if best else run.facts.get("config_hash"),
         "data": run.facts.get("data"),
         "split": run.facts.get("split"),
@@ -80,7 +84,7 @@ def runs_table(rows: Iterable[dict[str, Any]]) -> Table:
 
 def runs_lines(rows: Iterable[dict[str, Any]]) -> list[str]:
     """What belongs under the table."""
-    return [TERMS, *(f"warning: {row['name']}: {row['odd']}" for row in rows if row["odd"] is not None)]
+    return [TERMS, *(named(f"warning: {row['name']}: {row['odd']}") for row in rows if row["odd"] is not None)]
 
 
 def facts_lines(run: Run, row: dict[str, Any]) -> list[str]:
@@ -115,6 +119,38 @@ def epochs_table(history: Iterable[dict[str, float]]) -> Table:
         seconds = "–" if "seconds" not in row else f"{row['seconds']:.0f}"
         table.add_row(f"{row['epoch']:.0f}", *map(share, values), seconds)
     return table
+
+
+def run_document(run: Run) -> dict[str, Any]:
+    """All of it, as `capetune runs show --json` prints it. damaged: a line for each file that can't be read."""
+    trials, damaged = told_trials(run)
+    told = {"trials": trials, "history": read_history(run.folder), "tables": _tables(run), "damaged": damaged}
+    return {**run.facts, **summary(run), **told}
+
+
+def print_run(run: Run, console: Console) -> None:
+    """Its facts, its tables, its trials or epochs."""
+    trials, odd = told_trials(run)
+    history, tables = read_history(run.folder), _tables(run)
+    lines = [*facts_lines(run, summary(run)), *(named(f"warning: {line}") for line in odd)]
+    console.print("\n".join([*lines, TERMS] if trials or history or tables else lines), soft_wrap=True)
+    if tables:  # its intervals need scipy, which takes a second to import
+        from capetune.reports.promotion import promotion_table
+    for each in tables:
+        console.print(f"{each['protocol']} of the test parts:", soft_wrap=True)
+        console.print(promotion_table(each))
+    if trials:
+        console.print(trials_table(trials))
+    elif history:
+        console.print(epochs_table(history))
+
+
+def _tables(run: Run) -> list[dict[str, Any]]:
+    if run.kind != "promote":
+        return []
+    from capetune.runs.promotion import read_tables  # numpy and more
+
+    return read_tables(run.folder)
 
 
 def difference(first: Run, second: Run) -> dict[str, list[Any]]:

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 from rich.text import Text
 
 from capetune.reports.live import STYLES
-from capetune.reports.words import share, short, tails
+from capetune.reports.words import in_words, share, short, tails
 from capetune.runs.commands import again
 from capetune.runs.metrics import title
+from capetune.runs.record import Run
 from capetune.runs.results import TrialResult, varied_keys
 from capetune.service.search import SearchResult
+from capetune.storage.scratch import named
 from capetune.tuning.goal import Goal
+
+if TYPE_CHECKING:
+    from capetune.reports.html import Report
 
 
 def results_table(results: list[TrialResult], goal: Goal, most: int = 10) -> Table:
@@ -40,7 +45,7 @@ def results_table(results: list[TrialResult], goal: Goal, most: int = 10) -> Tab
     return table
 
 
-def results_lines(folder: Path, results: list[TrialResult], facts: dict[str, Any], most: int = 10) -> list[str]:
+def results_lines(folder: Path | str, results: list[TrialResult], facts: dict[str, Any], most: int = 10) -> list[str]:
     """What belongs under the table: what the scores are of, the checkpoints of its trials, failures, files."""
     count = {status: sum(result.status == status for result in results) for status in ("pruned", "failed", "stopped")}
     cut = f", {count['stopped']} cut off by the budget" if count["stopped"] else ""
@@ -52,10 +57,10 @@ def results_lines(folder: Path, results: list[TrialResult], facts: dict[str, Any
     for result in results[:most]:
         if result.checkpoint:
             what = f"{title(facts['goal'][0])} {share(result.score)}"
-            lines.append(f"  trial {result.number}  {what}  {folder / result.checkpoint}")
+            lines.append(f"  trial {result.number}  {what}  {folder}/{result.checkpoint}")
     for result in results:
         if result.status == "failed":
-            lines.append(f"trial {result.number} failed: {result.error}; traceback in {folder / str(result.traceback)}")
+            lines.append(f"trial {result.number} failed: {result.error}; traceback in {folder}/{result.traceback}")
     same = [f"{result.number} as {result.twin}" for result in results if result.twin is not None]
     if same:
         lines.append(f"trials with the configuration of an earlier one: {', '.join(same)}; the space is nearly used up")
@@ -69,4 +74,21 @@ def next_lines(result: SearchResult) -> list[str]:
         more = "a larger budget in --space FILE" if result.spent else "more --hours"
         go_on = again("search --resume", result.folder).removeprefix("capetune search ")
         lines.append(f"the budget is spent, {result.left} trials are left: {go_on} with {more} goes on")
+    return lines
+
+
+def report_lines(run: Run, report: Report) -> list[str]:
+    """What `capetune report` says of the page that it has written."""
+    story, best = report.story, report.story.best
+    ended = len(story.rows) - story.open
+    lines = [f"{run.name}: {story.state}, {ended} of {run.facts.get('trials', '?')} trials have ended"]
+    if best is not None:
+        metric = story.goal.metric
+        beside = f", template {story.template:.3f} on the same pairs" if metric == "mpck4" and story.template else ""
+        lines.append(f"best: trial {best.number}, {title(metric)} {best.metrics[metric]:.3f}{beside}")
+    lines += [f"not drawn: {what}: {why}" for what, why in report.missing.items()]
+    lines.append(named(f"written: {report.page} ({in_words(report.page.stat().st_size)})"))
+    if report.figures:
+        names = ", ".join(file.name for file in report.figures)
+        lines.append(named(f"         {report.figures[0].parent}: {names}"))
     return lines

@@ -28,11 +28,13 @@ from capetune.runs.results import (
     trial_folder,
     trial_folders,
 )
+from capetune.storage.scratch import address_of
 from capetune.tuning.goal import Goal
+from capetune.tuning.rebuild import readable_storage
 from capetune.tuning.schedulers import carries_checkpoints, rungs
 from capetune.tuning.space import Space
 from capetune.tuning.space_file import load_space
-from capetune.tuning.storage import open_storage, study_name
+from capetune.tuning.storage import study_name
 
 TRACEBACK_MOST = 20_000  # characters of a traceback's end
 
@@ -209,11 +211,11 @@ def _settings(folder: Path) -> tuple[Config | None, Space | None, list[str]]:
 
 def _study(run: Run) -> tuple[optuna.Study | None, str]:
     """Optuna's study of the run, which is only read; else why there is none."""
-    url = run.facts.get("storage")
-    if url is None and not (run.folder / JOURNAL).is_file():
+    here = run.facts.get("storage") is None and not address_of(run.folder)
+    if here and not (run.folder / JOURNAL).is_file():
         return None, f"Optuna's journal is not there: {JOURNAL}"
     try:
-        storage = open_storage(run.folder, url)
+        storage = readable_storage(run)
         return optuna.load_study(study_name=study_name(run.folder, run.facts), storage=storage), ""
     except KeyError:
         return None, f"Optuna's storage holds no study {run.name}"

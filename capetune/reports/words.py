@@ -34,3 +34,12 @@ def tails(keys: Sequence[str]) -> list[str]:
         return key
 
     return [tail(key) for key in keys]
+
+
+def in_words(size: float) -> str:
+    """Bytes for a table."""
+    for unit in ("B", "kB", "MB"):
+        if size < 1000:
+            return f"{size:.0f} {unit}" if unit == "B" or size >= 100 else f"{size:.1f} {unit}"
+        size /= 1000
+    return f"{size:.1f} GB"

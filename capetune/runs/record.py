@@ -20,7 +20,9 @@ from capetune.runs.checkpoints import META, CheckpointMeta, best_checkpoint, rea
 from capetune.runs.commands import again
 from capetune.runs.document import Odd, inside, read_checked, read_tree
 from capetune.runs.results import RESULTS, read_results
-from capetune.storage.hold import is_held
+from capetune.storage.address import open_place
+from capetune.storage.lease import who
+from capetune.storage.scratch import address_of
 from capetune.storage.whole import write_aside
 
 # What a run's folder holds: of each run; of a search what it was begun with, and its study; of a promotion.
@@ -98,7 +100,7 @@ class Run:
     @property
     def state_now(self) -> str:
         """Its state, but `cut off` where that says running and no process works on it."""
-        return "cut off" if self.state == "running" and not is_held(self.folder) else self.state
+        return "cut off" if self.state == "running" and who_works(self.folder) is None else self.state
 
     def told(self, key: str) -> Any:
         """A fact. Raises UserError where the record hasn't got it."""
@@ -127,6 +129,11 @@ class Run:
         paths = (inside(self.folder, path, self.folder / RESULTS) for path in said)
         found = next((path for path in paths if (path / META).is_file()), None)
         return None if found is None else (found, read_meta(found))
+
+
+def who_works(folder: Path) -> str | None:
+    """Who works on the run in a folder, or at the address that it is a copy of; None where nobody does."""
+    return who(open_place(address_of(folder) or folder))
 
 
 def read_run(folder: Path) -> Run | None:

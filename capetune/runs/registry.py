@@ -10,14 +10,17 @@ from pathlib import Path
 from capetune.errors import UserError
 from capetune.runs.checkpoints import META, CheckpointMeta
 from capetune.runs.commands import again
-from capetune.runs.record import CONFIG, RECORD, SPACE, TABLES, Damaged, Run, read_run
-from capetune.storage.hold import is_held
+from capetune.runs.copy import bring, glance
+from capetune.runs.record import CONFIG, RECORD, SPACE, TABLES, Damaged, Run, read_run, who_works
+from capetune.storage.scratch import address_of
 
 
 def run_folder(runs: Path, name: str) -> Path:
     """Where the run `name` is kept; nothing is made. Raises UserError where the name or the place doesn't serve."""
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", name):
         raise UserError(f"{name!r} can't be a run's name: take up to 100 letters, digits, dots, dashes, underscores")
+    if address_of(runs) is not None:
+        return runs / name
     place = next(folder for folder in (runs, *runs.absolute().parents) if folder.exists())
     if not place.is_dir() or not os.access(place, os.W_OK):
         raise UserError(f"can't write runs into {runs}: {place} is not a folder we may write to; give another --runs")
@@ -28,10 +31,11 @@ def look(runs: Path) -> tuple[list[Run], list[Damaged]]:
     """Every run below `runs`, the latest first, and what is wrong with those whose record is damaged, by name. Raises
     UserError where we may not look into it."""
     found, damaged = [], []
+    bring(runs, glance)
     try:
         for folder in sorted(runs.iterdir()) if runs.is_dir() else ():
             try:
-                run = begun(folder)
+                run = _begun(folder)
             except Damaged as error:
                 damaged.append(error)
             else:
@@ -43,8 +47,13 @@ def look(runs: Path) -> tuple[list[Run], list[Damaged]]:
 
 def begun(folder: Path) -> Run | None:
     """`read_run`, which raises Damaged also where the folder holds a run's work and no record of ours."""
+    bring(folder)
+    return _begun(folder)
+
+
+def _begun(folder: Path) -> Run | None:
     run = read_run(folder)
-    if run is None and _worked_in(folder) and not is_held(folder):  # who holds it may not have written it yet
+    if run is None and _worked_in(folder) and who_works(folder) is None:  # who holds it may not have written it yet
         raise Damaged(folder, "is no run's record" if os.path.lexists(folder / RECORD) else "is not there")
     return run
 
@@ -69,6 +78,7 @@ def find_run(runs: Path, name: str, kind: str | None = None) -> Run:
             raise UserError(f"{name!r} is no {kind}, it was made by `capetune {other[0]}`; see `capetune runs`")
         names = ", ".join(run.name for run in there[:5]) or "none yet"
         raise UserError(f"there is no {kind or 'run'} {name!r} in {runs} (there: {names})")
+    bring(found[0].folder)
     return found[0]
 
 
@@ -83,6 +93,7 @@ def find_search(runs: Path, name: str | None) -> Run:
             go_on = again("search --resume", searches[0].folder)
             raise UserError(f"search {name!r} has no best configuration yet; `{go_on}` goes on")
         raise UserError(f"no search in {runs} has a best configuration yet; run `capetune search` first")
+    bring(finished[0].folder)
     return finished[0]
 
 

@@ -102,8 +102,13 @@ class _Values(TypedDict):
 _TRIAL, _RESULTS, _VALUES = TypeAdapter(TrialResult), TypeAdapter(_Results), TypeAdapter(_Values)
 
 
+def trial_name(number: int) -> str:
+    """Of a trial's folder, from the run's."""
+    return f"{TRIALS}/trial-{number:03d}"
+
+
 def trial_folder(run: Path, number: int) -> Path:
-    return run / TRIALS / f"trial-{number:03d}"
+    return run / trial_name(number)
 
 
 def save_result(run: Path, result: TrialResult) -> None:

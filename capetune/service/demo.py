@@ -41,6 +41,7 @@ class DemoRequest(Request):
 
     verb: Literal["demo"] = "demo"
     data: str = "synthetic"
+    runs: Path = Path("runs")
     set: Settings = ()
     short: dict[str, int] = SHORT
     full: dict[str, int] | None = None
@@ -74,7 +75,7 @@ def run(request: DemoRequest, listener: Listener = ignore) -> DemoResult:
 
     name = f"demo-{datetime.now():%Y%m%d-%H%M%S}"
     # The search's trials and the training of the best see the same frozen backbone: its features are computed once.
-    features = request.runs / name / FOLDER
+    features = request.runs_folder / name / FOLDER
     common: dict[str, Any] = {"cache_features": COPIES, "features": features}
     common |= {"runs": request.runs, "verbose": request.verbose}
     precision = f"model.backbone.precision={fast_precision()}"
@@ -95,9 +96,9 @@ def run(request: DemoRequest, listener: Listener = ignore) -> DemoResult:
         split=1, episodes=request.episodes, queries=request.queries, checkpoint=trained.checkpoint, runs=request.runs
     )
     report = evaluate.run(asked, listener)
-    file = trained.folder / "eval-split1-test.json"
+    file = Path(trained.folder) / "eval-split1-test.json"
     write_aside(file, json.dumps(report.to_json(), indent=2, ensure_ascii=False) + "\n")
-    return DemoResult(searched.folder, trained.checkpoint, report, file, clock.end())
+    return DemoResult(Path(searched.folder), Path(trained.checkpoint), report, file, clock.end())
 
 
 def _schedule(keys: dict[str, int]) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -17,9 +18,12 @@ from capetune.evaluation.support import ablations
 from capetune.events import CheckpointChosen, Listener, Progress, StepBegan, ignore
 from capetune.pose import Part
 from capetune.runs.checkpoints import read_meta
+from capetune.runs.copy import bring, evaluated
+from capetune.runs.home import at_home
 from capetune.runs.registry import latest_best
-from capetune.service.request import Count, Request, Split
-from capetune.service.steps import open_data
+from capetune.service.request import Count, Request, Split, Where
+from capetune.service.steps import housed, open_data
+from capetune.storage.scratch import named
 
 
 class EvaluateRequest(Request):
@@ -32,7 +36,7 @@ class EvaluateRequest(Request):
     predictor: Literal["model", "template", "center"] = "model"
     data: str | None = None
     annotations: Path | None = None
-    checkpoint: Path | None = None
+    checkpoint: Where | None = None
     ablate: bool = False
 
 
@@ -43,10 +47,16 @@ def run(request: EvaluateRequest, listener: Listener = ignore) -> EvalReport:
     it may have seen the categories.
     """
     _check(request)
+    with housed(request, listener) as (request, listener), ExitStack() as copies:
+        return _run(request, listener, copies)
+
+
+def _run(request: EvaluateRequest, listener: Listener, copies: ExitStack) -> EvalReport:
+    """copies: takes what must be there to the end."""
     chosen: Any
     used, config_hash = None, None
     if request.predictor == "model":
-        chosen, used, config_hash = _model(request, listener)
+        chosen, used, config_hash = _model(request, listener, copies)
         part = chosen.pack.part(request.split, request.part)
     else:
         chosen = baselines.Template() if request.predictor == "template" else baselines.Center()
@@ -79,12 +89,14 @@ def _check(request: EvaluateRequest) -> None:
         raise UserError(f"--ablate asks what a model owes to its support; --predictor {request.predictor} is none")
 
 
-def _model(request: EvaluateRequest, listener: Listener) -> tuple[Any, str, str]:
+def _model(request: EvaluateRequest, listener: Listener, copies: ExitStack) -> tuple[Any, str, str]:
     """The model as a `Predictor`, the checkpoint's path and its configuration's hash."""
-    checkpoint = request.checkpoint
-    if checkpoint is None:
-        checkpoint, _ = latest_best(request.runs)
+    if request.checkpoint is None:
+        checkpoint, _ = latest_best(request.runs_folder)
         listener(CheckpointChosen(str(checkpoint)))
+    else:
+        checkpoint = copies.enter_context(at_home(request.checkpoint))
+    bring(checkpoint, wanted=evaluated)
     meta = read_meta(checkpoint)
     pack = open_data(request.data or meta.data["pack"], listener)
     trained = meta.data["split"]
@@ -102,7 +114,7 @@ def _model(request: EvaluateRequest, listener: Listener) -> tuple[Any, str, str]
 
     model, _ = load_model(checkpoint)
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    return ModelPredictor(model.to(device), pack, meta.config.data, device), str(checkpoint), meta.config.hash()
+    return ModelPredictor(model.to(device), pack, meta.config.data, device), named(str(checkpoint)), meta.config.hash()
 
 
 def _part(request: EvaluateRequest, listener: Listener) -> Part:

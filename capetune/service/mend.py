@@ -13,11 +13,11 @@ from capetune.errors import UserError
 from capetune.runs.checkpoints import META, CheckpointMeta, best_checkpoint, latest_checkpoint, read_meta
 from capetune.runs.document import Odd, read_tree
 from capetune.runs.facts import describe_protocol
+from capetune.runs.home import at_work
 from capetune.runs.record import CONFIG, JOURNAL, RECORD, SPACE, TABLES, Damaged, Run
 from capetune.runs.registry import find_run
 from capetune.runs.results import RESULTS, look_at_results, read_results, trial_folders, write_results
 from capetune.service.features import FOLDER
-from capetune.storage.hold import held
 from capetune.tuning.goal import Goal
 from capetune.tuning.space_file import load_space
 
@@ -43,7 +43,7 @@ def mend(runs: Path, name: str) -> Mended:
         found = find_run(runs, name)
     except Damaged:
         found = None
-    with held(runs / name):
+    with at_work(runs / name):
         mended = Mended(found) if found is not None else _record(runs / name)
         if mended.run.kind == "search":
             _results(mended)

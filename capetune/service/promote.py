@@ -14,13 +14,14 @@ from capetune.errors import UserError
 from capetune.events import CheckPassed, Listener, PromotionBegan, StepBegan, TrialChosen, ignore
 from capetune.runs.best import ranked_config, ranked_trial
 from capetune.runs.facts import describe_data
+from capetune.runs.home import Desk, at_work
 from capetune.runs.promotion import Promotion, read_tables, tabulated, with_table
 from capetune.runs.record import TABLES, Run, recorded
 from capetune.runs.registry import begun, find_search
 from capetune.service.request import Count, Request, Settings
-from capetune.service.steps import open_data, ray_joined
+from capetune.service.steps import housed, open_data, ray_joined
 from capetune.service.train import AGAIN
-from capetune.storage.hold import held
+from capetune.storage.scratch import address_of
 from capetune.storage.whole import write_aside
 
 
@@ -61,7 +62,7 @@ class PromoteResult:
     """table: the one of promotion.json that was asked for. missing: split → categories of its test part without an
     image. errors: failed job → the line that names why. left: jobs that didn't end, of so many."""
 
-    folder: Path
+    folder: Path | str
     data: str
     table: dict[str, Any]
     missing: dict[int, list[str]]
@@ -70,8 +71,8 @@ class PromoteResult:
     jobs: int
 
     @property
-    def file(self) -> Path:
-        return self.folder / TABLES
+    def file(self) -> str:
+        return f"{self.folder}/{TABLES}"
 
     def to_json(self) -> dict[str, Any]:
         return {**self.table, "folder": str(self.folder), "data": self.data, "errors": self.errors, "left": self.left}
@@ -82,7 +83,12 @@ def run(request: PromoteRequest, listener: Listener = ignore) -> PromoteResult:
 
     Raises UserError for what the caller can cure. Failed jobs are in the result.
     """
-    search = find_search(request.runs, request.name)
+    with housed(request, listener) as (request, listener):
+        return _run(request, listener)
+
+
+def _run(request: PromoteRequest, listener: Listener) -> PromoteResult:
+    search = find_search(request.runs_folder, request.name)
     config = ranked_config(search, request.rank, request.set)
     pack = open_data(request.data or str(search.told("pack")), listener)
     for option, chosen, most in (("--splits", request.splits, 5), ("--shots", request.shots, 100)):
@@ -93,12 +99,12 @@ def run(request: PromoteRequest, listener: Listener = ignore) -> PromoteResult:
             raise UserError(
                 f"{pack.address} holds no instance of split {split} test to score by; leave it out of --splits"
             )
-    folder = request.runs / f"{request.name}-promoted"
+    folder = request.runs_folder / f"{request.name}-promoted"
     asked = (request.splits, request.shots, request.seeds, request.episodes, request.queries)
     promotion = Promotion(config, pack, folder, *asked)
     told = {split: describe_data(pack, split) for split in request.splits}
     run = begun(folder) or Run(folder, "promote", "running")
-    with held(folder):
+    with at_work(folder, listener) as desk:
         facts = _facts(promotion, run)
         facts |= {"search": search.name, "pack": pack.place.resolved, "data": told[request.splits[0]]["data"]}
         number = ranked_trial(search, request.rank)["number"]
@@ -107,12 +113,13 @@ def run(request: PromoteRequest, listener: Listener = ignore) -> PromoteResult:
         began = (run.name, str(folder), facts["data"], promotion.protocol, jobs, jobs - left, config.train.epochs)
         listener(PromotionBegan(*began))
         if left:
-            _work(request, promotion, run, facts, listener)
+            _work(request, promotion, run, facts, desk)
         missing = {split: each["missing_categories"]["test"] for split, each in told.items()}
         table = {**tabulated(promotion), "missing_categories": missing}
         tables = with_table(read_tables(folder), table)
         write_aside(folder / TABLES, json.dumps({**facts, "tables": tables}, indent=2) + "\n")
-    return PromoteResult(folder, facts["data"], table, missing, promotion.errors(), len(promotion.left()), jobs)
+    left, where = len(promotion.left()), address_of(folder) or folder
+    return PromoteResult(where, facts["data"], table, missing, promotion.errors(), left, jobs)
 
 
 def _facts(promotion: Promotion, run: Run) -> dict[str, Any]:
@@ -126,10 +133,11 @@ def _facts(promotion: Promotion, run: Run) -> dict[str, Any]:
     return facts
 
 
-def _work(request: PromoteRequest, promotion: Promotion, run: Run, facts: dict[str, Any], listener: Listener) -> None:
+def _work(request: PromoteRequest, promotion: Promotion, run: Run, facts: dict[str, Any], desk: Desk) -> None:
+    listener = desk.hear
     # torch and Ray take seconds to import: not before what can be refused without them.
     prepare_environment(request.address, request.verbose)
-    listener(StepBegan("imports"))
+    listener(StepBegan("imports", "PyTorch and Ray"))
     from capetune.tuning.preflight import plan
     from capetune.tuning.promote import run_promotion
     from capetune.tuning.search import check_scorable
@@ -142,6 +150,6 @@ def _work(request: PromoteRequest, promotion: Promotion, run: Run, facts: dict[s
     ):
         shared = plan(cluster, request.workers, len(promotion.left()))
         listener(CheckPassed("cluster", shared.words))
-        run_promotion(promotion, shared, listener)
+        run_promotion(promotion, shared, listener, desk.number, desk.fetch)
         if promotion.left():
             run.state = "interrupted"

@@ -17,6 +17,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    PlainValidator,
     ValidationError,
     ValidationInfo,
     field_validator,
@@ -32,6 +33,15 @@ def _settings(value: Any) -> Any:
 
 
 Settings = Annotated[tuple[str, ...], BeforeValidator(_settings)]
+
+
+def _where(value: Any) -> Path | str:
+    if not isinstance(value, str | Path):
+        raise ValueError("wanted is a path or an address")
+    return str(value) if is_address(value) else Path(value)
+
+
+Where = Annotated[Path | str, PlainValidator(_where)]  # a path, or an address, which stays text
 Split = Annotated[int, Field(ge=1, le=5)]
 Count = Annotated[int, Field(ge=1)]
 
@@ -40,14 +50,20 @@ class Request(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
 
     version: Literal[1] = 1
-    runs: Path = Path("runs")
+    runs: Where = Path("runs")
+
+    @property
+    def runs_folder(self) -> Path:
+        """`runs`, once `service.steps.housed` has put a folder in place of an address."""
+        assert isinstance(self.runs, Path)
+        return self.runs
 
     @field_validator("*", mode="before")
     @classmethod
     def _local(cls, value: Any, info: ValidationInfo) -> Any:
         """As a path, `s3://bucket` would be a folder named `s3:`."""
         wanted = str(cls.model_fields[str(info.field_name)].annotation)
-        if "Path" in wanted and is_address(value):
+        if "Path" in wanted and "str" not in wanted and is_address(value):
             raise ValueError("wanted is a path of this machine")
         return value
 

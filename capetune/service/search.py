@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, Literal
 
 from pydantic import Field
@@ -15,12 +15,13 @@ from capetune.datasets.packs.reader import Pack
 from capetune.errors import UserError
 from capetune.events import Doubted, Listener, StepBegan, ignore
 from capetune.runs.commands import again
+from capetune.runs.copy import bring
 from capetune.runs.record import CONFIG, SPACE, read_run
 from capetune.runs.registry import find_run, run_folder
 from capetune.runs.results import TrialResult, trial_rows
 from capetune.service.request import Count, Request, Settings, Split
-from capetune.service.steps import open_data
-from capetune.storage.hold import LOCK
+from capetune.service.steps import housed, open_data
+from capetune.storage.lease import FOLDER as LEASE
 from capetune.tuning.goal import Goal
 from capetune.tuning.space import Space, never_stops
 from capetune.tuning.space_file import load_space
@@ -54,10 +55,11 @@ class SearchRequest(Request):
 
 @dataclass(frozen=True)
 class SearchResult:
-    """trials: all that ended, best first. facts: what their scores are of. left: those for which no budget was left.
-    spent: whether it is the space's budget of epochs that was spent. already: all had been done before."""
+    """folder: of the run, or its address. trials: all that ended, best first. facts: what their scores are of. left:
+    those for which no budget was left. spent: whether it is the space's budget of epochs that was spent. already: all
+    had been done before."""
 
-    folder: Path
+    folder: Path | str
     trials: list[TrialResult]
     goal: Goal
     facts: dict[str, Any]
@@ -67,7 +69,7 @@ class SearchResult:
 
     @property
     def name(self) -> str:
-        return self.folder.name
+        return PurePath(self.folder).name
 
     @property
     def best(self) -> TrialResult | None:
@@ -100,6 +102,11 @@ def run(request: SearchRequest, listener: Listener = ignore) -> SearchResult:
 
     Raises UserError for what the caller can cure, SearchFailed where every trial failed of something else.
     """
+    with housed(request, listener) as (request, listener):
+        return _run(request, listener)
+
+
+def _run(request: SearchRequest, listener: Listener) -> SearchResult:
     begun = _begun(request, listener)
     doubt = never_stops(begun.space, begun.config)
     if doubt is not None:
@@ -122,7 +129,9 @@ def _begun(request: SearchRequest, listener: Listener) -> Begun:
         return _begin(request, listener)
     if request.name is None:
         raise UserError("--resume-or-start goes on with the run of a name: give --name too")
-    found = read_run(run_folder(request.runs, request.name))
+    folder = run_folder(request.runs_folder, request.name)
+    bring(folder)
+    found = read_run(folder)
     if found is None:
         return _begin(request, listener)
     begun = _go_on(request, request.name, listener)
@@ -142,9 +151,10 @@ def _begin(request: SearchRequest, listener: Listener) -> Begun:
     config = _config(request)
     space = load_space(request.space, config)
     pack = open_data(request.data, listener)
-    folder = run_folder(request.runs, request.name or f"{space.source.stem}-{datetime.now():%Y%m%d-%H%M%S}")
+    folder = run_folder(request.runs_folder, request.name or f"{space.source.stem}-{datetime.now():%Y%m%d-%H%M%S}")
+    bring(folder)
     # What a search that was killed before its record was written has left is written anew.
-    if folder.is_dir() and any(path.name not in (LOCK, CONFIG, SPACE) for path in folder.iterdir()):
+    if folder.is_dir() and any(path.name not in (LEASE, CONFIG, SPACE) for path in folder.iterdir()):
         raise UserError(
             f"{folder} exists already; choose another --name, or go on with it: {again('search --resume', folder)}"
         )
@@ -152,7 +162,7 @@ def _begin(request: SearchRequest, listener: Listener) -> Begun:
 
 
 def _go_on(request: SearchRequest, name: str, listener: Listener) -> Begun:
-    found = find_run(request.runs, name, "search")
+    found = find_run(request.runs_folder, name, "search")
     files = [found.folder / file for file in (CONFIG, SPACE)]
     missing = [file for file in files if not file.is_file()]
     if missing:

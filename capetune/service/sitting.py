@@ -7,17 +7,19 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from capetune.cluster.machines import Cluster
 from capetune.errors import UserError
 from capetune.events import Listener, RunComplete, SearchBegan
 from capetune.models.check import check_net
 from capetune.runs.commands import again
 from capetune.runs.facts import describe_protocol, environment
+from capetune.runs.home import at_work
 from capetune.runs.record import CONFIG, SPACE, Run, read_run, recorded
 from capetune.runs.results import TrialResult, saved_results, write_results
 from capetune.service.features import Keeping
 from capetune.service.search import Begun, SearchFailed, SearchRequest, SearchResult
 from capetune.service.steps import described, ray_joined
-from capetune.storage.hold import held
+from capetune.storage.scratch import address_of
 from capetune.storage.whole import write_aside
 from capetune.tuning.goal import Goal
 from capetune.tuning.preflight import plan, preflight
@@ -35,17 +37,19 @@ KEEP = 3
 def sit(begun: Begun, request: SearchRequest, listener: Listener) -> SearchResult:
     """Raises as `service.search.run` does."""
     config, space, pack, folder = begun.config, begun.space, begun.pack, begun.folder
+    where = address_of(folder) or folder
     if request.storage is not None and not begun.before:
         check_new(request.storage, folder.name)
     check_scorable(pack, config.data.split)
     make_sampler(space.header.sampler, 0)  # says what it needs installed
     facts = described(pack, config.data.split, listener)
-    with held(folder):
+    with at_work(folder, listener) as desk:
+        listener = desk.hear
         run = read_run(folder) or Run(folder, "search", "running")
         if run.state == "completed" and request.hours is None and (request.trials or 0) <= run.told("trials"):
             listener(RunComplete(run.name, run.facts["trials"]))
             goal = Goal.of(space.header)
-            return SearchResult(folder, sorted(saved_results(folder), key=goal.place), goal, run.facts, already=True)
+            return SearchResult(where, sorted(saved_results(folder), key=goal.place), goal, run.facts, already=True)
         _same_data(run, facts)
         how = _How.of(begun, request, run)
         keeping = Keeping(how.cache_features, None if how.features is None else Path(how.features))
@@ -55,6 +59,7 @@ def sit(begun: Begun, request: SearchRequest, listener: Listener) -> SearchResul
         facts |= {"goal": list(space.header.metric), "mode": list(space.header.mode), **describe_protocol(config)}
         with ray_joined(request.address, request.verbose, listener) as cluster:
             together = plan(cluster, how.workers_per_trial, how.trials)
+            _check_shared(keeping, folder, cluster)
             for check in preflight(config, space, pack, folder, cluster, together, how.keep, room):
                 listener(check)
             _write_down(begun)
@@ -64,9 +69,8 @@ def sit(begun: Begun, request: SearchRequest, listener: Listener) -> SearchResul
             record |= {"study": study, "storage": url, "environment": environment(), **facts}
             with recorded(run, record, again("search --resume", folder), listener):
                 features = keeping.make(folder, config, pack, listener)
-                search = Search(
-                    config, space, pack, folder, how.budget(begun), how.keep, begun.storage, features, study
-                )
+                kept = (how.keep, begun.storage, features, study)
+                search = Search(config, space, pack, folder, how.budget(begun), *kept, desk.number, desk.fetch)
                 listener(_began(search, how.trials))
                 # Kept at every trial's end, so that an interrupted search has a best configuration too.
                 written = partial(write_results, folder, config, facts)
@@ -79,7 +83,7 @@ def sit(begun: Begun, request: SearchRequest, listener: Listener) -> SearchResul
                 else:
                     keeping.end(folder)
     trained = sum(result.epochs for result in results)
-    return SearchResult(folder, results, search.goal, facts, left, trained >= (search.budget.epochs or math.inf))
+    return SearchResult(where, results, search.goal, facts, left, trained >= (search.budget.epochs or math.inf))
 
 
 @dataclass(frozen=True)
@@ -120,6 +124,11 @@ class _How:
 def _began(search: Search, trials: int) -> SearchBegan:
     keys, goal = tuple(search.space.parameters), search.goal
     return SearchBegan(search.folder.name, trials, search.config.train.epochs, keys, goal.metrics, goal.modes)
+
+
+def _check_shared(keeping: Keeping, folder: Path, cluster: Cluster) -> None:
+    if keeping.copies and keeping.shared is None and address_of(folder) and len(cluster.machines) > 1:
+        raise UserError("kept features want a folder that all machines see: give one with --features")
 
 
 def _same_data(run: Run, facts: dict) -> None:

@@ -4,16 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from capetune.cluster.machines import Cluster
 from capetune.cluster.session import ray_cluster
 from capetune.datasets import builtin
 from capetune.datasets.packs.reader import Pack
-from capetune.events import ClusterJoined, DataDescribed, Listener, Progress, StepBegan
+from capetune.events import ClusterJoined, DataDescribed, Event, Listener, Progress, StepBegan
+from capetune.runs.copy import bring, glance
 from capetune.runs.facts import describe_data
+from capetune.runs.home import at_home
+from capetune.service.request import Request
 from capetune.storage.address import is_address
+from capetune.storage.scratch import named
+
+Asked = TypeVar("Asked", bound=Request)
 
 
 def open_data(data: str | None, listener: Listener) -> Pack:
@@ -28,6 +35,22 @@ def open_data(data: str | None, listener: Listener) -> Pack:
     if data is not None and is_address(data):  # a store that doesn't answer is asked for a minute and more
         listener(StepBegan("opening", data))
     return builtin.open_data(data or builtin.SYNTHETIC, making, progress)
+
+
+@contextmanager
+def housed(request: Asked, listener: Listener) -> Iterator[tuple[Asked, Listener]]:
+    """The request with a folder for its runs, as `at_home` gives it, and a listener that hears the address."""
+    with at_home(request.runs) as folder:
+        if not is_address(request.runs):
+            yield request, listener
+            return
+        bring(folder, glance)  # what can't be reached is said before anything starts
+
+        def hear(event: Event) -> None:
+            said = {each.name: getattr(event, each.name) for each in fields(event)}
+            listener(replace(event, **{name: named(value) for name, value in said.items() if isinstance(value, str)}))
+
+        yield request.model_copy(update={"runs": folder}), hear
 
 
 def described(pack: Pack, split: int, listener: Listener) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, Literal
 
 from pydantic import Field, model_validator
@@ -28,12 +28,13 @@ from capetune.runs.best import ranked_checkpoint, ranked_config, ranked_trial
 from capetune.runs.checkpoints import CheckpointMeta, best_checkpoint, checkpoint_folder, read_meta
 from capetune.runs.facts import describe_data
 from capetune.runs.history import read_history
+from capetune.runs.home import at_work
 from capetune.runs.record import Run, recorded
 from capetune.runs.registry import begun, find_search, run_folder
 from capetune.service.features import Keeping
 from capetune.service.request import Count, Request, Settings, Split
-from capetune.service.steps import described, open_data, ray_joined
-from capetune.storage.hold import held
+from capetune.service.steps import described, housed, open_data, ray_joined
+from capetune.storage.scratch import address_of
 
 AGAIN = "run the same command again"
 
@@ -67,15 +68,15 @@ class TrainRequest(Request):
 
 @dataclass(frozen=True)
 class TrainResult:
-    """checkpoint: the best epoch's; meta: what it says of itself."""
+    """folder, checkpoint: the run's and its best epoch's, or their addresses. meta: what the checkpoint says."""
 
-    folder: Path
-    checkpoint: Path
+    folder: Path | str
+    checkpoint: Path | str
     meta: CheckpointMeta
 
     @property
     def name(self) -> str:
-        return self.folder.name
+        return PurePath(self.folder).name
 
     def to_json(self) -> dict[str, Any]:
         said = {"epoch": self.meta.epoch, "metrics": self.meta.metrics, "config_hash": self.meta.config.hash()}
@@ -88,9 +89,14 @@ def run(request: TrainRequest, listener: Listener = ignore) -> TrainResult:
     Raises UserError for what the caller can cure, `training.launch.TrainingFailed` where a worker failed otherwise.
     """
     _check(request)
+    with housed(request, listener) as (request, listener):
+        return _run(request, listener)
+
+
+def _run(request: TrainRequest, listener: Listener) -> TrainResult:
     config, stem, data, start = _chosen(request, listener)
     pack = open_data(data, listener)
-    folder = run_folder(request.runs, request.name or f"{stem}-{config.hash()[:6]}")
+    folder = run_folder(request.runs_folder, request.name or f"{stem}-{config.hash()[:6]}")
     found = begun(folder) or Run(folder, "train", "running")
     check_same(found, config.hash(), describe_data(pack, config.data.split))
     if found.state == "completed":
@@ -111,12 +117,13 @@ def run(request: TrainRequest, listener: Listener = ignore) -> TrainResult:
     with ray_joined(request.address, request.verbose, listener) as cluster:
         check_workers(pack, cluster, config, request.workers)
         record = facts | {"config_hash": config.hash(), "config": config.model_dump(mode="json")}
-        with held(folder), recorded(found, record, AGAIN, listener):
+        with at_work(folder, listener) as desk, recorded(found, record, AGAIN, listener):
             features = keeping.make(folder, config, pack, listener)
             listener(StepBegan("workers", str(request.workers)))
             listener(TrainingBegan(found.name, config.train.epochs, tuple(history)))
-            ears = _Best(found, listener, max((row["mpck4"] for row in history), default=-1.0))
-            launch_training(config, pack, folder, cluster, request.workers, ears.hear, start=start, features=features)
+            ears = _Best(found, desk.hear, max((row["mpck4"] for row in history), default=-1.0))
+            given: dict[str, Any] = {"start": start, "features": features, "lease": desk.number, "fetch": desk.fetch}
+            launch_training(config, pack, folder, cluster, request.workers, ears.hear, **given)
             keeping.end(folder)
     return _result(found)
 
@@ -156,7 +163,7 @@ def _chosen(request: TrainRequest, listener: Listener) -> tuple[Config, str, str
     if not request.best:
         stem = request.preset or "tiny"
         return load_config(stem, request.config, settings), stem, request.data, None
-    found = find_search(request.runs, request.search)
+    found = find_search(request.runs_folder, request.search)
     config = ranked_config(found, request.rank, settings)
     start = ranked_checkpoint(found, request.rank) if request.from_checkpoint else None
     if start is not None:
@@ -193,4 +200,5 @@ def _result(run: Run) -> TrainResult:
     found = best_checkpoint(run.folder)
     if found is None:
         raise UserError(f"run {run.name} has no checkpoint: it ended before its first epoch; run it again")
-    return TrainResult(run.folder, *found)
+    checkpoint, meta = found
+    return TrainResult(address_of(run.folder) or run.folder, address_of(checkpoint) or checkpoint, meta)

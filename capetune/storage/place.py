@@ -64,8 +64,13 @@ class Place(Protocol):
         """In bytes."""
         ...
 
+    def age(self, name: str) -> float | None:
+        """Seconds since it was written, by the place's own clock: those of two machines may differ. None where a place
+        that we may not write to can't tell."""
+        ...
+
     def names(self) -> Iterator[str]:
-        """Of all files below it, in order."""
+        """Of all files below it, in order, but those that begin with a dot: they are somebody's at work."""
         ...
 
     def delete(self, name: str) -> None:

@@ -88,6 +88,19 @@ class Store:
 
         return int(self._asked(name, obstore.head)["size"])
 
+    def age(self, name: str) -> float | None:
+        import obstore
+
+        written = self._asked(name, obstore.head)["last_modified"]
+        clock = f"{name.rpartition('/')[0]}/.clock-{os.urandom(6).hex()}".lstrip("/")
+        try:
+            self.write(clock, b"")
+            now = self._asked(clock, obstore.head)["last_modified"]
+            self.delete(clock)
+        except UserError:
+            return None
+        return float((now - written).total_seconds())
+
     def names(self) -> Iterator[str]:
         import obstore
 
@@ -98,7 +111,8 @@ class Store:
             return [entry["path"] for page in obstore.list(store, prefix=path or None) for entry in page]
 
         start = f"{self.prefix}/" if self.prefix else ""
-        yield from sorted(path.removeprefix(start) for path in self._asked("", listed))
+        shown = (path for path in self._asked("", listed) if not path.rpartition("/")[2].startswith("."))
+        yield from sorted(path.removeprefix(start) for path in shown)
 
     def delete(self, name: str) -> None:
         import obstore

@@ -23,10 +23,7 @@ def whole(out: Path) -> Iterator[Path]:
     Raises UserError where it can't be written.
     """
     mark = f"{out.name}.partial-{socket.gethostname()}-"
-    for left in out.parent.iterdir() if out.parent.is_dir() else ():
-        owner = left.name.removeprefix(mark)
-        if left.name.startswith(mark) and owner.isdigit() and not psutil.pid_exists(int(owner)):
-            shutil.rmtree(left, ignore_errors=True)
+    sweep(out.parent, mark)
     aside = out.with_name(f"{mark}{os.getpid()}")
     try:
         aside.mkdir(parents=True)
@@ -38,6 +35,14 @@ def whole(out: Path) -> Iterator[Path]:
         raise UserError(f"can't write {out}: {error.strerror or error}; free it or choose another folder") from error
     finally:
         shutil.rmtree(aside, ignore_errors=True)
+
+
+def sweep(folder: Path, mark: str) -> None:
+    """Remove what processes of this machine that are gone have left in a folder: what is named `mark` and their pid."""
+    for left in folder.iterdir() if folder.is_dir() else ():
+        owner = left.name.removeprefix(mark)
+        if left.name.startswith(mark) and owner.isdigit() and not psutil.pid_exists(int(owner)):
+            shutil.rmtree(left, ignore_errors=True)
 
 
 def write_aside(file: Path, content: str | bytes) -> None:

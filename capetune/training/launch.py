@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,9 +12,10 @@ from capetune.cluster.machines import Cluster
 from capetune.config import Config
 from capetune.datasets.packs.reader import Pack, check_readers
 from capetune.errors import UserError
-from capetune.events import EpochDone, Event, Listener, StepsDone
+from capetune.events import Doubted, EpochDone, Event, Listener, StepsDone
 from capetune.runs.failures import ERROR, error_line
 from capetune.runs.history import read_history
+from capetune.storage.scratch import address_of
 from capetune.storage.whole import write_aside
 
 
@@ -40,14 +42,21 @@ def launch_training(
     mode: Literal["max", "min"] = "max",
     start: Path | None = None,
     features: Path | None = None,
+    run: str | None = None,
+    lease: int = 0,
+    fetch: Callable[[str], None] = lambda below: None,
 ) -> None:
     """Train with a TorchTrainer of `workers` workers, one GPU each where the cluster has any.
 
-    folder: of the run; the history and the checkpoints land in it, the best by `metric` and the latest are kept. Called
-    again for a folder where a training was interrupted, however many workers it had, it goes on from the latest; else
-    from the checkpoint `start`, where one is given. features: a folder of kept ones, for a single worker. listener:
-    hears StepsDone and EpochDone, on this thread. Raises UserError as `check_workers` does, or where a worker found the
-    input bad; TrainingFailed where a worker failed otherwise, three times on end.
+    folder: of the training; the history and the checkpoints land in it, the best by `metric` and the latest are kept.
+    Called again for a folder where a training was interrupted, however many workers it had, it goes on from the latest;
+    else from the checkpoint `start`, where one is given. features: a folder of kept ones, for a single worker. Where
+    the folder is a copy of what lies at an address, the workers keep it there: run is the address of the run that it is
+    of, None for its own, lease the number of that run's, and fetch brings the folder up to date. listener: hears
+    StepsDone and EpochDone, and Doubted of what can't be sent, on this thread.
+
+    Raises UserError as `check_workers` does, or where a worker found the input bad; TrainingFailed where a worker
+    failed otherwise, three times on end.
     """
     from ray.exceptions import RayActorError
     from ray.train import FailureConfig, LoggingConfig, RunConfig, ScalingConfig
@@ -72,10 +81,12 @@ def launch_training(
         train_loop_config={
             "config": config.model_dump(),
             "pack": pack.place.resolved,
-            "folder": str(folder.resolve()),
+            "folder": address_of(folder) or str(folder.resolve()),
+            "run": run or address_of(folder) or "",
+            "lease": lease,
             "threads": threads,
             "events": events,
-            "start": None if start is None else str(start.resolve()),
+            "start": None if start is None else address_of(start) or str(start.resolve()),
             "features": None if features is None else str(features.resolve()),
             "keep": (metric, mode),
         },
@@ -93,13 +104,13 @@ def launch_training(
     # Training blocks in a thread of its own, so that Ctrl-C reaches this one and the display stays alive.
     failure: list[BaseException] = []
 
-    def run() -> None:
+    def train() -> None:
         try:
             trainer.fit()
         except BaseException as error:
             failure.append(error)
 
-    thread = threading.Thread(target=run, daemon=True, name="trainer")
+    thread = threading.Thread(target=train, daemon=True, name="trainer")
     thread.start()
     heard, lost = 0.0, False
     while True:
@@ -109,6 +120,8 @@ def launch_training(
                 event = events.get(timeout=0.05 if ended else 0.5)
                 if "error" in event:  # bad input stays bad: Ray would start the workers twice more
                     raise UserError(event["error"])
+                if "doubt" in event:
+                    listener(Doubted(f"{event['doubt']}; it is sent with the next epoch"))
                 heard = event.get("metrics", {}).get("epoch", heard)
                 listener(_typed(event, folder.name))
         except (Empty, queue.Empty):
@@ -117,6 +130,7 @@ def launch_training(
             lost = True
         if lost:  # the process that carried the events is gone: the history tells of epochs still
             thread.join(0 if ended else 0.5)
+            fetch("")
             for row in read_history(folder):
                 if row["epoch"] > heard:
                     heard = row["epoch"]
@@ -125,6 +139,7 @@ def launch_training(
             break
     if not lost:
         events.shutdown()
+    fetch("")
     if failure:
         raise TrainingFailed(_keep(failure[0], folder)) from failure[0]
 

@@ -15,6 +15,7 @@ from capetune.config import Config
 from capetune.errors import UserError
 
 if TYPE_CHECKING:
+    from capetune.runs.desk import Bench
     from capetune.training.loop import Metrics, Save
 
 # Torch and timm take most of a training's first seconds: they are imported where a worker trains, for Train's
@@ -36,16 +37,28 @@ class SharedDevices(BackendConfig):
 def train_worker(settings: dict[str, Any]) -> None:
     """The `train_loop_per_worker` of a TorchTrainer.
 
-    settings: config (a dict), pack and folder (of the data and of the run), threads (for torch on a CPU), start (a
+    settings: config (a dict), pack and folder (of the data and of the training), run and lease (as `runs.desk.at_bench`
+    takes them), threads (for torch on a CPU), start (a
     checkpoint's folder to begin with, or None), features (a folder of kept ones, or None), keep (the metric and mode by
     which the best checkpoint is kept), events (a ray queue; rank 0 puts {"epoch", "step", "steps"} about twice a second
     and {"metrics"} after each epoch, any rank {"error"} where it finds the input bad: one line). Rank 0 keeps
     checkpoints and history in the folder: from there a training goes on, however it was ended.
     """
+    import ray.train
+
+    from capetune.runs.desk import at_bench
+    from capetune.storage.scratch import named
+
+    rank = ray.train.get_context().get_world_rank()
     try:
-        _train(settings)
+        with at_bench(settings["folder"], settings["run"], settings["lease"], sends=rank == 0) as bench:
+            try:
+                _train(settings, bench)
+            except UserError as error:
+                error.args = (f"{error}{_last_good(error, bench.folder)}",)
+                raise
     except UserError as error:
-        _put(settings["events"], {"error": f"{error}{_last_good(error, Path(settings['folder']))}"})
+        _put(settings["events"], {"error": named(str(error))})
         raise
 
 
@@ -57,12 +70,14 @@ def _last_good(error: UserError, folder: Path) -> str:
     return "" if found is None else f"; the last good checkpoint is {found[0]}"
 
 
-def _train(settings: dict[str, Any]) -> None:
+def _train(settings: dict[str, Any], bench: Bench) -> None:
     import ray.train.torch
     import torch
 
     from capetune.datasets.packs.reader import open_pack
-    from capetune.runs.checkpoints import keep_epoch, resume_point
+    from capetune.runs.checkpoints import resume_point
+    from capetune.runs.copy import bring
+    from capetune.runs.home import at_home
     from capetune.training.features import open_features
     from capetune.training.group import LOOPBACK, gather, process_group
     from capetune.training.loop import Ranks, fit
@@ -76,7 +91,7 @@ def _train(settings: dict[str, Any]) -> None:
     else:
         torch.cuda.set_device(device)
     config = Config.model_validate(settings["config"])
-    events, folder = settings["events"], Path(settings["folder"])
+    events, folder = settings["events"], bench.folder
     said, begun = 0.0, time.monotonic()
 
     def progress(epoch: int, steps: int, step: int) -> None:
@@ -88,12 +103,13 @@ def _train(settings: dict[str, Any]) -> None:
     def report(metrics: Metrics, save: Save) -> None:
         nonlocal begun
         metrics["seconds"] = time.monotonic() - begun
+        trouble = None
         if rank == 0:
-            keep_epoch(folder, metrics, save, write, *settings["keep"])
+            _, trouble = bench.keep_epoch(metrics, save, write, *settings["keep"])
         ray.train.report(metrics)  # without the checkpoint: whoever goes on finds it in the folder
         begun = time.monotonic()
         if rank == 0:
-            _put(events, {"metrics": metrics})
+            _put(events, {"metrics": metrics} | ({} if trouble is None else {"doubt": trouble}))
 
     ranks = Ranks(
         rank,
@@ -104,16 +120,17 @@ def _train(settings: dict[str, Any]) -> None:
     )
     # Of this training, where Ray has started its workers anew or an earlier run was interrupted.
     start = resume_point(folder, mend=rank == 0)
-    if start is None and settings["start"] is not None:
-        start = Path(settings["start"])
     pack = open_pack(settings["pack"])
     features = None if settings["features"] is None else open_features(Path(settings["features"]))
     alone = context.get_local_world_size() == world
     address = LOOPBACK if alone else ray.util.get_node_ip_address()
     with (
+        at_home(settings["start"]) if start is None and settings["start"] else nullcontext(start) as start,
         process_group(rank, world, device, address, broadcast_from_rank_zero),
         scalars(folder) if rank == 0 else nullcontext(lambda metrics: None) as write,
     ):
+        if start is not None:
+            bring(start, wanted=lambda name: True)
         fit(config, pack, report, ranks, start, progress, features)
 
 

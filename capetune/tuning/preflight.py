@@ -18,6 +18,8 @@ from capetune.datasets.packs.reader import Pack, check_readers
 from capetune.errors import UserError
 from capetune.events import CheckPassed
 from capetune.models.estimator import PoseEstimator
+from capetune.storage.scratch import address_of
+from capetune.tuning.schedulers import carries_checkpoints
 from capetune.tuning.space import Space
 
 DRAWN = 8  # points of the space whose models are measured
@@ -59,6 +61,8 @@ def preflight(
     """
     if plan.workers > 1 and space.header.scheduler.name == "pbt":
         raise UserError("pbt hands weights from trial to trial, of one worker each: leave --workers-per-trial out")
+    if address_of(folder) and carries_checkpoints(space):
+        raise UserError("pbt hands weights from trial to trial in a folder: give a --runs that all machines share")
     yield CheckPassed("cluster", f"{cluster.cpus} CPUs, {cluster.gpus} GPUs; {plan.words}")
     check_readers(pack, plan.workers, config.data.workers)
     readers = plan.workers * max(1, config.data.workers)
@@ -73,8 +77,9 @@ def preflight(
         )
     what = f"checkpoints of {kept} best and of running trials{', kept features' * bool(features)}"
     yield CheckPassed("disk", f"{what} up to {decimal(need)}, {decimal(free)} free")
-    nodes = check_writable(folder)
-    yield CheckPassed("storage", f"{folder} can be written from {nodes} machine{'s' * (nodes > 1)}")
+    where = address_of(folder) or str(folder)
+    nodes = check_writable(where)
+    yield CheckPassed("storage", f"{where} can be written from {nodes} machine{'s' * (nodes > 1)}")
 
 
 def checkpoint_bytes(config: Config, space: Space) -> int:

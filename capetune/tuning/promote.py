@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -24,34 +24,40 @@ from capetune.runs.checkpoints import best_checkpoint, keep_checkpoints
 from capetune.runs.failures import ERROR
 from capetune.runs.history import read_history
 from capetune.runs.promotion import Promotion, report_name
-from capetune.storage.hold import held
+from capetune.storage.scratch import address_of
 from capetune.storage.whole import write_aside
 from capetune.training.checkpoint import load_model
 from capetune.tuning.goal import Goal
 from capetune.tuning.preflight import Plan
-from capetune.tuning.trial import Work, fill_folder
+from capetune.tuning.trial import Work, at_part, fill_folder
 from capetune.tuning.tuner import run_tuner
 
 BEST = Goal(("mpck4",), ("max",))
 
 
-def run_promotion(promotion: Promotion, plan: Plan, listener: Listener = ignore) -> None:
+def run_promotion(
+    promotion: Promotion,
+    plan: Plan,
+    listener: Listener = ignore,
+    lease: int = 0,
+    fetch: Callable[[str], None] = lambda below: None,
+) -> None:
     """Run every job that isn't whole, as many at once as `plan` says; those that fail leave a traceback.
 
-    listener: hears JobChanged and EpochDone.
+    listener: hears JobChanged and EpochDone. lease, fetch: as `Search` has them.
     """
     jobs = promotion.left()
     if not jobs:
         return
-    work = Work(promotion.config, promotion.pack.place.resolved, promotion.folder.resolve(), BEST, plan)
+    where = address_of(promotion.folder) or str(promotion.folder.resolve())
+    work = Work(promotion.config, promotion.pack.place.resolved, where, BEST, plan, lease=lease)
     asked = {"shots": promotion.shots, "episodes": promotion.episodes, "queries": promotion.queries}
     tune_config = tune.TuneConfig(
         max_concurrent_trials=plan.at_once, trial_dirname_creator=lambda trial: trial.config["job"]["name"]
     )
+    callback = _Callback(promotion, listener, fetch)
     given = {"job": tune.grid_search(jobs)}
-    run_tuner(
-        partial(run_job, work=work, asked=asked), work, tune_config, [_Callback(promotion, listener)], given=given
-    )
+    run_tuner(partial(run_job, work=work, asked=asked), plan, promotion.folder, tune_config, [callback], given=given)
 
 
 def run_job(given: dict[str, Any], work: Work, asked: dict[str, Any]) -> None:
@@ -60,17 +66,18 @@ def run_job(given: dict[str, Any], work: Work, asked: dict[str, Any]) -> None:
     asked: the promotion's shots, episodes and queries.
     """
     job = given["job"]
-    folder = work.run / job["name"]
-    folder.mkdir(parents=True, exist_ok=True)
-    with held(folder, wait=True):
+    with at_part(work, job["name"]) as bench:
+        folder = bench.folder
         config = work.config.with_overrides(job["overrides"])
         history = read_history(folder)
         if not history or history[-1]["epoch"] < config.train.epochs:
-            fill_folder(folder, {"number": job["number"], "overrides": job["overrides"]}, work)
+            fill_folder(bench, {"number": job["number"], "overrides": job["overrides"]}, work)
             if (folder / ERROR).is_file():
                 return
         tune.report({"scoring": True})
         try:
+            if bench.sender is not None:
+                bench.sender.wait()
             keep_checkpoints(folder, also_latest=False)
             _score(folder, work, **asked)
         except Exception:
@@ -91,7 +98,8 @@ def _score(folder: Path, work: Work, shots: Sequence[int], episodes: int | None,
 
 
 class _Callback(tune.Callback):
-    def __init__(self, promotion: Promotion, listener: Listener) -> None:
+    def __init__(self, promotion: Promotion, listener: Listener, fetch: Callable[[str], None]) -> None:
+        self.fetch = fetch
         self.promotion = promotion
         self.listener = listener
 
@@ -100,6 +108,8 @@ class _Callback(tune.Callback):
 
     def _say(self, trial: Trial, state: Literal["running", "scoring", "ended", "lost"]) -> None:
         job = trial.config["job"]["name"]
+        if state == "ended":
+            self.fetch(job)
         scores = self.promotion.scores(job) if state == "ended" else {}
         self.listener(JobChanged(self.promotion.folder.name, job, state, scores))
 
@@ -112,8 +122,7 @@ class _Callback(tune.Callback):
         if result.get("scoring"):
             self._say(trial, "scoring")
             return
-        run, job = self.promotion.folder.name, trial.config["job"]["name"]
-        row = read_history(self.promotion.folder / job)[-1]
+        run, job, row = self.promotion.folder.name, trial.config["job"]["name"], json.loads(result["row"])
         self.listener(EpochDone(run, int(row["epoch"]), row, job=job))
 
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:

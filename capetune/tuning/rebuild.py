@@ -3,46 +3,62 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Any
 
 import optuna
-from optuna.storages import JournalStorage
+from optuna.storages import BaseStorage, JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
+from capetune.config import load_config
 from capetune.runs.history import read_history
-from capetune.runs.record import JOURNAL
+from capetune.runs.record import CONFIG, JOURNAL, SPACE, Run
 from capetune.runs.results import TrialResult, saved_overrides, saved_results, trial_folder, trial_folders
-from capetune.tuning.search import Search
+from capetune.storage.scratch import address_of
+from capetune.tuning.goal import Goal
+from capetune.tuning.space import Space
+from capetune.tuning.space_file import load_space
+from capetune.tuning.storage import open_storage, study_name
 
 
-def rebuild(search: Search) -> int:
-    """Make the study in the folder's journal anew, of every trial of the folder under its own number. Returns how many.
+def rebuild(folder: Path, name: str, space: Space) -> int:
+    """Make the study of that name in the folder's journal anew, of every trial of the folder under its own number.
+    Returns how many.
 
     The journal appears with all of them; other studies that it holds stay. Ended trials are told as they ended; begun
     ones are running, to go on, and so is a number without a folder: nothing is known of it, and it is drawn anew.
     """
-    journal = search.folder / JOURNAL
+    goal = Goal.of(space.header)
+    journal = folder / JOURNAL
     aside = journal.with_name(f".{JOURNAL}")
     aside.write_bytes(journal.read_bytes() if journal.is_file() else b"")
     storage = JournalStorage(JournalFileBackend(str(aside)))
-    study = optuna.create_study(study_name=search.study_name, storage=storage, directions=search.goal.directions)
-    results = {result.number: result for result in saved_results(search.folder)}
-    count = 1 + max(number for number, _ in trial_folders(search.folder))
+    study = optuna.create_study(study_name=name, storage=storage, directions=goal.directions)
+    results = {result.number: result for result in saved_results(folder)}
+    count = 1 + max((number for number, _ in trial_folders(folder)), default=-1)
     for number in range(count):
-        study.add_trial(_trial(search, number, results.get(number)))
+        study.add_trial(_trial(folder, space, goal, number, results.get(number)))
     os.replace(aside, journal)
     return count
 
 
-def _trial(search: Search, number: int, result: TrialResult | None) -> FrozenTrial:
-    folder = trial_folder(search.folder, number)
+def readable_storage(run: Run) -> BaseStorage:
+    """Optuna's storage of a search that is only looked at; at an address lies no journal, so it is made anew here.
+    Raises UserError where it can't be opened."""
+    url = run.facts.get("storage")
+    if url is None and address_of(run.folder):
+        config = load_config("tiny", run.folder / CONFIG)
+        rebuild(run.folder, study_name(run.folder, run.facts), load_space(run.folder / SPACE, config, begun=True))
+    return open_storage(run.folder, url)
+
+
+def _trial(run: Path, space: Space, goal: Goal, number: int, result: TrialResult | None) -> FrozenTrial:
+    folder = trial_folder(run, number)
     overrides = saved_overrides(folder)
-    ranges = {
-        key: search.space.parameters[key].distribution for key in overrides or {} if key in search.space.parameters
-    }
+    ranges = {key: space.parameters[key].distribution for key in overrides or {} if key in space.parameters}
     values = {key: value for key, value in (overrides or {}).items() if key in ranges and _within(ranges[key], value)}
-    goal, one = search.goal, len(search.goal.metrics) == 1
+    one = len(goal.metrics) == 1
     state, scores = TrialState.RUNNING, None
     if result is not None and result.status == "failed":
         state = TrialState.FAIL

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +18,8 @@ class Search:
     """config: its base, which is trial 0. folder: of the run. budget: of it all; hours are of this sitting. kept: how
     many trials keep their best checkpoint. storage: URL of a database in place of the journal. features: the folder of
     kept ones, which trials train on in place of images. study: the name of Optuna's, None where it is the folder's.
+    lease: the number of that under which the run is worked on. fetch: where the folder is a copy of what lies at an
+    address, brings what is there now of a part of it; as `runs.home.Desk` does.
     """
 
     config: Config
@@ -28,6 +31,8 @@ class Search:
     storage: str | None = None
     features: Path | None = None
     study: str | None = None
+    lease: int = 0
+    fetch: Callable[[str], None] = lambda below: None
 
     @property
     def study_name(self) -> str:

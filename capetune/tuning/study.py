@@ -26,6 +26,7 @@ from capetune.runs.failures import ERROR
 from capetune.runs.history import read_history
 from capetune.runs.record import JOURNAL
 from capetune.runs.results import TRIALS, TrialResult, saved_overrides, saved_results, trial_folder, trial_folders
+from capetune.storage.scratch import address_of
 from capetune.tuning.goal import Goal
 from capetune.tuning.patience import away
 from capetune.tuning.preflight import Plan
@@ -90,6 +91,8 @@ def run_search(
                 raise UserError(f"{where} is away, and what ended meanwhile untold; `{go_on}` goes on") from None
             if not limit.full:
                 raise
+    if limit.away:
+        raise UserError(f"{limit.away}; `{again('search --resume', search.folder)}` goes on")
     if limit.full:
         go_on = again("search --resume", search.folder)
         raise UserError(f"no room is left for {search.folder}: free some, then `{go_on}` goes on")
@@ -126,9 +129,10 @@ def _found(search: Search, earlier: list[TrialResult], listener: Listener) -> op
     elif trial_folders(search.folder):
         if search.storage is not None:
             raise UserError(f"{where} holds no study {name!r}; give the database that does with --storage")
-        count = rebuild(search)
+        count = rebuild(search.folder, name, search.space)
         storage = open_storage(search.folder, None)
-        listener(Doubted(f"{where} was gone: made anew of the {count} trials' own files"))
+        if address_of(search.folder) is None:  # at an address there never is one
+            listener(Doubted(f"{where} was gone: made anew of the {count} trials' own files"))
     return _study(search, storage)
 
 
@@ -175,11 +179,12 @@ def _run(
     work = Work(
         search.config,
         search.pack.place.resolved,
-        search.folder.resolve(),
+        address_of(search.folder) or str(search.folder.resolve()),
         search.goal,
         plan,
         features,
         portable=carries_checkpoints(search.space),
+        lease=search.lease,
     )
     scheduler = make_scheduler(search.space, search.config, search.folder)
     recall(scheduler, watcher.results())
@@ -193,7 +198,7 @@ def _run(
         # A trial in a process of its own would first import torch and Ray, for some seconds.
         reuse_actors=plan.workers == 1 and not work.portable,
     )
-    run_tuner(partial(run_trial, work=work), work, tune_config, [watcher, *trackers], watcher.limit)
+    run_tuner(partial(run_trial, work=work), plan, search.folder, tune_config, [watcher, *trackers], watcher.limit)
 
 
 def _folder_name(trial: Trial) -> str:

@@ -11,6 +11,8 @@ import shutil
 import tempfile
 import time
 import traceback
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,11 +25,13 @@ from capetune.cluster.machines import Cluster
 from capetune.config import Config
 from capetune.datasets.packs.reader import open_pack
 from capetune.errors import UserError
-from capetune.events import EpochDone, Event
-from capetune.runs.checkpoints import keep_epoch, resume_point
+from capetune.events import Doubted, EpochDone, Event
+from capetune.runs.checkpoints import resume_point
+from capetune.runs.desk import Bench, at_bench
 from capetune.runs.failures import ERROR
 from capetune.runs.record import CONFIG
-from capetune.runs.results import VALUES, trial_folder
+from capetune.runs.results import VALUES, trial_name
+from capetune.storage.address import is_address
 from capetune.storage.hold import held
 from capetune.storage.whole import write_aside
 from capetune.training.features import open_features
@@ -42,21 +46,32 @@ from capetune.tuning.preflight import Plan
 class Work:
     """What the trials of a run have in common, wherever they run.
 
-    config: the base. pack: its address. run, features: folders that every machine sees; features holds kept ones.
-    portable: whether the scheduler carries checkpoints from trial to trial.
+    config: the base. pack: its address. run: its folder, that every machine sees, or its address. features: a folder of
+    kept ones, that every machine sees. portable: whether the scheduler carries checkpoints from trial to trial. lease:
+    the number of that under which the run is worked on.
     """
 
     config: Config
     pack: str
-    run: Path
+    run: str
     goal: Goal
     plan: Plan
     features: Path | None = None
     portable: bool = False
+    lease: int = 0
+
+    def part(self, name: str) -> str:
+        """Where a part of the run lies."""
+        return f"{self.run}/{name}"
 
 
 class DiskFull(Exception):
     """No trial's fault: the search ends, to go on when there is room."""
+
+
+class Away(Exception):
+    """The store of the run doesn't answer, or another process works on the run: no trial's fault either. The message
+    is one line."""
 
 
 def no_room(error: Exception, folder: Path) -> bool:
@@ -74,20 +89,33 @@ def run_trial(trial: dict[str, Any], work: Work) -> None:
     # Seconds that the next trial in this process waits for the thread of one that was pruned; after 2, Tune would call
     # the next one failed.
     os.environ.setdefault("TUNE_FUNCTION_THREAD_TIMEOUT_S", "120")
-    folder = trial_folder(work.run, trial["number"])
-    folder.mkdir(parents=True, exist_ok=True)
-    with held(folder, wait=True):  # by a process of a search that was killed, for the moment until it is gone too
-        fill_folder(folder, trial, work)
+    with at_part(work, trial_name(trial["number"])) as bench:
+        fill_folder(bench, trial, work)
 
 
-def fill_folder(folder: Path, trial: dict[str, Any], work: Work) -> None:
+@contextmanager
+def at_part(work: Work, name: str) -> Iterator[Bench]:
+    """Where a trial works, alone: a process of a search that was killed may still be there for a moment. Raises Away
+    where what it made can't be sent."""
+    where = work.part(name)
+    try:
+        with ExitStack() as ends:
+            if not is_address(where):
+                ends.enter_context(held(Path(where)))
+            yield ends.enter_context(at_bench(where, work.run, work.lease))
+    except UserError as error:  # of the store: a trial's own are in its folder
+        raise Away(str(error)) from None
+
+
+def fill_folder(bench: Bench, trial: dict[str, Any], work: Work) -> None:
     """Train a trial in its folder to its end, from where it is; see `run_trial`."""
+    folder = bench.folder
     (folder / ERROR).unlink(missing_ok=True)
     try:
         config = work.config.with_overrides(trial["overrides"])
         write_aside(folder / CONFIG, f"# {config.hash()}\n{config.to_yaml()}")
         write_aside(folder / VALUES, json.dumps({**trial, "config_hash": config.hash()}, indent=2) + "\n")
-        (_train if work.plan.workers == 1 else _launch)(config, folder, work)
+        (_train if work.plan.workers == 1 else _launch)(config, bench, work)
     except TrainingFailed:
         pass  # it has written the workers' tracebacks there
     except Exception as error:
@@ -98,7 +126,7 @@ def fill_folder(folder: Path, trial: dict[str, Any], work: Work) -> None:
         write_aside(folder / ERROR, "".join(traceback.format_exception(error)))
 
 
-def _train(config: Config, folder: Path, work: Work) -> None:
+def _train(config: Config, bench: Bench, work: Work) -> None:
     torch.set_num_threads(work.plan.threads)
     pack = open_pack(work.pack)
     features = open_features(work.features) if work.features else None
@@ -107,33 +135,45 @@ def _train(config: Config, folder: Path, work: Work) -> None:
     def report(metrics: Metrics, save: Save) -> None:
         nonlocal begun
         metrics["seconds"] = time.monotonic() - begun
-        path = keep_epoch(folder, metrics, save, write, work.goal.metric, work.goal.modes[0])
-        tune.report(metrics, checkpoint=Checkpoint.from_directory(path) if work.portable else None)
+        path, trouble = bench.keep_epoch(metrics, save, write, work.goal.metric, work.goal.modes[0])
+        tune.report(told(metrics, trouble), checkpoint=Checkpoint.from_directory(path) if work.portable else None)
         begun = time.monotonic()
 
-    with tempfile.TemporaryDirectory() as aside, scalars(folder) as write:
-        start = _start(folder, Path(aside))
+    with tempfile.TemporaryDirectory() as aside, scalars(bench.folder) as write:
+        start = _start(bench.folder, Path(aside))
         fit(config, pack, report, Ranks(device=work.plan.device), start, features=features)
 
 
-def _launch(config: Config, folder: Path, work: Work) -> None:
+def told(metrics: Metrics, trouble: str | None) -> dict[str, Any]:
+    """What Tune hears of an epoch: its metrics, as numbers for who tracks them, and all of them in `row` for us, as
+    text, which trackers leave out. trouble: with sending it."""
+    return {**metrics, "row": json.dumps(metrics), "trouble": trouble}
+
+
+def _launch(config: Config, bench: Bench, work: Work) -> None:
     """Train by a TorchTrainer of several workers. When Tune ends this process, Ray ends what belongs to it."""
     plan = work.plan
     share = Cluster("", None, ((plan.threads, int(plan.device == "cuda")),) * plan.workers)
 
+    trouble: list[str] = []
+
     def listen(event: Event) -> None:
+        if isinstance(event, Doubted):
+            trouble.append(event.why)
         if isinstance(event, EpochDone):
-            tune.report(dict(event.metrics))
+            tune.report(told(dict(event.metrics), trouble.pop() if trouble else None))
 
     launch_training(
         config,
         open_pack(work.pack),
-        folder,
+        bench.folder,
         share,
         plan.workers,
         listen,
         metric=work.goal.metric,
         mode=work.goal.modes[0],
+        run=work.run,
+        lease=work.lease,
     )
 
 

@@ -5,34 +5,35 @@ from __future__ import annotations
 import shutil
 import warnings
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 from ray import tune
 from ray.tune.progress_reporter import TrialProgressCallback
 
 from capetune.tuning.preflight import Plan
-from capetune.tuning.trial import Work
 
 STATE = ".tune"  # Tune's own files; nothing is read from them
 
 
 def run_tuner(
     trainable: Callable[[dict[str, Any]], None],
-    work: Work,
+    plan: Plan,
+    folder: Path,
     tune_config: tune.TuneConfig,
     callbacks: Sequence[tune.Callback],
     stop: tune.Stopper | None = None,
     given: dict[str, Any] | None = None,
 ) -> None:
-    """Let Tune run its trials to the end. given: its param_space."""
-    shutil.rmtree(work.run / STATE, ignore_errors=True)
+    """Let Tune run its trials to the end. folder: of the run here, for Tune's own state. given: its param_space."""
+    shutil.rmtree(folder / STATE, ignore_errors=True)
     tuner = tune.Tuner(
-        tune.with_resources(trainable, resources(work.plan)),
+        tune.with_resources(trainable, resources(plan)),
         param_space=given or {},
         tune_config=tune_config,
         run_config=tune.RunConfig(
             name=STATE,
-            storage_path=str(work.run),
+            storage_path=str(folder.resolve()),
             checkpoint_config=tune.CheckpointConfig(num_to_keep=4),  # of those that pbt hands from trial to trial
             failure_config=tune.FailureConfig(max_failures=1),  # of a lost process: errors are ours to settle
             stop=stop,
@@ -44,7 +45,7 @@ def run_tuner(
         # Paused trials' threads hold their folders: another trial's process must not be theirs.
         warnings.filterwarnings("ignore", "Consider boosting PBT performance by enabling `reuse_actors`")
         tuner.fit()
-    shutil.rmtree(work.run / STATE, ignore_errors=True)
+    shutil.rmtree(folder / STATE, ignore_errors=True)
 
 
 def resources(plan: Plan) -> dict[str, float]:

@@ -17,20 +17,33 @@ from ray import tune
 from ray.tune.experiment import Trial
 
 from capetune.errors import UserError
-from capetune.events import CheckpointKept, EpochDone, Event, Listener, NodeLost, TrialEnded, TrialLost, TrialStarted
+from capetune.events import (
+    CheckpointKept,
+    Doubted,
+    EpochDone,
+    Event,
+    Listener,
+    NodeLost,
+    TrialEnded,
+    TrialLost,
+    TrialStarted,
+)
 from capetune.runs.checkpoints import keep_checkpoints
 from capetune.runs.failures import ERROR, error_line
-from capetune.runs.history import read_history
-from capetune.runs.results import Status, TrialResult, save_result, trial_folder
+from capetune.runs.history import add_to_history, read_history
+from capetune.runs.results import Status, TrialResult, save_result, trial_folder, trial_name
+from capetune.storage.lease import Superseded
+from capetune.storage.scratch import address_of, named
 from capetune.storage.whole import write_aside
 from capetune.training.loop import Metrics
 from capetune.tuning.goal import Goal
 from capetune.tuning.search import Search
 from capetune.tuning.space import Budget
-from capetune.tuning.trial import DiskFull
+from capetune.tuning.trial import Away, DiskFull
 
 EVENTS = "events.jsonl"
 LOOK = 2.0  # seconds between two looks for lost machines
+ARRIVAL = 120.0  # seconds that the last epoch of a trial may take to a store
 Keep = Callable[[list[TrialResult]], None]
 
 
@@ -45,6 +58,7 @@ class Limit(tune.Stopper):
     spent: int = 0
     begun: float = field(default_factory=time.time)
     full: bool = False  # the disk is
+    away: str = ""  # why the store of the run can't be written
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
         self.spent += 1
@@ -52,7 +66,12 @@ class Limit(tune.Stopper):
 
     def stop_all(self) -> bool:
         late = self.budget.hours is not None and time.time() - self.begun >= self.budget.hours * 3600
-        return self.full or late or (self.budget.epochs is not None and self.spent >= self.budget.epochs)
+        return self.no_place or late or (self.budget.epochs is not None and self.spent >= self.budget.epochs)
+
+    @property
+    def no_place(self) -> bool:
+        """Whether nothing more can be kept."""
+        return self.full or bool(self.away)
 
 
 class Watcher(tune.Callback):
@@ -77,6 +96,7 @@ class Watcher(tune.Callback):
         self.lost_nodes = lost_nodes
         self.looked = 0.0
         self.ending: list[Trial] = []
+        self.heard: dict[int, tuple[int, float]] = {}  # of an ended trial: how many epochs, and since when it is over
         self.ended = {result.number: result for result in earlier}
         self.hashes: dict[str, int] = {}
         for result in earlier:
@@ -92,9 +112,12 @@ class Watcher(tune.Callback):
         self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
     ) -> None:
         tell_epochs(self.study, trial.config["number"], [(int(result["epoch"]), result[self.search.goal.metric])])
-        number = trial.config["number"]
-        facts = self._facts(number, dict(trial.config["overrides"]))
-        self._say(EpochDone(**facts, metrics=read_history(trial_folder(self.search.folder, number))[-1]))
+        number, row = trial.config["number"], json.loads(result["row"])
+        if address_of(self.search.folder):  # what the trial's machine sends is still on its way
+            add_to_history(trial_folder(self.search.folder, number), row)
+        if result.get("trouble"):
+            self._say(Doubted(f"{result['trouble']}; it is sent with the trial's next epoch"))
+        self._say(EpochDone(**self._facts(number, dict(trial.config["overrides"])), metrics=row))
 
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         self.ending.append(trial)
@@ -114,21 +137,42 @@ class Watcher(tune.Callback):
             self.looked = time.monotonic()
             for node in self.lost_nodes():
                 self._say(NodeLost(node))
-        for trial in [trial for trial in self.ending if trial.status != Trial.ERROR or trial.get_error()]:
+        told = [trial for trial in self.ending if trial.status != Trial.ERROR or trial.get_error()]
+        for trial in [trial for trial in told if self._arrived(trial)]:
             self.ending.remove(trial)
             self._end(trial)
 
     def on_experiment_end(self, trials: list[Trial], **info: Any) -> None:
-        while self.ending:
-            self._end(self.ending.pop(0))
-        if self.limit.stop_all() and not self.limit.full:  # of those that it cuts off, Tune doesn't tell
-            for trial in trials:
-                if trial.config["number"] not in self.ended:
-                    self._end(trial)
+        left = self.ending
+        if self.limit.stop_all():  # of those that it cuts off, Tune doesn't tell
+            left = left + [trial for trial in trials if trial not in left and trial.config["number"] not in self.ended]
+        while left and not self.limit.no_place:
+            if self._arrived(left[0]):
+                self._end(left.pop(0))
+            else:
+                time.sleep(1)
 
     def results(self) -> list[TrialResult]:
         """Every trial that ended, best first, failed ones last."""
         return sorted(self.ended.values(), key=self.search.goal.place)
+
+    def _arrived(self, trial: Trial) -> bool:
+        """Whether all is here that an ended trial leaves: of a run at an address, its machine is still sending it."""
+        if not address_of(self.search.folder):
+            return True
+        number = trial.config["number"]
+        folder = trial_folder(self.search.folder, number)
+        epochs, since = self.heard.setdefault(number, (len(read_history(folder)), time.monotonic()))
+        try:
+            self.search.fetch(trial_name(number))
+        except UserError as error:
+            self.limit.away = str(error)
+            return False
+        lost = trial.status == Trial.ERROR or time.monotonic() - since > ARRIVAL
+        if len(read_history(folder)) < epochs and not lost:
+            return False
+        del self.heard[number]
+        return True
 
     def _end(self, trial: Trial) -> None:
         lost = None
@@ -136,6 +180,9 @@ class Watcher(tune.Callback):
             lost = re.sub(r"\x1b\[[0-9;]*m", "", str(trial.get_error() or "its process was lost")).strip()
             if DiskFull.__name__ in lost:
                 self.limit.full = True  # the trial stays open
+                return
+            if away := re.search(rf"\b{Away.__name__}: (.*)", lost):
+                self.limit.away = away[1]
                 return
         self.settle(trial.config["number"], dict(trial.config["overrides"]), lost)
 
@@ -230,8 +277,11 @@ class Watcher(tune.Callback):
 
     def _say(self, event: Event) -> None:
         with (self.search.folder / EVENTS).open("a") as stream:
-            stream.write(json.dumps({"time": round(time.time(), 3), **event.to_json()}) + "\n")
-        self.listener(event)
+            stream.write(named(json.dumps({"time": round(time.time(), 3), **event.to_json()})) + "\n")
+        try:
+            self.listener(event)
+        except Superseded as error:
+            self.limit.away = str(error)
 
     def _hash(self, overrides: dict[str, Any]) -> str | None:
         try:

@@ -11,9 +11,9 @@ from capetune.config import load_preset
 from capetune.errors import UserError
 from capetune.runs.checkpoints import CheckpointMeta
 from capetune.runs.history import add_to_history
+from capetune.runs.home import at_work
 from capetune.runs.record import Run
 from capetune.runs.results import trial_folder
-from capetune.storage.hold import held
 from capetune.training.checkpoint import save_checkpoint
 
 
@@ -72,7 +72,7 @@ def test_a_run_that_was_killed_does_not_run(root):
     Run(root / "cut", "train", "running").save("running")
     state = {row["name"]: row["state"] for row in json.loads(runs("--runs", root, "--json").stdout)}
     assert state["cut"] == "cut off"
-    with held(root / "cut"):
+    with at_work(root / "cut"):
         state = {row["name"]: row["state"] for row in json.loads(runs("--runs", root, "--json").stdout)}
     assert state["cut"] == "running"
 
@@ -196,7 +196,7 @@ def test_a_damaged_record_is_listed_and_hides_no_other(root, text, why):
 def test_a_record_that_is_gone_is_missed(root):
     (root / "two" / "run.json").unlink()
     assert f"warning: two: {root}/two/run.json is not there; `capetune runs mend two" in runs("--runs", root).stdout
-    with held(root / "two"):  # it begins, and has none yet
+    with at_work(root / "two"):  # it begins, and has none yet
         assert "warning" not in runs("--runs", root).stdout
 
 

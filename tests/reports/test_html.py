@@ -12,11 +12,12 @@ import pytest
 
 import capetune.reports.html
 from capetune.errors import UserError
-from capetune.reports.html import in_words, write_report
+from capetune.reports.html import write_report
 from capetune.reports.panels import panels
 from capetune.reports.story import read_story
+from capetune.reports.words import in_words
+from capetune.runs.home import at_work
 from capetune.runs.record import Run, read_run
-from capetune.storage.hold import held
 
 from .conftest import CONDITIONAL, LONG, ODD, TRADE
 
@@ -215,7 +216,7 @@ def test_a_search_that_was_cut_off_says_so_and_how_to_go_on(make_search, state, 
 
 def test_a_search_at_work_is_shown_as_it_stands(make_search):
     run = make_search("some", ["completed", "open"], state="running")
-    with held(run.folder):
+    with at_work(run.folder):
         story = read_story(run)
     assert (story.state, [row.state for row in story.rows]) == ("running", ["completed", "running"])
 

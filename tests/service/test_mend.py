@@ -10,11 +10,11 @@ from capetune.config import load_preset
 from capetune.errors import UserError
 from capetune.runs.checkpoints import CheckpointMeta
 from capetune.runs.facts import describe_protocol
+from capetune.runs.home import at_work
 from capetune.runs.record import Damaged, Run, read_run
 from capetune.runs.registry import find_run
 from capetune.runs.results import TrialResult, read_results, save_result, trial_folder, write_results
 from capetune.service.mend import mend
-from capetune.storage.hold import held
 from capetune.training.checkpoint import save_checkpoint
 
 DATA = {"pack": "/packs/some", "data": "real", "data_hash": "abc", "split": 2, "train_instances": 7}
@@ -148,5 +148,5 @@ def test_what_is_nobody_s_is_not_mended(tmp_path: Path) -> None:
 
 def test_a_run_that_is_worked_on_is_not_mended(search: Run) -> None:
     (search.folder / "run.json").write_text(CUT)
-    with held(search.folder):
+    with at_work(search.folder):
         refused(search.folder, "another capetune works on")

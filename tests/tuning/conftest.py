@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from types import SimpleNamespace
 
 import optuna
@@ -92,7 +93,7 @@ class Bench:
             meta = CheckpointMeta(self.search.config, epoch, metrics, {})
             save_checkpoint(self.folder(trial) / f"epoch-{epoch:04d}", Weights(), meta, {})
         add_to_history(self.folder(trial), metrics)
-        self.watcher.on_trial_result(0, [], trial, metrics | {"pid": 1})
+        self.watcher.on_trial_result(0, [], trial, metrics | {"pid": 1, "row": json.dumps(metrics)})
         self.limit(trial.trial_id, metrics)  # Tune's stopper: it calls it
 
     def end(self, trial, lost=None):

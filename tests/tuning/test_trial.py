@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from capetune.errors import UserError
+from capetune.runs.desk import Bench
 from capetune.runs.failures import ERROR
 from capetune.runs.results import saved_results, trial_folder
 from capetune.tuning import trial as module
@@ -15,12 +18,12 @@ from capetune.tuning.trial import DiskFull, Work, fill_folder
 
 @pytest.fixture
 def work(tmp_path, config):
-    return Work(config, tmp_path / "pack", tmp_path / "run", Goal(("mpck4",), ("max",)), Plan(1, 1, 1, "cpu"))
+    return Work(config, str(tmp_path / "pack"), str(tmp_path / "run"), Goal(("mpck4",), ("max",)), Plan(1, 1, 1, "cpu"))
 
 
 @pytest.fixture
 def folder(work):
-    path = trial_folder(work.run, 0)
+    path = trial_folder(Path(work.run), 0)
     path.mkdir(parents=True)
     return path
 
@@ -34,7 +37,7 @@ def raising(error):
 
 def test_an_error_is_kept_as_a_traceback(work, folder, monkeypatch):
     monkeypatch.setattr(module, "_train", raising(ZeroDivisionError("by zero")))
-    fill_folder(folder, {"number": 0, "overrides": {"loss.tokens": 0.3}}, work)
+    fill_folder(Bench(folder), {"number": 0, "overrides": {"loss.tokens": 0.3}}, work)
     assert (folder / ERROR).read_text().endswith("ZeroDivisionError: by zero\n")
     assert "tokens: 0.3" in (folder / "config.yaml").read_text()
 
@@ -43,14 +46,14 @@ def test_an_error_is_kept_as_a_traceback(work, folder, monkeypatch):
 def test_a_full_disk_is_no_fault_of_the_trial(work, folder, monkeypatch, error):
     monkeypatch.setattr(module, "_train", raising(error))
     with pytest.raises(DiskFull):
-        fill_folder(folder, {"number": 0, "overrides": {}}, work)
+        fill_folder(Bench(folder), {"number": 0, "overrides": {}}, work)
     assert not (folder / ERROR).exists()
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"number": 1}'])
 def test_a_damaged_result_counts_as_not_written(work, folder, content):
     (folder / "result.json").write_text(content)
-    assert list(saved_results(work.run)) == []
+    assert list(saved_results(Path(work.run))) == []
 
 
 def test_every_kind_of_bad_input_is_told_as_bad_input(work, folder, monkeypatch):
@@ -58,6 +61,6 @@ def test_every_kind_of_bad_input_is_told_as_bad_input(work, folder, monkeypatch)
         pass
 
     monkeypatch.setattr(module, "_train", raising(Special("too high; lower it")))
-    fill_folder(folder, {"number": 0, "overrides": {}}, work)
+    fill_folder(Bench(folder), {"number": 0, "overrides": {}}, work)
     assert (folder / ERROR).read_text().endswith("\ncapetune.errors.UserError: too high; lower it\n")
     assert "in train" in (folder / ERROR).read_text()

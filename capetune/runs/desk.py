@@ -1,0 +1,52 @@
+"""Where a training works: in its folder itself or, of one at an address, in a copy that goes there epoch by epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from capetune.runs.checkpoints import keep_epoch
+from capetune.runs.copy import Copy, Sender, fetch_latest
+from capetune.storage.address import is_address, open_place
+from capetune.storage.scratch import scratch
+
+
+@dataclass(frozen=True)
+class Bench:
+    """folder: where it works. sender: what sends it to the address, where it lies at one and is ours to send."""
+
+    folder: Path
+    sender: Sender | None = None
+
+    def keep_epoch(self, *epoch: Any) -> tuple[Path, str | None]:
+        """`checkpoints.keep_epoch`, which is sent while the next epoch trains, and never two at once. Returns the
+        checkpoint, and why the last one couldn't be sent, where that failed: it goes with this one."""
+        trouble = None if self.sender is None else self.sender.wait()
+        path = keep_epoch(self.folder, *epoch)
+        if self.sender is not None:
+            self.sender.begin()
+        return path, trouble
+
+
+@contextmanager
+def at_bench(where: str, run: str, lease: int, sends: bool = True) -> Iterator[Bench]:
+    """where: the training's folder or address, at which it goes on from what is there. run: the run's, under whose
+    lease of that number it works. sends: whether this process sends what it writes, which it has sent on leaving.
+
+    Raises UserError where that fails for long, Superseded where another process works on the run now.
+    """
+    if not is_address(where):
+        yield Bench(Path(where))
+        return
+    with scratch(where) as folder:
+        copy = Copy(open_place(where), folder)
+        fetch_latest(copy)
+        sender = Sender(copy, open_place(run), lease) if sends else None
+        try:
+            yield Bench(folder, sender)
+        finally:
+            if sender is not None:
+                sender.end()
