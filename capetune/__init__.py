@@ -74,22 +74,24 @@ def evaluate(*, listener: Listener | None = None, **options: Any) -> EvalReport:
 def load(checkpoint: str | Path) -> tuple[PoseEstimator, CheckpointMeta]:
     """A trained model, on the CPU and in evaluation mode, and what its checkpoint says of it.
 
-    checkpoint: its folder, or a run's, whose best it is then. Raises UserError where there is none.
+    checkpoint: its folder or address, or a run's, whose best it is then. Raises UserError where there is none.
     """
-    from pathlib import Path
-
     from capetune.errors import UserError
+    from capetune.runs.copy import bring, evaluated
+    from capetune.runs.home import at_home
     from capetune.runs.record import read_run
     from capetune.training.checkpoint import load_model
 
-    folder = Path(checkpoint)
-    run = read_run(folder)
-    if run is not None:
-        best = run.best()
-        if best is None:
-            raise UserError(f"{folder} has no checkpoint yet")
-        folder = best[0]
-    return load_model(folder)
+    with at_home(checkpoint) as folder:
+        bring(folder)
+        run = read_run(folder)
+        if run is not None:
+            best = run.best()
+            if best is None:
+                raise UserError(f"{folder} has no checkpoint yet")
+            folder = best[0]
+        bring(folder, wanted=evaluated)
+        return load_model(folder)
 
 
 def _run(verb: Any, kind: Any, options: dict[str, Any], listener: Listener | None) -> Any:

@@ -11,7 +11,7 @@ from optuna.storages import BaseStorage, JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from capetune.config import load_config
+from capetune.config import Config, load_config
 from capetune.runs.history import read_history
 from capetune.runs.record import CONFIG, JOURNAL, SPACE, Run
 from capetune.runs.results import TrialResult, saved_overrides, saved_results, trial_folder, trial_folders
@@ -22,14 +22,14 @@ from capetune.tuning.space_file import load_space
 from capetune.tuning.storage import open_storage, study_name
 
 
-def rebuild(folder: Path, name: str, space: Space) -> int:
-    """Make the study of that name in the folder's journal anew, of every trial of the folder under its own number.
-    Returns how many.
+def rebuild(folder: Path, name: str, space: Space, config: Config) -> int:
+    """Make the study of that name in the folder's journal anew, of every trial of the folder under its own number, and
+    of the space's points that none has begun with. config: the search's base. Returns how many trials.
 
     The journal appears with all of them; other studies that it holds stay. Ended trials are told as they ended; begun
-    ones are running, to go on, and so is a number without a folder: nothing is known of it, and it is drawn anew.
+    ones are running, to go on, and so is a number without a folder: it is drawn anew, unless it was one of the points.
     """
-    goal = Goal.of(space.header)
+    goal, points = Goal.of(space.header), space.points(config)
     journal = folder / JOURNAL
     aside = journal.with_name(f".{JOURNAL}")
     aside.write_bytes(journal.read_bytes() if journal.is_file() else b"")
@@ -38,7 +38,10 @@ def rebuild(folder: Path, name: str, space: Space) -> int:
     results = {result.number: result for result in saved_results(folder)}
     count = 1 + max((number for number, _ in trial_folders(folder)), default=-1)
     for number in range(count):
-        study.add_trial(_trial(folder, space, goal, number, results.get(number)))
+        point = points[number] if number < len(points) else {}
+        study.add_trial(_trial(folder, space, goal, number, results.get(number), point))
+    for point in points[count:]:
+        study.enqueue_trial(point)
     os.replace(aside, journal)
     return count
 
@@ -49,15 +52,20 @@ def readable_storage(run: Run) -> BaseStorage:
     url = run.facts.get("storage")
     if url is None and address_of(run.folder):
         config = load_config("tiny", run.folder / CONFIG)
-        rebuild(run.folder, study_name(run.folder, run.facts), load_space(run.folder / SPACE, config, begun=True))
+        rebuild(
+            run.folder, study_name(run.folder, run.facts), load_space(run.folder / SPACE, config, begun=True), config
+        )
     return open_storage(run.folder, url)
 
 
-def _trial(run: Path, space: Space, goal: Goal, number: int, result: TrialResult | None) -> FrozenTrial:
+def _trial(
+    run: Path, space: Space, goal: Goal, number: int, result: TrialResult | None, point: dict[str, Any]
+) -> FrozenTrial:
+    """point: what it was to begin with, where it hasn't yet."""
     folder = trial_folder(run, number)
-    overrides = saved_overrides(folder)
-    ranges = {key: space.parameters[key].distribution for key in overrides or {} if key in space.parameters}
-    values = {key: value for key, value in (overrides or {}).items() if key in ranges and _within(ranges[key], value)}
+    overrides = saved_overrides(folder) or point
+    ranges = {key: space.parameters[key].distribution for key in overrides if key in space.parameters}
+    values = {key: value for key, value in overrides.items() if key in ranges and _within(ranges[key], value)}
     one = len(goal.metrics) == 1
     state, scores = TrialState.RUNNING, None
     if result is not None and result.status == "failed":

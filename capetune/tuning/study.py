@@ -129,7 +129,7 @@ def _found(search: Search, earlier: list[TrialResult], listener: Listener) -> op
     elif trial_folders(search.folder):
         if search.storage is not None:
             raise UserError(f"{where} holds no study {name!r}; give the database that does with --storage")
-        count = rebuild(search.folder, name, search.space)
+        count = rebuild(search.folder, name, search.space, search.config)
         storage = open_storage(search.folder, None)
         if address_of(search.folder) is None:  # at an address there never is one
             listener(Doubted(f"{where} was gone: made anew of the {count} trials' own files"))

@@ -6,8 +6,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 
+from capetune.config import load_preset
+from capetune.runs.checkpoints import CheckpointMeta, checkpoint_folder
 from capetune.runs.record import Run
+from capetune.training.checkpoint import save_checkpoint
 
 
 @pytest.fixture
@@ -18,5 +22,20 @@ def make() -> Callable[..., Run]:
         Run(folder, kind, state).save(state, started=started)
         if best:
             (folder / "best.yaml").write_text("seed: 1\n")
+
+    return make
+
+
+@pytest.fixture
+def checkpoint() -> Callable[[Path, int], None]:
+    """checkpoint(folder, epoch): a whole one in a training's folder, of a model that is a single number."""
+
+    class Weights:
+        def state_dict(self) -> dict[str, torch.Tensor]:
+            return {"weight": torch.zeros(2)}
+
+    def make(folder: Path, epoch: int) -> None:
+        meta = CheckpointMeta(load_preset("demo"), epoch, {"mpck4": 0.1 * epoch}, {})
+        save_checkpoint(checkpoint_folder(folder, epoch), Weights(), meta, {})  # type: ignore[arg-type]
 
     return make
