@@ -1,4 +1,4 @@
-.PHONY: setup demo test test-long check bench bench-gpu
+.PHONY: setup demo test test-long check bench bench-gpu faults
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
@@ -34,6 +34,10 @@ check: setup
 # make bench ARGS=--save keeps the lines in benchmarks/results/
 bench: setup
 	for name in parts step generate evaluate loader distant autocast memory cached allocator; do $(BIN)/python benchmarks/$$name.py $(ARGS) || exit 1; done
+
+# What is lost when something breaks: 22 faults, half an hour. make faults ARGS=--save keeps the lines.
+faults: setup
+	$(BIN)/python benchmarks/faults.py $(ARGS)
 
 bench-gpu: setup
 	$(BIN)/python benchmarks/gpu.py $(ARGS)

@@ -14,6 +14,7 @@ from typing import Any, Literal
 from pydantic import ConfigDict, TypeAdapter
 from typing_extensions import TypedDict
 
+from capetune.cluster.head import HeadLost
 from capetune.errors import UserError
 from capetune.events import Ended, Listener
 from capetune.runs.checkpoints import META, CheckpointMeta, best_checkpoint, read_meta
@@ -169,7 +170,8 @@ def recorded(run: Run, facts: Mapping[str, Any], again: str, listener: Listener)
     try:
         yield
     except BaseException as error:
-        state: Literal["interrupted", "failed"] = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
+        ended_from_outside = isinstance(error, KeyboardInterrupt | HeadLost)
+        state: Literal["interrupted", "failed"] = "interrupted" if ended_from_outside else "failed"
         with suppress(OSError):  # a full disk: what matters is the error
             run.save(state)
         listener(Ended(run.name, state, again))

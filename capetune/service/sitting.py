@@ -56,8 +56,9 @@ def sit(begun: Begun, request: SearchRequest, listener: Listener) -> SearchResul
         room = keeping.check(config, pack, how.workers_per_trial, tuple(space.parameters))
         trackers = [make_tracker(how.tracker, folder)] if how.tracker else []
         check_net(config.model.backbone)  # missing weights are said here, not by every trial
+        go_on = again("search --resume", folder)
         facts |= {"goal": list(space.header.metric), "mode": list(space.header.mode), **describe_protocol(config)}
-        with ray_joined(request.address, request.verbose, listener) as cluster:
+        with ray_joined(request.address, request.verbose, listener, go_on) as cluster:
             together = plan(cluster, how.workers_per_trial, how.trials)
             _check_shared(keeping, folder, cluster)
             for check in preflight(config, space, pack, folder, cluster, together, how.keep, room):
@@ -67,7 +68,7 @@ def sit(begun: Begun, request: SearchRequest, listener: Listener) -> SearchResul
             study = study_name(folder, run.facts) if begun.before else folder.name
             url = None if begun.storage is None else without_password(begun.storage)
             record |= {"study": study, "storage": url, "environment": environment(), **facts}
-            with recorded(run, record, again("search --resume", folder), listener):
+            with recorded(run, record, go_on, listener):
                 features = keeping.make(folder, config, pack, listener)
                 kept = (how.keep, begun.storage, features, study)
                 search = Search(config, space, pack, folder, how.budget(begun), *kept, desk.number, desk.fetch)

@@ -8,11 +8,12 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+from capetune.cluster.head import watched
 from capetune.cluster.machines import Cluster
-from capetune.cluster.session import ray_cluster
+from capetune.cluster.session import head_address, ray_cluster
 from capetune.datasets import builtin
 from capetune.datasets.packs.reader import Pack
-from capetune.events import ClusterJoined, DataDescribed, Event, Listener, Progress, StepBegan
+from capetune.events import ClusterJoined, DataDescribed, Doubted, Event, Listener, Progress, StepBegan
 from capetune.runs.copy import bring, glance
 from capetune.runs.facts import describe_data
 from capetune.runs.home import at_home
@@ -62,10 +63,12 @@ def described(pack: Pack, split: int, listener: Listener) -> dict[str, Any]:
 
 
 @contextmanager
-def ray_joined(address: str | None, verbose: bool, listener: Listener) -> Iterator[Cluster]:
-    """`ray_cluster`, which the listener hears too."""
+def ray_joined(address: str | None, verbose: bool, listener: Listener, again: str) -> Iterator[Cluster]:
+    """`ray_cluster`, which the listener hears too. again: what to type next where Ray's head is lost."""
     listener(StepBegan("ray", address or ""))
     with ray_cluster(address, verbose) as cluster:
         token = str(cluster.token) if cluster.token else None
         listener(ClusterJoined(cluster.cpus, cluster.gpus, cluster.dashboard, token))
-        yield cluster
+        ours = cluster.token is not None
+        with watched(head_address(), ours, again, lambda line: listener(Doubted(line))):
+            yield cluster
