@@ -128,10 +128,12 @@ class Command:
 
 @dataclass
 class Outcome:
-    """events: of all commands, in order. at: when the fault was there. last: the exit code and what stderr said of the
-    last command; first: of the one that the fault hit, None where it was the same."""
+    """at: when the fault was there; begun: when the command was given again. events: of all commands. last: the
+    exit code and what stderr said of the last command; first: of the one that the fault hit, None where it was the
+    same."""
 
     at: float = 0.0
+    begun: float = 0.0
     events: list[tuple[float, dict[str, Any]]] = field(default_factory=list)
     first: tuple[int, str] | None = None
     last: tuple[int, str] = (0, "")
@@ -151,7 +153,7 @@ def hit(
         outcome.events += command.events
         outcome.last = (code, command.said())
     if again:
-        outcome.first = outcome.last
+        outcome.first, outcome.begun = outcome.last, time.monotonic()
         with Command(place, words) as command:
             code = command.end()
             outcome.events += command.events
@@ -169,7 +171,8 @@ def all_killed(command: Command) -> None:
 
 def killed(words: str) -> Callable[[Command], None]:
     def kill(command: Command) -> None:
-        found = command.below(words)
+        found = [process for process in command.below(words) if process.cmdline()[0].endswith(words)]
+        found = found or command.below(words)  # a worker's title, or a server's path
         assert found, f"no {words}"
         found[0].kill()
 
@@ -301,7 +304,7 @@ def elsewhere(place: Place, verb: str) -> Outcome:
     with store() as port:
         far = at_store(place, port)
         outcome = hit(far, verb, all_killed)
-        outcome.first = outcome.last
+        outcome.first, outcome.begun = outcome.last, time.monotonic()
         far.environment["CAPETUNE_CACHE"] = str(place.folder / "another-machine")
         with Command(far, far.typed(verb)) as command:
             code = command.end()
@@ -351,7 +354,7 @@ FAULTS: dict[str, Callable[[Place], Outcome]] = {
 
 def judged(outcome: Outcome, verb: str) -> dict[str, Any]:
     """What became of it, by its events."""
-    of = {"epoch_done": [], "trial_started": [], "trial_ended": []}
+    of: dict[str, list[tuple[float, dict[str, Any]]]] = {"epoch_done": [], "trial_started": [], "trial_ended": []}
     for at, event in outcome.events:
         if event["event"] in of:
             of[event["event"]].append((at, event))
@@ -361,7 +364,10 @@ def judged(outcome: Outcome, verb: str) -> dict[str, Any]:
         most[trial] += count - 1
     ends = {event["trial"]: at for at, event in of["trial_ended"] if not event["earlier"]}
     scored = {event["trial"] for _, event in of["trial_ended"] if event["score"] is not None}
-    after = [at for at, _ in of["epoch_done"] if at > outcome.at + 0.2]
+    lost = [(at, event["trial"]) for at, event in outcome.events if event["event"] == "trial_lost"]
+    since, whose = (outcome.begun, None) if outcome.begun else lost[0] if lost else (outcome.at + 0.2, None)
+    told = [(at, event["trial"]) for at, event in of["epoch_done"] if at > since]
+    after = [at for at, trial in told if whose is None or trial == whose]
     whole = max((event["epoch"] for _, event in of["epoch_done"]), default=0) == EPOCHS
     return {
         "lost": TRIALS - len(scored) if verb == "search" else int(not whole),

@@ -90,7 +90,9 @@ def _join(address: str, verbose: bool) -> Any:
         with own_signals(), nullcontext() if verbose else unheard(worker):
             return ray.init(address, log_to_driver=verbose, logging_level=logging.INFO if verbose else logging.ERROR)
     except Exception as error:  # Ray raises plain ones, too
-        raise UserError(f"can't join the Ray cluster at {address}: {_line(error)}") from None
+        here = any("raylet" in (process.info["name"] or "") for process in psutil.process_iter(["name"]))
+        cure = "" if here else "; no Ray runs on this machine: run capetune on a machine of the cluster"
+        raise UserError(f"can't join the Ray cluster at {address}: {_line(error)}{cure}") from None
 
 
 def _start(folder: Path, verbose: bool, cpus: int | None, before: Sequence[psutil.Process]) -> Any:

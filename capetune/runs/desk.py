@@ -21,13 +21,17 @@ class Bench:
     folder: Path
     sender: Sender | None = None
 
+    def send(self) -> None:
+        """Let go there what was written until now; nothing is to be written before `keep_epoch`."""
+        if self.sender is not None:
+            self.sender.begin()
+
     def keep_epoch(self, *epoch: Any) -> tuple[Path, str | None]:
         """`checkpoints.keep_epoch`, which is sent while the next epoch trains, and never two at once. Returns the
         checkpoint, and why the last one couldn't be sent, where that failed: it goes with this one."""
         trouble = None if self.sender is None else self.sender.wait()
         path = keep_epoch(self.folder, *epoch)
-        if self.sender is not None:
-            self.sender.begin()
+        self.send()
         return path, trouble
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import fields, replace
@@ -70,5 +71,7 @@ def ray_joined(address: str | None, verbose: bool, listener: Listener, again: st
         token = str(cluster.token) if cluster.token else None
         listener(ClusterJoined(cluster.cpus, cluster.gpus, cluster.dashboard, token))
         ours = cluster.token is not None
+        if address and os.environ.get("RAY_AUTH_MODE") != "token":
+            listener(Doubted(f"the cluster at {address} asks for no token: who reaches its ports can run code on it"))
         with watched(head_address(), ours, again, lambda line: listener(Doubted(line))):
             yield cluster

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from contextlib import nullcontext, suppress
+from contextlib import ExitStack, nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -125,11 +125,12 @@ def _train(settings: dict[str, Any], bench: Bench) -> None:
     alone = context.get_local_world_size() == world
     address = LOOPBACK if alone else ray.util.get_node_ip_address()
     with (
-        at_home(settings["start"]) if start is None and settings["start"] else nullcontext(start) as start,
+        ExitStack() as copies,
         process_group(rank, world, device, address, broadcast_from_rank_zero),
         scalars(folder) if rank == 0 else nullcontext(lambda metrics: None) as write,
     ):
-        if start is not None:
+        if start is None and settings["start"]:
+            start = copies.enter_context(at_home(settings["start"]))
             bring(start, wanted=lambda name: True)
         fit(config, pack, report, ranks, start, progress, features)
 

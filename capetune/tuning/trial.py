@@ -115,6 +115,7 @@ def fill_folder(bench: Bench, trial: dict[str, Any], work: Work) -> None:
         config = work.config.with_overrides(trial["overrides"])
         write_aside(folder / CONFIG, f"# {config.hash()}\n{config.to_yaml()}")
         write_aside(folder / VALUES, json.dumps({**trial, "config_hash": config.hash()}, indent=2) + "\n")
+        bench.send()  # by its values it goes on, wherever it is begun again
         (_train if work.plan.workers == 1 else _launch)(config, bench, work)
     except TrainingFailed:
         pass  # it has written the workers' tracebacks there

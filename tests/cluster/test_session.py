@@ -67,6 +67,21 @@ def test_a_cluster_where_nobody_answers_is_refused_at_once(private):
             pass
 
 
+def test_a_cluster_that_this_machine_is_not_part_of_is_refused_with_the_cure(private, monkeypatch):
+    """Something answers there, but Ray can't be joined, and none runs here."""
+    import ray
+
+    monkeypatch.setattr(session.psutil, "process_iter", lambda fields: iter(()))
+    monkeypatch.setattr(ray, "init", _no_node)
+    cure = "no Ray runs on this machine: run capetune on a machine of the cluster"
+    with pytest.raises(UserError, match=cure), session.ray_cluster("auto"):
+        pass
+
+
+def _no_node(*given, **more):
+    raise ConnectionError("Could not find any running Ray instance")
+
+
 def run(code, folder):
     own = {"HOME": str(folder), "CAPETUNE_CACHE": str(folder / "cache")}
     kept = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
