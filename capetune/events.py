@@ -149,6 +149,16 @@ class PromotionBegan(Event):
 
 
 @dataclass(frozen=True)
+class WorkersCounted(Event):
+    """How many workers an elastic training has from now on. batch: samples a step; asked: as configured."""
+
+    run: str
+    workers: int
+    batch: int
+    asked: int
+
+
+@dataclass(frozen=True)
 class StepsDone(Event):
     """How far a training is: about twice a second. epoch, step: from 1; steps: an epoch."""
 

@@ -24,8 +24,12 @@ def command(
     preset: str | None = common.MaybePreset,
     config: Path | None = common.ConfigFile,
     set: list[str] = common.Settings,
-    workers: int = typer.Option(
-        1, "--workers", min=1, help="Training workers (DDP), one GPU each where there are any."
+    workers: str = typer.Option(
+        "1",
+        "--workers",
+        metavar="N|MIN:MAX",
+        help="Training workers (DDP), one GPU each where there are any; 2:8: as "
+        "many of these as there is room for, when machines come and go too.",
     ),
     cache_features: int = common.CacheFeatures,
     features: Path | None = common.Features,
@@ -44,6 +48,8 @@ def command(
       capetune train --preset demo
 
       capetune train --best --set train.epochs=300 --workers 8 --data shards/
+
+      capetune train --best --workers 2:8 --address auto --runs s3://bucket/runs
 
       capetune train --best decoder-20261123-081500 --rank 2 --from-checkpoint --set train.epochs=50
     """

@@ -168,6 +168,12 @@ class Screen:
             self._print(f"{event.job}: running, {done}")
 
     @_hear.register
+    def _(self, event: events.WorkersCounted) -> None:
+        workers = f"{event.workers} worker{'s' * (event.workers > 1)}"
+        other = "" if event.batch == event.asked else f" instead of {event.asked}"
+        self._print(f"training with {workers}, {event.batch} samples a step{other}")
+
+    @_hear.register
     def _(self, event: events.NodeLost) -> None:
         self._print(f"machine {event.node} is gone: what ran there is tried again elsewhere")
 

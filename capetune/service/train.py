@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path, PurePath
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from capetune.cluster.environment import prepare_environment
 from capetune.config import Config, load_config
@@ -39,6 +39,28 @@ from capetune.storage.scratch import address_of
 AGAIN = "run the same command again"
 
 
+def at_least(value: Any) -> Any:
+    """2 and "2" are two workers, "2:8" and (2, 8) from two to eight."""
+    if isinstance(value, int):
+        return (value, value)
+    if not isinstance(value, str):
+        return value
+    least, colon, most = value.partition(":")
+    most = most if colon else least
+    if not least.isdecimal() or not most.isdecimal():
+        raise ValueError("wants a number such as 4, or from so many to so many: 2:8")
+    return (int(least), int(most))
+
+
+def in_order(value: tuple[int, int]) -> tuple[int, int]:
+    if value[0] > value[1]:
+        raise ValueError("wants the fewer first, as in 2:8")
+    return value
+
+
+Workers = Annotated[tuple[Count, Count], BeforeValidator(at_least), AfterValidator(in_order)]
+
+
 class TrainRequest(Request):
     verb: Literal["train"] = "train"
     search: str | None = None
@@ -50,7 +72,7 @@ class TrainRequest(Request):
     preset: str | None = None
     config: Path | None = None
     set: Settings = ()
-    workers: Count = 1
+    workers: Workers = (1, 1)
     cache_features: int = Field(0, ge=0)
     features: Path | None = None
     name: str | None = None
@@ -108,18 +130,19 @@ def _run(request: TrainRequest, listener: Listener) -> TrainResult:
     listener(StepBegan("imports", "Ray"))
     from capetune.training.launch import check_workers, launch_training
 
-    check_readers(pack, request.workers, config.data.workers)
+    least, most = request.workers
+    check_readers(pack, most, config.data.workers)
     keeping = Keeping(request.cache_features, request.features)
-    keeping.check(config, pack, request.workers)
+    keeping.check(config, pack, most)
     check_net(config.model.backbone)  # missing weights are said here, not by every worker
     facts = described(pack, config.data.split, listener)
     history = read_history(folder)
     with ray_joined(request.address, request.verbose, listener, AGAIN) as cluster:
-        check_workers(pack, cluster, config, request.workers)
+        check_workers(pack, cluster, config, least, most)
         record = facts | {"config_hash": config.hash(), "config": config.model_dump(mode="json")}
         with at_work(folder, listener) as desk, recorded(found, record, AGAIN, listener):
             features = keeping.make(folder, config, pack, listener)
-            listener(StepBegan("workers", str(request.workers)))
+            listener(StepBegan("workers", f"{least}" if least == most else f"{least} to {most}"))
             listener(TrainingBegan(found.name, config.train.epochs, tuple(history)))
             ears = _Best(found, desk.hear, max((row["mpck4"] for row in history), default=-1.0))
             given: dict[str, Any] = {"start": start, "features": features, "lease": desk.number, "fetch": desk.fetch}

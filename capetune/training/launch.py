@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import queue
 import threading
 from collections.abc import Callable
@@ -12,20 +13,27 @@ from capetune.cluster.machines import Cluster
 from capetune.config import Config
 from capetune.datasets.packs.reader import Pack, check_readers
 from capetune.errors import UserError
-from capetune.events import Doubted, EpochDone, Event, Listener, StepsDone
+from capetune.events import Doubted, EpochDone, Event, Listener, StepsDone, WorkersCounted
 from capetune.runs.failures import ERROR, error_line
 from capetune.runs.history import read_history
 from capetune.storage.scratch import address_of
 from capetune.storage.whole import write_aside
+
+LOSSES = 20  # of machines, that an elastic training goes through before it is given up
 
 
 class TrainingFailed(Exception):
     """A worker failed on what is not the user's input. The message is one line and names the file with the rest."""
 
 
-def check_workers(pack: Pack, cluster: Cluster, config: Config, workers: int) -> None:
-    """Raises UserError where the cluster has too few processors, or the pack too few shards, for the workers."""
-    check_readers(pack, workers, config.data.workers)
+Workers = tuple[int, int]  # the fewest and the most
+
+
+def check_workers(pack: Pack, cluster: Cluster, config: Config, least: int, most: int) -> None:
+    """Raises UserError where the cluster has too few processors for the least, or the pack too few shards for the most
+    workers."""
+    check_readers(pack, most, config.data.workers)
+    workers = least
     have, what = cluster.places(1), "GPUs" if cluster.gpus else "CPUs"
     if workers > have:
         raise UserError(f"{workers} workers need {workers} {what}, the cluster has {have}; use --workers {have}")
@@ -36,7 +44,7 @@ def launch_training(
     pack: Pack,
     folder: Path,
     cluster: Cluster,
-    workers: int,
+    workers: Workers,
     listener: Listener,
     metric: str = "mpck4",
     mode: Literal["max", "min"] = "max",
@@ -46,7 +54,8 @@ def launch_training(
     lease: int = 0,
     fetch: Callable[[str], None] = lambda below: None,
 ) -> None:
-    """Train with a TorchTrainer of `workers` workers, one GPU each where the cluster has any.
+    """Train with a TorchTrainer of `workers` workers, one GPU each where the cluster has any: as many as there is room
+    for, from the fewest to the most. When machines go or come they all begin again, from the latest epoch.
 
     folder: of the training; the history and the checkpoints land in it, the best by `metric` and the latest are kept.
     Called again for a folder where a training was interrupted, however many workers it had, it goes on from the latest;
@@ -65,14 +74,20 @@ def launch_training(
 
     from capetune.training.worker import SharedDevices, train_worker
 
-    check_workers(pack, cluster, config, workers)
+    least, most = workers
+    check_workers(pack, cluster, config, least, most)
     (folder / ERROR).unlink(missing_ok=True)
     use_gpu = cluster.gpus > 0
-    threads = cluster.threads(workers)
+    threads = cluster.threads(min(most, max(least, cluster.places(1))))
+    if least < most:  # Train's own 60 s, in which nothing trains, are for machines that take long to come
+        os.environ.setdefault("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", "25")
     # It would wait for a CPU of its own, where trials hold them all, and end with any node that is lost but the head.
     place: dict[str, Any] = {"num_cpus": 0, "resources": {"node:__internal_head__": 0.001}}
     events = Queue(actor_options=place | {"scheduling_strategy": "DEFAULT"})  # not among what a trial has reserved
     quiet: dict[str, Any] = {"logging_config": LoggingConfig(log_level="ERROR")}  # unknown to the types of ray.train
+    room: dict[str, Any] = {"use_gpu": use_gpu, "resources_per_worker": None if use_gpu else {"CPU": threads}}
+    count: Any = most if least == most else workers
+    scaling = ScalingConfig(num_workers=count, **room)
     # What TorchTrainer adds to this is a process group that listens on every interface, for one worker too, and torch
     # in the processes that only wait for workers.
     trainer: Any = DataParallelTrainer(
@@ -84,19 +99,18 @@ def launch_training(
             "folder": address_of(folder) or str(folder.resolve()),
             "run": run or address_of(folder) or "",
             "lease": lease,
+            "workers": most,
             "threads": threads,
             "events": events,
             "start": None if start is None else address_of(start) or str(start.resolve()),
             "features": None if features is None else str(features.resolve()),
             "keep": (metric, mode),
         },
-        scaling_config=ScalingConfig(
-            num_workers=workers, use_gpu=use_gpu, resources_per_worker=None if use_gpu else {"CPU": threads}
-        ),
+        scaling_config=scaling,
         run_config=RunConfig(
             name=folder.name,
             storage_path=str(folder.parent.resolve()),
-            failure_config=FailureConfig(max_failures=2),
+            failure_config=FailureConfig(max_failures=2 if least == most else LOSSES),
             **quiet,
         ),
     )
@@ -123,7 +137,8 @@ def launch_training(
                 if "doubt" in event:
                     listener(Doubted(f"{event['doubt']}; it is sent with the next epoch"))
                 heard = event.get("metrics", {}).get("epoch", heard)
-                listener(_typed(event, folder.name))
+                if "batch" not in event or least < most:
+                    listener(_typed(event, folder.name))
         except (Empty, queue.Empty):
             pass
         except RayActorError:
@@ -147,6 +162,8 @@ def launch_training(
 def _typed(event: dict[str, Any], run: str) -> Event:
     if "metrics" in event:
         return EpochDone(run, int(event["metrics"]["epoch"]), event["metrics"])
+    if "batch" in event:
+        return WorkersCounted(run, event["workers"], event["batch"], event["asked"])
     return StepsDone(run, event["epoch"], event["step"], event["steps"])
 
 

@@ -35,6 +35,7 @@ from capetune.training.checkpoint import fill, load_training, save_checkpoint
 from capetune.training.divergence import Watch
 from capetune.training.features import Features
 from capetune.training.optim import make_optimizer, make_schedule
+from capetune.training.share import shared
 
 Metrics = dict[str, float]
 Save = Callable[[Path], None]
@@ -44,12 +45,14 @@ Save = Callable[[Path], None]
 class Ranks:
     """This process's place among the training workers. The default is a single process.
 
-    wrap: puts DistributedDataParallel around the model. gather: gives every rank each rank's array, in order.
+    full: how many workers the configuration's batch is for; there may be fewer (`share.shared`). wrap: puts
+    DistributedDataParallel around the model. gather: gives every rank each rank's array, in order.
     """
 
     rank: int = 0
     world: int = 1
     device: str = "cpu"
+    full: int = 1
     wrap: Callable[[nn.Module], nn.Module] = lambda model: model
     gather: Callable[[np.ndarray], list[np.ndarray]] = lambda array: [array]
 
@@ -77,7 +80,8 @@ def fit(
     model = PoseEstimator(config.model, pretrained=resume is None)
     part = pack.part(config.data.split, "train")
     settings = config.train
-    steps = settings.steps or steps_per_epoch(len(part), settings.batch_size * settings.accumulate, ranks.world)
+    steps = settings.steps or steps_per_epoch(len(part), settings.batch_size * settings.accumulate, ranks.full)
+    working = shared(config, ranks.world, ranks.full)
     model.to(ranks.device)
     averaged = average(model, settings.ema)
     kept = model if averaged is None else cast(PoseEstimator, averaged.module)  # what is evaluated and saved
@@ -97,9 +101,9 @@ def fit(
     for epoch in range(done + 1, settings.epochs + 1):
         # Dropout and noise differ by rank and epoch, and repeat when a run is resumed.
         torch.manual_seed((config.seed * 1_000_003 + epoch) * 4099 + ranks.rank)
-        count = steps * settings.accumulate
+        count = steps * working.train.accumulate
         batches = (
-            _seen(pack, config, epoch, ranks, count)
+            _seen(pack, working, epoch, ranks, count)
             if features is None
             else features.batches(TrainSet(pack, config.data.split), config, epoch, count)
         )
@@ -108,7 +112,7 @@ def fit(
             batches,
             optimizer,
             schedule,
-            config,
+            working,
             ranks.device,
             partial(progress, epoch, steps),
             averaged,

@@ -38,7 +38,7 @@ def train_worker(settings: dict[str, Any]) -> None:
     """The `train_loop_per_worker` of a TorchTrainer.
 
     settings: config (a dict), pack and folder (of the data and of the training), run and lease (as `runs.desk.at_bench`
-    takes them), threads (for torch on a CPU), start (a
+    takes them), workers (how many the configuration's batch is for), threads (for torch on a CPU), start (a
     checkpoint's folder to begin with, or None), features (a folder of kept ones, or None), keep (the metric and mode by
     which the best checkpoint is kept), events (a ray queue; rank 0 puts {"epoch", "step", "steps"} about twice a second
     and {"metrics"} after each epoch, any rank {"error"} where it finds the input bad: one line). Rank 0 keeps
@@ -81,6 +81,7 @@ def _train(settings: dict[str, Any], bench: Bench) -> None:
     from capetune.training.features import open_features
     from capetune.training.group import LOOPBACK, gather, process_group
     from capetune.training.loop import Ranks, fit
+    from capetune.training.share import shared, step_size
     from capetune.training.tensorboard import scalars
 
     context = ray.train.get_context()
@@ -115,9 +116,13 @@ def _train(settings: dict[str, Any], bench: Bench) -> None:
         rank,
         world,
         str(device),
+        settings["workers"],
         lambda model: ray.train.torch.prepare_model(model, move_to_device=False),
         lambda array: gather(array, device),
     )
+    if rank == 0:
+        batch = step_size(shared(config, world, settings["workers"]), world)
+        _put(events, {"workers": world, "batch": batch, "asked": step_size(config, settings["workers"])})
     # Of this training, where Ray has started its workers anew or an earlier run was interrupted.
     start = resume_point(folder, mend=rank == 0)
     pack = open_pack(settings["pack"])

@@ -169,7 +169,7 @@ def _launch(config: Config, bench: Bench, work: Work) -> None:
         open_pack(work.pack),
         bench.folder,
         share,
-        plan.workers,
+        (plan.workers, plan.workers),
         listen,
         metric=work.goal.metric,
         mode=work.goal.modes[0],

@@ -16,6 +16,7 @@ from capetune.cli.main import app
 from capetune.errors import UserError
 from capetune.service.door import VERBS, parse_request, read_request
 from capetune.service.search import SearchRequest
+from capetune.service.train import TrainRequest
 
 COMMANDS = {"search": "search", "train": "train", "promote": "promote", "evaluate": "eval", "demo": "demo"}
 NOT_ASKED = {"as_json", "json_file"}  # about the output
@@ -70,6 +71,21 @@ def test_it_is_json_there_and_back(fields: dict[str, Any]) -> None:
 def test_it_is_frozen() -> None:
     with pytest.raises(ValidationError):
         SearchRequest.of(space="x").trials = 3  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("given", "workers"), [(2, (2, 2)), ("3", (3, 3)), ("2:8", (2, 8)), ((1, 4), (1, 4)), ([1, 4], (1, 4))]
+)
+def test_workers_are_a_number_or_from_so_many_to_so_many(given: Any, workers: tuple[int, int]) -> None:
+    request = TrainRequest.of(workers=given)
+    assert request.workers == workers
+    assert parse_request(json.loads(request.model_dump_json())) == request
+
+
+@pytest.mark.parametrize("given", [0, "0", "8:2", "2:", ":4", "a", "2:b", "-1", (1, 2, 3), 1.5, None])
+def test_other_workers_are_refused(given: Any) -> None:
+    with pytest.raises(UserError, match="--workers: "):
+        TrainRequest.of(workers=given)
 
 
 def test_settings_may_be_a_mapping() -> None:

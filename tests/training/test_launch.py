@@ -17,8 +17,8 @@ def pack(tiny_pack):
 
 
 def test_as_many_workers_as_processors_and_shards_are_fine(pack):
-    check_workers(pack, Cluster("", None, ((2, 0),)), load_preset("demo"), 2)
-    check_workers(pack, Cluster("", None, ((8, 8),)), load_preset("demo"), 8)
+    check_workers(pack, Cluster("", None, ((2, 0),)), load_preset("demo"), 2, 2)
+    check_workers(pack, Cluster("", None, ((8, 8),)), load_preset("demo"), 2, 8)
 
 
 @pytest.mark.parametrize(
@@ -27,12 +27,12 @@ def test_as_many_workers_as_processors_and_shards_are_fine(pack):
 )
 def test_too_few_processors_are_said_with_the_cure(pack, cpus, gpus, said):
     with pytest.raises(UserError, match=said):
-        check_workers(pack, Cluster("", None, ((cpus, gpus),)), load_preset("demo"), 3)
+        check_workers(pack, Cluster("", None, ((cpus, gpus),)), load_preset("demo"), 3, 4)
 
 
 def test_too_few_shards_are_said_before_processors(pack):
     with pytest.raises(UserError, match="8 shards can't feed 9 readers"):
-        check_workers(pack, Cluster("", None, ((2, 0),)), load_preset("demo"), 9)
+        check_workers(pack, Cluster("", None, ((2, 0),)), load_preset("demo"), 1, 9)
 
 
 class WorkersFailed(Exception):

@@ -1,0 +1,103 @@
+"""An elastic training on a joined cluster loses a machine and gets another: Ray's own processes, on loopback."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from capetune.runs.history import read_history
+
+from .conftest import PATIENCE
+
+pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
+
+# A head, on which the driver and Train's controller are, and two machines; one is taken away at the first line that is
+# written to it, and another comes at the second.
+CLUSTER = """
+import sys
+import psutil
+from ray.cluster_utils import Cluster
+head = {"num_cpus": 0, "include_dashboard": True, "dashboard_host": "127.0.0.1"}
+head |= {"temp_dir": sys.argv[1], "dashboard_port": int(sys.argv[2])}
+cluster = Cluster(initialize_head=True, head_node_args=head)
+first, second = cluster.add_node(num_cpus=1), cluster.add_node(num_cpus=1)
+family = psutil.Process().children(recursive=True)
+print(cluster.address, flush=True)
+sys.stdin.readline()
+cluster.remove_node(second, allow_graceful=False)
+sys.stdin.readline()
+cluster.add_node(num_cpus=1)
+family = psutil.Process().children(recursive=True)
+sys.stdin.readline()
+cluster.shutdown()
+psutil.wait_procs(family, 60)  # agents outlive their node for a while, and write into its folder
+"""
+LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_AUTH_MODE": "disabled"}
+
+
+@pytest.fixture
+def cluster(temporary: Path):
+    place = temporary / "c"  # the machine that is killed can't tidy up
+    (place / "t").mkdir(parents=True)
+    environment = os.environ | LOOPBACK | {"TMPDIR": str(place / "t"), "RAY_health_check_period_ms": "500"}
+    environment["RAY_worker_niceness"] = "0"  # else tests beside this one leave its workers no processor for minutes
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, "-c", CLUSTER, str(place / "t/ray"), str(port)]
+    process = subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    yield process
+    process.communicate("\n\n\n", timeout=120)
+    shutil.rmtree(place)
+
+
+def test_it_goes_on_with_fewer_and_then_with_more_workers(cluster, start, place, tiny_pack):
+    address = cluster.stdout.readline().strip()
+    many = 400
+    program = start(
+        *("train", "--data", tiny_pack, "--workers", "1:2", "--name", "it", "--address", address, "--json"),
+        set_={"train.epochs": many},
+        also=LOOPBACK,
+    )
+
+    def heard(kind: str) -> list[dict]:
+        events = [json.loads(line) for line in program.out]
+        return [event for event in events if event["event"] == kind]
+
+    def until(condition) -> None:
+        last = time.monotonic() + PATIENCE
+        while not condition():
+            assert program.process.poll() is None, program.err
+            assert time.monotonic() < last, program.out[-5:]
+            time.sleep(0.1)
+
+    def told(word: str) -> None:
+        cluster.stdin.write(f"{word}\n")
+        cluster.stdin.flush()
+
+    program.wait_for('"workers": 2, "batch": 8, "asked": 8')
+    program.wait_for('"epoch_done"')
+    told("go")
+    program.wait_for('"workers": 1, "batch": 8, "asked": 8')
+    alone = len(heard("epoch_done"))
+    until(lambda: len(heard("epoch_done")) > alone + 1)
+    told("come")
+    until(lambda: len(heard("workers_counted")) > 2)
+    assert [event["workers"] for event in heard("workers_counted")] == [2, 1, 2]
+    again = len(heard("epoch_done"))
+    until(lambda: len(heard("epoch_done")) > again)
+    program.signal(15)
+    assert program.end() == 143
+    epochs = [event["epoch"] for event in heard("epoch_done")]
+    assert sorted(set(epochs)) == list(range(1, max(epochs) + 1))
+    assert len(epochs) - len(set(epochs)) <= 2  # one for each time that all began again
+    history = [row["epoch"] for row in read_history(place / "runs/it")]
+    assert history == list(range(1, len(history) + 1))
