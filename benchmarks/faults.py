@@ -68,7 +68,9 @@ class Command:
     events: list[tuple[float, dict[str, Any]]] = field(default_factory=list)
 
     def __enter__(self) -> Command:
-        code = "from capetune.cli.main import program; program()"
+        # A shell's background has its commands ignore SIGINT.
+        code = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+        code += "from capetune.cli.main import program; program()"
         self.errors = tempfile.TemporaryFile("w+")
         self.process = subprocess.Popen(
             [sys.executable, "-c", code, *self.words],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -16,6 +17,7 @@ from optuna.trial import TrialState
 from ray import tune
 from ray.tune.experiment import Trial
 
+from capetune.cluster.head import HeadLost
 from capetune.errors import UserError
 from capetune.events import (
     CheckpointKept,
@@ -144,6 +146,8 @@ class Watcher(tune.Callback):
 
     def on_experiment_end(self, trials: list[Trial], **info: Any) -> None:
         left = self.ending
+        if isinstance(sys.exc_info()[1], KeyboardInterrupt | HeadLost):  # it ended their processes: they go on later
+            left = [trial for trial in left if trial.status != Trial.ERROR]
         if self.limit.stop_all():  # of those that it cuts off, Tune doesn't tell
             left = left + [trial for trial in trials if trial not in left and trial.config["number"] not in self.ended]
         while left and not self.limit.no_place:

@@ -93,6 +93,10 @@ class Bench:
             meta = CheckpointMeta(self.search.config, epoch, metrics, {})
             save_checkpoint(self.folder(trial) / f"epoch-{epoch:04d}", Weights(), meta, {})
         add_to_history(self.folder(trial), metrics)
+        self.hear(trial, metrics)
+
+    def hear(self, trial, metrics):
+        """What Tune hears of an epoch."""
         self.watcher.on_trial_result(0, [], trial, metrics | {"pid": 1, "row": json.dumps(metrics)})
         self.limit(trial.trial_id, metrics)  # Tune's stopper: it calls it
 

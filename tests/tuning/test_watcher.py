@@ -8,6 +8,7 @@ import time
 import optuna
 import pytest
 
+from capetune.cluster.head import HeadLost
 from capetune.events import CheckpointKept, TrialEnded
 from capetune.runs.failures import ERROR
 from capetune.runs.results import saved_results
@@ -98,6 +99,34 @@ def test_a_trial_that_never_says_why_is_failed_all_the_same(bench):
     bench.watcher.on_trial_error(0, [], silent)
     bench.watcher.on_experiment_end([])
     assert bench.watcher.results()[0].error == "its process was lost"
+
+
+@pytest.mark.parametrize("end", [KeyboardInterrupt, HeadLost])
+def test_a_process_that_ends_with_the_search_fails_no_trial(bench, end):
+    trial = bench.trial()
+    bench.report(trial, 1, 0.4)
+    trial.status = "ERROR"
+    bench.watcher.on_trial_error(0, [], trial)
+
+    def search():
+        try:
+            raise end
+        finally:  # as Tune cleans up
+            bench.watcher.on_experiment_end([trial])
+
+    with pytest.raises(end):
+        search()
+    assert bench.watcher.results() == []
+    assert not (bench.folder(trial) / "result.json").exists()
+    assert not (bench.folder(trial) / ERROR).exists()
+
+
+def test_a_trial_that_could_not_send_ends_the_search_and_stays_open(bench):
+    trial = bench.trial()
+    bench.report(trial, 1, 0.4)
+    bench.end(trial, lost="ray::run_trial()\ncapetune.tuning.trial.Away: s3://b/runs: the store answers 503")
+    assert bench.limit.away == "s3://b/runs: the store answers 503"
+    assert bench.watcher.results() == []
 
 
 def test_values_that_do_not_go_together_do_not_end_the_search(bench):
