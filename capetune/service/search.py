@@ -137,6 +137,9 @@ def _begun(request: SearchRequest, listener: Listener) -> Begun:
     begun = _go_on(request, request.name, listener)
     if _config(request).hash() != begun.config.hash():
         raise UserError(f"{begun.folder} was begun with another configuration; choose another --name")
+    copies = found.facts.get("cache_features", request.cache_features)
+    if copies != request.cache_features:
+        raise UserError(f"{begun.folder} was begun with --cache-features {copies}: give that, or another --name")
     return begun
 
 

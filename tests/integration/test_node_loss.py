@@ -3,53 +3,31 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import socket
 import subprocess
-import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from capetune.runs.history import read_history
 
+from .conftest import LOOPBACK, ray_machines
+
 pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
 
 # Two machines of one CPU each; the second is killed at the first line that is written to it.
 CLUSTER = """
-import sys
-import psutil
-from ray.cluster_utils import Cluster
-head = {"num_cpus": 1, "include_dashboard": True, "dashboard_host": "127.0.0.1"}
-head |= {"temp_dir": sys.argv[1], "dashboard_port": int(sys.argv[2])}
-cluster = Cluster(initialize_head=True, head_node_args=head)
+cluster = begin(num_cpus=1)
 second = cluster.add_node(num_cpus=1)
-family = psutil.Process().children(recursive=True)
-print(cluster.address, flush=True)
-sys.stdin.readline()
+tell(cluster)
 cluster.remove_node(second, allow_graceful=False)
-sys.stdin.readline()
-cluster.shutdown()
-psutil.wait_procs(family, 60)  # agents outlive their node for a while, and write into its folder
 """
-LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_AUTH_MODE": "disabled"}
 
 
 @pytest.fixture
-def cluster(temporary: Path):
-    place = temporary / "c"  # the machine that is killed can't tidy up
-    (place / "t").mkdir(parents=True)
-    environment = os.environ | LOOPBACK | {"TMPDIR": str(place / "t"), "RAY_health_check_period_ms": "500"}
-    environment["RAY_worker_niceness"] = "0"  # else tests beside this one leave its workers no processor for minutes
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [sys.executable, "-c", CLUSTER, str(place / "t/ray"), str(port)]
-    process = subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    yield process
-    process.communicate("\n\n", timeout=120)
-    shutil.rmtree(place)
+def cluster(temporary: Path) -> Iterator[subprocess.Popen]:
+    with ray_machines(CLUSTER, temporary) as machines:
+        yield machines
 
 
 def test_a_search_loses_a_machine_says_so_in_a_line_and_trains_every_trial(cluster, start, place, tiny_pack, trials_of):

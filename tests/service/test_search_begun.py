@@ -10,7 +10,7 @@ import pytest
 from capetune.config import load_config
 from capetune.errors import UserError
 from capetune.events import ignore
-from capetune.runs.record import Run
+from capetune.runs.record import Run, read_run
 from capetune.service.search import SearchRequest, _begun
 
 SPACE = "loss.tokens: {log: [0.05, 2.0]}\n"
@@ -58,6 +58,11 @@ def test_another_configuration_or_no_name_is_refused(runs: Path, pack: Path) -> 
     other = {**FRESH, "set": ("train.epochs=3",)}
     with pytest.raises(UserError, match="runs/mine was begun with another configuration; choose another --name"):
         _begun(asked(runs, **other, data=str(pack), name="mine", resume_or_start=True), ignore)
+    found = read_run(runs / "mine")
+    assert found is not None
+    found.save("interrupted", cache_features=0)
+    with pytest.raises(UserError, match="runs/mine was begun with --cache-features 0: give that, or another --name"):
+        _begun(asked(runs, **FRESH, cache_features=4, data=str(pack), name="mine", resume_or_start=True), ignore)
     with pytest.raises(UserError, match="give --name too"):
         _begun(asked(runs, **FRESH, resume_or_start=True), ignore)
     with pytest.raises(UserError, match="leave out --preset, --set, --resume-or-start"):
