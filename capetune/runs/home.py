@@ -122,12 +122,16 @@ def at_work(folder: Path, listener: Listener = ignore) -> Iterator[Desk]:
     else:
         desk.close(ended_well=True)
     finally:
-        if all(name.startswith(f"{lease.FOLDER}/") for name in desk.place.names()):
-            _remove(desk, made)
+        with contextlib.suppress(UserError):  # what matters is the error before
+            _tidy(desk, made)
 
 
-def _remove(desk: Desk, made: bool) -> None:
-    for name in list(desk.place.names()):
+def _tidy(desk: Desk, made: bool) -> None:
+    """Remove what came to nothing. made: the folder of runs, too."""
+    names = list(desk.place.names())
+    if desk.superseded or not all(name.startswith(f"{lease.FOLDER}/") for name in names):
+        return
+    for name in names:
         desk.place.delete(name)
     if desk.copy is None:
         shutil.rmtree(desk.folder)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -12,11 +13,14 @@ from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
+from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random_exponential
+
 from capetune.errors import UserError
 from capetune.storage.place import CHUNK, Missing
 from capetune.storage.whole import pour
 
 PATIENCE = timedelta(seconds=90)  # tried again, at growing intervals with jitter, while a store fails
+ONCE = timedelta(seconds=20)  # of it obstore's own, for a single request
 METADATA = "169.254.169.254"  # whom clients ask for credentials where the environment has none
 Found = TypeVar("Found")
 
@@ -134,8 +138,9 @@ class Store:
 
         path = self._path(name)
         where = f"{self.root}/{path}"
+        begun = time.monotonic()
         try:
-            return act(_client(self.root), path)
+            return _patiently()(act, _client(self.root), path)
         except (PermissionDeniedError, UnauthenticatedError):
             raise UserError(f"{where}: access is denied; look at the credentials in the environment") from None
         except (BaseError, OSError) as error:
@@ -143,7 +148,25 @@ class Store:
                 raise UserError(f"{where}: there is no bucket {self.root.rpartition('/')[2]}") from None
             if isinstance(error, NotFoundError | FileNotFoundError):
                 raise Missing(f"{where} is missing") from None
-            raise UserError(f"{where}: {_reason(error)}") from None
+            raise UserError(f"{where}: {_reason(error, time.monotonic() - begun)}") from None
+
+
+def _patiently() -> Retrying:
+    """Asks again what may pass: obstore itself gives up on some of it, such as connections that are closed at once."""
+    wait = wait_random_exponential(multiplier=0.2, max=8)
+    stop = stop_after_delay(PATIENCE)
+    return Retrying(retry=retry_if_exception(_may_pass), wait=wait, stop=stop, reraise=True)
+
+
+def _may_pass(error: BaseException) -> bool:
+    from obstore import exceptions as known
+
+    lasting = (known.NotFoundError, known.PermissionDeniedError, known.UnauthenticatedError, known.AlreadyExistsError)
+    if isinstance(error, lasting) or not isinstance(error, known.BaseError | ConnectionError | TimeoutError):
+        return False
+    text = str(error)
+    refused = re.search(r"status code: 4(?!08|29)", text)
+    return not (refused or "NoSuchBucket" in text or METADATA in text)
 
 
 @cache
@@ -154,18 +177,17 @@ def _client(root: str) -> Any:
     if root.startswith("memory:"):
         return MemoryStore()
     plain = root.startswith("http://") or os.environ.get("AWS_ENDPOINT_URL", "").startswith("http://")
-    retries: Any = {"max_retries": 30, "retry_timeout": PATIENCE}
+    retries: Any = {"max_retries": 5, "retry_timeout": min(PATIENCE, ONCE)}
     return from_url(f"{root}/", client_options={"allow_http": True} if plain else {}, retry_config=retries)
 
 
-def _reason(error: Exception) -> str:
-    """Of obstore's many lines, with the server's whole answer, what a person can act on."""
+def _reason(error: Exception, seconds: float) -> str:
+    """Of obstore's many lines, with the server's whole answer, what a person can act on. seconds: that it was tried."""
     text = " ".join(str(error).split())
     status = re.search(r"status code: (\d{3}) ([A-Z][A-Za-z ]*)", text)
     if METADATA in text:
         return "there are no credentials in the environment (AWS_ACCESS_KEY_ID …, GOOGLE_APPLICATION_CREDENTIALS …)"
-    retries = re.search(r"after (\d+) retries", text)
-    tried = f"; tried {int(retries[1]) + 1} times" if retries else ""
+    tried = f"; tried for {seconds:.0f} s" if seconds >= 1 else ""
     if status:
         return f"the store answers {status[1]} {status[2].strip()}{tried}"
-    return f"the store can't be reached{tried}" if retries else text[:150]
+    return f"the store can't be reached{tried}" if _may_pass(error) else text[:150]
