@@ -26,6 +26,15 @@ class Bench:
         if self.sender is not None:
             self.sender.begin()
 
+    def bring(self, checkpoint: Path) -> None:
+        """Have all of a checkpoint of the folder here: of those that were found there only the latest is."""
+        if self.sender is None:
+            return
+        self.sender.wait()
+        copy, name = self.sender.copy, checkpoint.relative_to(self.folder).as_posix()
+        if any(mark is None for known, mark in copy.known.items() if known.startswith(f"{name}/")):
+            copy.fetch(name, wanted=lambda file: True)
+
     def keep_epoch(self, *epoch: Any) -> tuple[Path, str | None]:
         """`checkpoints.keep_epoch`, which is sent while the next epoch trains, and never two at once. Returns the
         checkpoint, and why the last one couldn't be sent, where that failed: it goes with this one."""

@@ -20,7 +20,7 @@ from capetune.evaluation.evaluate import evaluate
 from capetune.evaluation.model import ModelPredictor
 from capetune.evaluation.protocol import EPISODES
 from capetune.events import EpochDone, JobChanged, Listener, ignore
-from capetune.runs.checkpoints import best_checkpoint, keep_checkpoints
+from capetune.runs.checkpoints import keep_checkpoints
 from capetune.runs.failures import ERROR
 from capetune.runs.history import read_history
 from capetune.runs.promotion import Promotion, report_name
@@ -76,25 +76,23 @@ def run_job(given: dict[str, Any], work: Work, asked: dict[str, Any]) -> None:
                 return
         tune.report({"scoring": True})
         try:
-            if bench.sender is not None:
-                bench.sender.wait()
-            keep_checkpoints(folder, also_latest=False)
-            _score(folder, work, **asked)
+            best = keep_checkpoints(folder, also_latest=False)
+            assert best is not None
+            bench.bring(best)
+            _score(best, work, **asked)
         except Exception:
             write_aside(folder / ERROR, traceback.format_exc())
 
 
-def _score(folder: Path, work: Work, shots: Sequence[int], episodes: int | None, queries: int) -> None:
-    found = best_checkpoint(folder)
-    assert found is not None
-    model, meta = load_model(found[0])
+def _score(checkpoint: Path, work: Work, shots: Sequence[int], episodes: int | None, queries: int) -> None:
+    model, meta = load_model(checkpoint)
     pack, device, data = open_pack(work.pack), work.plan.device, meta.config.data
     part = pack.part(data.split, "test")
     predictor = ModelPredictor(model.to(device), pack, data, device)
     for count in shots:
         report = evaluate(part, predictor, count, episodes or EPISODES["test"], queries)
-        tree = {**report.to_json(), "checkpoint": found[0].name, "config_hash": meta.config.hash()}
-        write_aside(folder / report_name(count, episodes, queries), json.dumps(tree, indent=2) + "\n")
+        tree = {**report.to_json(), "checkpoint": checkpoint.name, "config_hash": meta.config.hash()}
+        write_aside(checkpoint.parent / report_name(count, episodes, queries), json.dumps(tree, indent=2) + "\n")
 
 
 class _Callback(tune.Callback):
