@@ -45,14 +45,14 @@ Save = Callable[[Path], None]
 class Ranks:
     """This process's place among the training workers. The default is a single process.
 
-    full: how many workers the configuration's batch is for; there may be fewer (`share.shared`). wrap: puts
+    full: how many workers the configuration's batch is for, None: so many; there may be fewer (`share.shared`). wrap: puts
     DistributedDataParallel around the model. gather: gives every rank each rank's array, in order.
     """
 
     rank: int = 0
     world: int = 1
     device: str = "cpu"
-    full: int = 1
+    full: int | None = None
     wrap: Callable[[nn.Module], nn.Module] = lambda model: model
     gather: Callable[[np.ndarray], list[np.ndarray]] = lambda array: [array]
 
@@ -79,9 +79,9 @@ def fit(
     torch.manual_seed(config.seed)
     model = PoseEstimator(config.model, pretrained=resume is None)
     part = pack.part(config.data.split, "train")
-    settings = config.train
-    steps = settings.steps or steps_per_epoch(len(part), settings.batch_size * settings.accumulate, ranks.full)
-    working = shared(config, ranks.world, ranks.full)
+    settings, full = config.train, ranks.full or ranks.world
+    steps = settings.steps or steps_per_epoch(len(part), settings.batch_size * settings.accumulate, full)
+    working = shared(config, ranks.world, full)
     model.to(ranks.device)
     averaged = average(model, settings.ema)
     kept = model if averaged is None else cast(PoseEstimator, averaged.module)  # what is evaluated and saved
