@@ -45,8 +45,8 @@ Save = Callable[[Path], None]
 class Ranks:
     """This process's place among the training workers. The default is a single process.
 
-    full: how many workers the configuration's batch is for, None: so many; there may be fewer (`share.shared`). wrap: puts
-    DistributedDataParallel around the model. gather: gives every rank each rank's array, in order.
+    full: how many workers the configuration's batch is for, None: `world`; there may be fewer (`share.shared`). wrap:
+    puts DistributedDataParallel around the model. gather: gives every rank each rank's array, in order.
     """
 
     rank: int = 0
