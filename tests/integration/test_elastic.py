@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import time
 from collections.abc import Iterator
@@ -58,21 +59,24 @@ def test_it_goes_on_with_fewer_and_then_with_more_workers(cluster, start, place,
         cluster.stdin.write(f"{word}\n")
         cluster.stdin.flush()
 
-    program.wait_for('"workers": 2, "batch": 8, "asked": 8')
-    program.wait_for('"epoch_done"')
+    def counted(workers: int) -> None:
+        """Until it trains with so many, and has ended an epoch so."""
+        until(lambda: [event["workers"] for event in heard("workers_counted")][-1:] == [workers])
+        before = len(heard("epoch_done"))
+        until(lambda: len(heard("epoch_done")) > before)
+
+    counted(2)
     told("go")
-    program.wait_for('"workers": 1, "batch": 8, "asked": 8')
-    alone = len(heard("epoch_done"))
-    until(lambda: len(heard("epoch_done")) > alone + 1)
+    counted(1)
     told("come")
-    until(lambda: len(heard("workers_counted")) > 2)
-    assert [event["workers"] for event in heard("workers_counted")] == [2, 1, 2]
-    again = len(heard("epoch_done"))
-    until(lambda: len(heard("epoch_done")) > again)
-    program.signal(15)
+    counted(2)
+    program.signal(signal.SIGTERM)
     assert program.end() == 143
+    counts = heard("workers_counted")  # on a busy machine it may have begun with one of the two
+    assert [event["workers"] for event in counts][-3:] == [2, 1, 2]
+    assert {(event["batch"], event["asked"]) for event in counts} == {(8, 8)}
     epochs = [event["epoch"] for event in heard("epoch_done")]
     assert sorted(set(epochs)) == list(range(1, max(epochs) + 1))
-    assert len(epochs) - len(set(epochs)) <= 2  # one for each time that all began again
+    assert len(epochs) - len(set(epochs)) < len(counts)  # one at most for each time that all began again
     history = [row["epoch"] for row in read_history(place / "runs/it")]
     assert history == list(range(1, len(history) + 1))
