@@ -23,12 +23,13 @@ def check_writable(where: str) -> int:
     nodes = [node for node in ray.nodes() if node["Alive"]]
     probe = ray.remote(num_cpus=0)(_write)
     place = open_place(open_place(where).resolved)
-    asked: dict[str, Any] = {}
+    asked: list[tuple[str, Any]] = []
     for number, node in enumerate(nodes):
         at = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-        asked[node["NodeName"]] = probe.options(scheduling_strategy=at).remote(place.resolved, f".probe-{number}")
+        answer = probe.options(scheduling_strategy=at).remote(place.resolved, f".probe-{number}")
+        asked.append((node["NodeName"], answer))
     cure = "see the credentials in its environment" if is_address(where) else "give --runs a folder that all share"
-    for number, (name, answer) in enumerate(asked.items()):
+    for number, (name, answer) in enumerate(asked):
         said, error = ray.get(answer)
         try:
             seen = place.read(f".probe-{number}").decode() == said
