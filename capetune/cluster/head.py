@@ -64,6 +64,13 @@ def watched(gcs: str, ours: bool, again: str, say: Callable[[str], None]) -> Ite
         ended.set()
 
 
+def head_address() -> str:
+    """host:port of the head of the Ray that this process is in."""
+    import ray
+
+    return str(ray.get_runtime_context().gcs_address)
+
+
 def answers(address: str) -> bool:
     host, _, port = address.rpartition(":")
     try:

@@ -9,7 +9,7 @@ from typing import Any
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from capetune.cluster.head import answers
+from capetune.cluster.head import answers, head_address
 from capetune.errors import UserError
 from capetune.storage.address import is_address, open_place
 from capetune.storage.place import Missing
@@ -48,7 +48,7 @@ def lost_nodes(known: set[str]) -> list[str]:
 
     known: ids of lost nodes, to which these are added. A call on joining fills it with those that were lost before.
     """
-    if not answers(ray.get_runtime_context().gcs_address):  # asking it would take until Ray ends this process
+    if not answers(head_address()):  # asking it would take until Ray ends this process
         return []
     lost = {node["NodeID"]: node["NodeName"] for node in ray.nodes() if not node["Alive"]}
     fresh = [name for number, name in lost.items() if number not in known]

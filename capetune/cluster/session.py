@@ -55,13 +55,6 @@ def ray_cluster(address: str | None = None, verbose: bool = False, cpus: int | N
         yield _held[-1]
 
 
-def head_address() -> str:
-    """host:port of the head of the Ray that this process is in."""
-    import ray
-
-    return str(ray.get_runtime_context().gcs_address)
-
-
 def _own_dashboard() -> str | None:
     """The dashboard's URL of the Ray that this process has started."""
     import ray

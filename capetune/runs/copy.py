@@ -63,9 +63,8 @@ class Copy:
             raise UserError(f"{self.place.address} holds {odd!r}, which is no name of a file; remove it")
         for name in [name for name in self.known if name.startswith(start)]:
             del self.known[name]
-        for name in self._here(start):
-            if name not in there:
-                (self.folder / name).unlink()
+        for name in self._here(start).keys() - set(there):
+            (self.folder / name).unlink()
         for name in there:
             (self.folder / name).parent.mkdir(parents=True, exist_ok=True)
             self.known[name] = None

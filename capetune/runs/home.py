@@ -144,4 +144,4 @@ def _drivers(name: str) -> bool:
     parts = name.split("/")
     if parts[-1] in (HISTORY, META) or weights(name) or parts[-1].startswith("events.out"):
         return False
-    return sendable(name) and (parts[0] in ("figures",) or len(parts) == 1 or parts[-1] in (RESULT, ERROR))
+    return sendable(name) and (len(parts) == 1 or parts[-1] in (RESULT, ERROR))

@@ -9,9 +9,9 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from capetune.cluster.head import watched
+from capetune.cluster.head import head_address, watched
 from capetune.cluster.machines import Cluster
-from capetune.cluster.session import head_address, ray_cluster
+from capetune.cluster.session import ray_cluster
 from capetune.datasets import builtin
 from capetune.datasets.packs.reader import Pack
 from capetune.events import ClusterJoined, DataDescribed, Doubted, Event, Listener, Progress, StepBegan
