@@ -23,6 +23,7 @@ import psutil
 import pytest
 
 OURS = ("RAY_", "XDG_", "CAPETUNE_", "MLFLOW_", "TORCHINDUCTOR_")  # what programs are to set by themselves
+NOT_NICE = {"RAY_worker_niceness": "0"}  # else tests beside this one leave Ray's workers no processor for minutes
 PATIENCE = 240.0  # seconds for one step; twenty times what it takes on two quiet cores
 SMALL = {
     "data.size": 64,
@@ -177,7 +178,7 @@ def start(place: Path, temporary: Path) -> Iterator[Start]:
     ) -> Program:
         home = place.parent / "home"
         own = {"HOME": str(home), "CAPETUNE_CACHE": str(home / "cache"), "OMP_NUM_THREADS": "1"}
-        own |= {"TMPDIR": str(temporary), "RAY_worker_niceness": "0"}  # workers are as good as the tests beside them
+        own |= {"TMPDIR": str(temporary)} | NOT_NICE
         environment = {k: v for k, v in os.environ.items() if not k.startswith(OURS)}
         environment |= own | (also or {})
         programs.append(Program(typed(command, *arguments, set_=set_), place, environment))
@@ -220,8 +221,8 @@ def ray_machines(code: str, temporary: Path) -> Iterator[subprocess.Popen]:
     """
     place = temporary / "c"  # a machine that is killed can't tidy up
     (place / "t").mkdir(parents=True)
-    environment = os.environ | LOOPBACK | {"TMPDIR": str(place / "t"), "RAY_health_check_period_ms": "500"}
-    environment["RAY_worker_niceness"] = "0"  # else tests beside this one leave its workers no processor for minutes
+    environment = os.environ | LOOPBACK | NOT_NICE
+    environment |= {"TMPDIR": str(place / "t"), "RAY_health_check_period_ms": "500"}
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]

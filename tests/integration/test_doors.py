@@ -15,7 +15,7 @@ from nbclient import NotebookClient
 
 from capetune.service.search import SearchRequest
 
-from .conftest import PATIENCE, SMALL
+from .conftest import NOT_NICE, OURS, PATIENCE, SMALL
 
 pytestmark = pytest.mark.timeout(900)
 README = Path(__file__).parents[2] / "README.md"
@@ -44,8 +44,9 @@ def environment(place: Path) -> dict[str, str]:
         "HOME": str(place),
         "CAPETUNE_CACHE": str(place / "cache"),
         "OMP_NUM_THREADS": "1",
+        **NOT_NICE,
     }
-    return {name: value for name, value in os.environ.items() if not name.startswith(("RAY_", "CAPETUNE_"))} | own
+    return {name: value for name, value in os.environ.items() if not name.startswith(OURS)} | own
 
 
 def smaller(code: str) -> str:
