@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import math
 import os
 import signal
 import sys
+import time
 import traceback
 from typing import Any, NoReturn
 
@@ -55,6 +57,7 @@ app.add_typer(data.app, name="data")
 app.add_typer(space.app, name="space")
 app.add_typer(runs.app, name="runs")
 keep_local(app, data.app, space.app, runs.app)
+IMPATIENCE = 10.0  # seconds after a signal in which another one says nothing new
 
 
 def _versions(wanted: bool) -> None:
@@ -100,13 +103,20 @@ def run() -> None:
     """The program but for its very end. Exit codes: 0 done, 1 our bug, 2 bad input (one line on stderr), 130 Ctrl-C,
     143 SIGTERM."""
     received = [signal.SIGINT]
+    heard = -math.inf
 
-    def terminate(number: int, frame: object) -> None:
-        """Ends like Ctrl-C: Ray is stopped, run.json says interrupted."""
-        received[0] = signal.SIGTERM
+    def end(number: int, frame: object) -> None:
+        """Ray is stopped, run.json says interrupted. An impatient second signal must not strike while that is done."""
+        nonlocal heard
+        if time.monotonic() - heard < IMPATIENCE:
+            return
+        heard = time.monotonic()
+        received[0] = signal.Signals(number)
         raise KeyboardInterrupt
 
-    signal.signal(signal.SIGTERM, terminate)
+    for each in (signal.SIGINT, signal.SIGTERM):
+        if signal.getsignal(each) != signal.SIG_IGN:  # as where a shell began it in the background
+            signal.signal(each, end)
     output.tame()
     try:
         _run(received)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import socket
+from dataclasses import dataclass
 from typing import Any
 
 import ray
@@ -15,31 +17,63 @@ from capetune.storage.address import is_address, open_place
 from capetune.storage.place import Missing
 
 
-def check_writable(where: str) -> int:
-    """Let every machine of the cluster write a file into a folder or at an address. Returns how many there are.
+@dataclass(frozen=True)
+class _Seen:
+    """What a machine wrote, and the checksum of what it read; or why it couldn't."""
 
-    Raises UserError, naming the machine, where one can't, or writes what can't be read here.
+    wrote: str
+    read: str = ""
+    unwritten: str | None = None
+    unread: str | None = None
+
+
+def check_machines(runs: str, data: str, file: str, ours: bool) -> int:
+    """Let every machine of the cluster write a file into a folder or at an address, and read one of the data there.
+    Returns how many there are. ours: whether the cluster is this machine alone, which needs no other process for it.
+
+    Raises UserError, naming the machine, where one can't, or writes or reads something else than is seen from here.
     """
-    nodes = [node for node in ray.nodes() if node["Alive"]]
-    probe = ray.remote(num_cpus=0)(_write)
-    place = open_place(open_place(where).resolved)
-    asked: list[tuple[str, Any]] = []
+    runs, data = open_place(runs).resolved, open_place(data).resolved
+    place, here = open_place(runs), _look(runs, ".probe", data, file)
+    asked: list[tuple[str, Any]] = [(socket.gethostname(), here)] if ours else []
+    nodes = [] if ours else [node for node in ray.nodes() if node["Alive"]]
     for number, node in enumerate(nodes):
         at = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-        answer = probe.options(scheduling_strategy=at).remote(place.resolved, f".probe-{number}")
-        asked.append((node["NodeName"], answer))
-    cure = "see the credentials in its environment" if is_address(where) else "give --runs a folder that all share"
+        look = ray.remote(num_cpus=0)(_look).options(scheduling_strategy=at)
+        asked.append((node["NodeName"], look.remote(runs, f".probe-{number}", data, file)))
     for number, (name, answer) in enumerate(asked):
-        said, error = ray.get(answer)
+        seen: _Seen = answer if ours else ray.get(answer)
+        probe = ".probe" if ours else f".probe-{number}"
         try:
-            seen = place.read(f".probe-{number}").decode() == said
+            arrived = place.read(probe).decode() == seen.wrote
         except Missing:
-            seen = False
-        place.delete(f".probe-{number}")
-        if error or not seen:
-            why = error or "what it wrote there can't be seen from here"
-            raise UserError(f"machine {name} can't write into {where}: {why}; {cure}")
-    return len(nodes)
+            arrived = False
+        place.delete(probe)
+        if seen.unwritten or not arrived:
+            why = seen.unwritten or "what it wrote there can't be seen from here"
+            raise UserError(f"machine {name} can't write into {runs}: {why}; {_cure(runs, '--runs')}")
+        if seen.unread or seen.read != here.read:
+            why = seen.unread or "what it reads there is not what this machine reads"
+            raise UserError(f"machine {name} can't read {data}: {why}; {_cure(data, '--data')}")
+    place.delete(".probe")
+    return len(asked)
+
+
+def _cure(where: str, option: str) -> str:
+    folder = f"give {option} a folder that all machines share, or an address"
+    return "see the credentials in its environment" if is_address(where) else folder
+
+
+def _look(runs: str, name: str, data: str, file: str) -> _Seen:
+    wrote = f"{socket.gethostname()} {os.getpid()}\n"
+    try:
+        open_place(runs).write(name, wrote.encode())
+    except UserError as error:
+        return _Seen(wrote, unwritten=str(error))
+    try:
+        return _Seen(wrote, hashlib.sha256(open_place(data).read(file)).hexdigest())
+    except UserError as error:
+        return _Seen(wrote, unread=str(error))
 
 
 def lost_nodes(known: set[str]) -> list[str]:
@@ -54,12 +88,3 @@ def lost_nodes(known: set[str]) -> list[str]:
     fresh = [name for number, name in lost.items() if number not in known]
     known |= set(lost)
     return fresh
-
-
-def _write(where: str, name: str) -> tuple[str, str | None]:
-    said = f"{socket.gethostname()} {os.getpid()}\n"
-    try:
-        open_place(where).write(name, said.encode())
-    except UserError as error:
-        return said, str(error)
-    return said, None

@@ -18,6 +18,7 @@ from capetune.runs.history import add_to_history, read_history
 
 META = "meta.json"
 FORMAT = "capetune-checkpoint"
+UNDER_WAY = "under-way"  # folder of the epoch that was under way when a machine was about to go
 
 
 @dataclass(frozen=True)
@@ -110,6 +111,7 @@ def keep_epoch(
             shutil.rmtree(other)
     save(path)
     add_to_history(folder, metrics)
+    shutil.rmtree(folder / UNDER_WAY, ignore_errors=True)
     write(metrics)
     keep_checkpoints(folder, metric, mode)
     return path

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from capetune.errors import UserError
-from capetune.runs.checkpoints import META, latest_checkpoint
+from capetune.runs.checkpoints import META, UNDER_WAY, latest_checkpoint
 from capetune.runs.history import HISTORY
 from capetune.runs.record import JOURNAL, RECORD
 from capetune.storage.address import open_place
@@ -28,7 +28,7 @@ Wanted = Callable[[str], bool]
 
 def weights(name: str) -> bool:
     """Of a checkpoint, what is large."""
-    return "epoch-" in name and not name.endswith(META)
+    return ("epoch-" in name or UNDER_WAY in name.split("/")) and not name.endswith(".json")
 
 
 def small(name: str) -> bool:
@@ -156,8 +156,10 @@ def glance(name: str) -> bool:
 
 
 def fetch_latest(copy: Copy) -> None:
-    """All that a training goes on from: what is small, and of the latest whole checkpoint the rest too."""
+    """All that a training goes on from: what is small, and of the latest whole checkpoint, and of an epoch that was
+    under way, the rest too."""
     copy.fetch()
+    copy.fetch(UNDER_WAY, wanted=lambda name: True)
     latest = latest_checkpoint(copy.folder)
     if latest is not None:
         copy.fetch(latest[0].relative_to(copy.folder).as_posix(), wanted=lambda name: True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,6 +42,13 @@ class Bench:
         path = keep_epoch(self.folder, *epoch)
         self.send()
         return path, trouble
+
+    def keep_under_way(self, save: Callable[[Path], None]) -> str | None:
+        """Keep an epoch in its middle, by `save`, and send it beside the steps that follow. Returns as above."""
+        trouble = None if self.sender is None else self.sender.wait()
+        save(self.folder)
+        self.send()
+        return trouble
 
 
 @contextmanager

@@ -19,7 +19,7 @@ from capetune.runs.promotion import Promotion, read_tables, tabulated, with_tabl
 from capetune.runs.record import TABLES, Run, recorded
 from capetune.runs.registry import begun, find_search
 from capetune.service.request import Count, Request, Settings
-from capetune.service.steps import housed, open_data, ray_joined
+from capetune.service.steps import housed, machines_checked, open_data, ray_joined
 from capetune.service.train import AGAIN
 from capetune.storage.scratch import address_of
 from capetune.storage.whole import write_aside
@@ -150,6 +150,7 @@ def _work(request: PromoteRequest, promotion: Promotion, run: Run, facts: dict[s
     ):
         shared = plan(cluster, request.workers, len(promotion.left()))
         listener(CheckPassed("cluster", shared.words))
+        machines_checked(cluster, promotion.folder, promotion.pack, listener)
         run_promotion(promotion, shared, listener, desk.number, desk.fetch)
         if promotion.left():
             run.state = "interrupted"

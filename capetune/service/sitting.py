@@ -18,7 +18,7 @@ from capetune.runs.record import CONFIG, SPACE, Run, read_run, recorded
 from capetune.runs.results import TrialResult, saved_results, write_results
 from capetune.service.features import Keeping
 from capetune.service.search import Begun, SearchFailed, SearchRequest, SearchResult
-from capetune.service.steps import described, ray_joined
+from capetune.service.steps import described, machines_checked, ray_joined
 from capetune.storage.scratch import address_of
 from capetune.storage.whole import write_aside
 from capetune.tuning.goal import Goal
@@ -63,6 +63,7 @@ def sit(begun: Begun, request: SearchRequest, listener: Listener) -> SearchResul
             _check_shared(keeping, folder, cluster)
             for check in preflight(config, space, pack, folder, cluster, together, how.keep, room):
                 listener(check)
+            machines_checked(cluster, folder, pack, listener)
             _write_down(begun)
             record = {"config_hash": config.hash(), "space": run.facts.get("space", str(space.source)), **vars(how)}
             study = study_name(folder, run.facts) if begun.before else folder.name

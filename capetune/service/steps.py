@@ -13,14 +13,15 @@ from capetune.cluster.head import head_address, watched
 from capetune.cluster.machines import Cluster
 from capetune.cluster.session import ray_cluster
 from capetune.datasets import builtin
+from capetune.datasets.packs.manifest import MANIFEST
 from capetune.datasets.packs.reader import Pack
-from capetune.events import ClusterJoined, DataDescribed, Doubted, Event, Listener, Progress, StepBegan
+from capetune.events import CheckPassed, ClusterJoined, DataDescribed, Doubted, Event, Listener, Progress, StepBegan
 from capetune.runs.copy import bring, glance
 from capetune.runs.facts import describe_data
 from capetune.runs.home import at_home
 from capetune.service.request import Request
 from capetune.storage.address import is_address
-from capetune.storage.scratch import named
+from capetune.storage.scratch import address_of, named
 
 Asked = TypeVar("Asked", bound=Request)
 
@@ -61,6 +62,16 @@ def described(pack: Pack, split: int, listener: Listener) -> dict[str, Any]:
     names = ("pack", "data", "split", "train_instances", "missing_categories")
     listener(DataDescribed(**{name: facts[name] for name in names}))
     return facts
+
+
+def machines_checked(cluster: Cluster, folder: Path, pack: Pack, listener: Listener) -> None:
+    """`check_machines`, of a run's folder and the pack, which the listener hears too."""
+    from capetune.cluster.probe import check_machines  # Ray
+
+    runs = address_of(folder) or str(folder)
+    nodes = check_machines(runs, pack.place.resolved, MANIFEST, ours=cluster.token is not None)
+    said = f"{runs} can be written, and the pack be read, from {nodes} machine{'s' * (nodes > 1)}"
+    listener(CheckPassed("storage", said))
 
 
 @contextmanager

@@ -33,7 +33,7 @@ from capetune.runs.record import Run, recorded
 from capetune.runs.registry import begun, find_search, run_folder
 from capetune.service.features import Keeping
 from capetune.service.request import Count, Request, Settings, Split
-from capetune.service.steps import described, housed, open_data, ray_joined
+from capetune.service.steps import described, housed, machines_checked, open_data, ray_joined
 from capetune.storage.scratch import address_of
 
 AGAIN = "run the same command again"
@@ -140,14 +140,17 @@ def _run(request: TrainRequest, listener: Listener) -> TrainResult:
     with ray_joined(request.address, request.verbose, listener, AGAIN) as cluster:
         check_workers(pack, cluster, config, least, most)
         record = facts | {"config_hash": config.hash(), "config": config.model_dump(mode="json")}
-        with at_work(folder, listener) as desk, recorded(found, record, AGAIN, listener):
-            features = keeping.make(folder, config, pack, listener)
-            listener(StepBegan("workers", f"{least}" if least == most else f"{least} to {most}"))
-            listener(TrainingBegan(found.name, config.train.epochs, tuple(history)))
-            ears = _Best(found, desk.hear, max((row["mpck4"] for row in history), default=-1.0))
-            given: dict[str, Any] = {"start": start, "features": features, "lease": desk.number, "fetch": desk.fetch}
-            launch_training(config, pack, folder, cluster, request.workers, ears.hear, **given)
-            keeping.end(folder)
+        with at_work(folder, listener) as desk:
+            machines_checked(cluster, folder, pack, listener)
+            with recorded(found, record, AGAIN, listener):
+                features = keeping.make(folder, config, pack, listener)
+                listener(StepBegan("workers", f"{least}" if least == most else f"{least} to {most}"))
+                listener(TrainingBegan(found.name, config.train.epochs, tuple(history)))
+                ears = _Best(found, desk.hear, max((row["mpck4"] for row in history), default=-1.0))
+                at: dict[str, Any] = {"lease": desk.number, "fetch": desk.fetch}
+                asked = (config, pack, folder, cluster, request.workers, ears.hear)
+                launch_training(*asked, start=start, features=features, **at)
+                keeping.end(folder)
     return _result(found)
 
 

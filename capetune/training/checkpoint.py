@@ -23,11 +23,12 @@ from typing_extensions import TypedDict
 from capetune import __version__
 from capetune.errors import UserError
 from capetune.models.estimator import PoseEstimator
-from capetune.runs.checkpoints import FORMAT, META, CheckpointMeta, read_meta
+from capetune.runs.checkpoints import FORMAT, META, UNDER_WAY, CheckpointMeta, read_meta
 from capetune.runs.document import Odd, read_checked
 from capetune.storage.whole import write_aside
 
 MODEL, TRAINING = "model.safetensors", "training.pt"
+WHERE = "where.json"
 
 
 class _Mark(TypedDict):
@@ -41,7 +42,14 @@ class _Marks(TypedDict, total=False):
     files: dict[str, _Mark]
 
 
-_MARKS = TypeAdapter(_Marks)
+class _Where(_Marks):
+    """Of where.json, how far an epoch has come."""
+
+    epoch: int
+    step: int
+
+
+_MARKS, _WHERE = TypeAdapter(_Marks), TypeAdapter(_Where)
 
 
 def save_checkpoint(folder: Path, model: PoseEstimator, meta: CheckpointMeta, training: dict[str, Any]) -> None:
@@ -50,11 +58,6 @@ def save_checkpoint(folder: Path, model: PoseEstimator, meta: CheckpointMeta, tr
     (folder / META).unlink(missing_ok=True)
     save_file({name: value.contiguous() for name, value in model.state_dict().items()}, folder / MODEL)
     torch.save(training, folder / TRAINING)
-    marks = {}
-    for name in (MODEL, TRAINING):
-        with (folder / name).open("rb") as stream:
-            marks[name] = {"size": os.fstat(stream.fileno()).st_size, "sha256": _sha256(stream)}
-            os.fsync(stream.fileno())  # on the disk before it counts as whole
     tree = {
         "format": FORMAT,
         "schema": 1,
@@ -63,10 +66,36 @@ def save_checkpoint(folder: Path, model: PoseEstimator, meta: CheckpointMeta, tr
         "epoch": meta.epoch,
         "metrics": meta.metrics,
         "data": meta.data,
-        "files": marks,
+        "files": {name: _mark(folder / name) for name in (MODEL, TRAINING)},
         "config": meta.config.model_dump(mode="json"),
     }
     write_aside(folder / META, json.dumps(tree, indent=2))
+
+
+def _mark(file: Path) -> _Mark:
+    with file.open("rb") as stream:
+        os.fsync(stream.fileno())  # on the disk before it counts as whole
+        return {"size": os.fstat(stream.fileno()).st_size, "sha256": _sha256(stream)}
+
+
+def save_under_way(folder: Path, epoch: int, step: int, state: dict[str, Any]) -> None:
+    """Keep, in a training's folder, from what its epoch goes on after that step; `where.json` last, as above."""
+    place = folder / UNDER_WAY
+    place.mkdir(exist_ok=True)
+    (place / WHERE).unlink(missing_ok=True)
+    torch.save(state, place / TRAINING)
+    where: _Where = {"epoch": epoch, "step": step, "files": {TRAINING: _mark(place / TRAINING)}}
+    write_aside(place / WHERE, json.dumps(where))
+
+
+def load_under_way(folder: Path, epoch: int) -> tuple[int, dict[str, Any]]:
+    """The step after which that epoch was kept, and what was; step 0 where it wasn't, or isn't whole any more."""
+    place = folder / UNDER_WAY
+    try:
+        where = read_checked(place / WHERE, _WHERE)
+        return (where["step"], load_training(place, WHERE)) if where["epoch"] == epoch else (0, {})
+    except (OSError, Odd, UserError):
+        return 0, {}
 
 
 def load_model(folder: Path) -> tuple[PoseEstimator, CheckpointMeta]:
@@ -88,10 +117,11 @@ def fill(model: PoseEstimator, folder: Path) -> None:
         raise UserError(f"{folder / MODEL} doesn't fit the configuration beside it; take another checkpoint") from None
 
 
-def load_training(folder: Path) -> dict[str, Any]:
-    """What `save_checkpoint` was given as `training`. Raises UserError where it is missing or damaged."""
+def load_training(folder: Path, document: str = META) -> dict[str, Any]:
+    """What `save_checkpoint` was given as `training`. Raises UserError where it is missing or damaged. document: the
+    file beside it that says how it was saved."""
     file = folder / TRAINING
-    _check(folder, TRAINING, "resume from another checkpoint")
+    _check(folder, TRAINING, "resume from another checkpoint", document)
     try:
         return torch.load(file, map_location="cpu", weights_only=True)
     except OSError as error:
@@ -100,11 +130,11 @@ def load_training(folder: Path) -> dict[str, Any]:
         raise UserError(f"{file} is damaged; resume from another checkpoint") from None
 
 
-def _check(folder: Path, name: str, cure: str) -> None:
+def _check(folder: Path, name: str, cure: str, document: str = META) -> None:
     """Raises UserError where a file of a checkpoint isn't what was saved, as far as that was written down."""
     file = folder / name
     try:
-        mark = read_checked(folder / META, _MARKS).get("files", {}).get(name)
+        mark = read_checked(folder / document, _MARKS).get("files", {}).get(name)
         if mark is None:
             return
         with file.open("rb") as stream:
@@ -112,7 +142,7 @@ def _check(folder: Path, name: str, cure: str) -> None:
             why = f"it has {size} bytes of {mark['size']}" if size != mark["size"] else None
             why = why or (None if _sha256(stream) == mark["sha256"] else "it isn't what was saved (sha256)")
     except Odd as odd:
-        raise UserError(f"{folder / META} {odd}; {cure}") from None
+        raise UserError(f"{folder / document} {odd}; {cure}") from None
     except OSError as error:
         raise UserError(f"{file} can't be read ({error.strerror or error}); {cure}") from None
     if why is not None:

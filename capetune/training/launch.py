@@ -135,9 +135,9 @@ def launch_training(
                 if "error" in event:  # bad input stays bad: Ray would start the workers twice more
                     raise UserError(event["error"])
                 if "doubt" in event:
-                    listener(Doubted(f"{event['doubt']}; it is sent with the next epoch"))
+                    listener(Doubted(event["doubt"]))
                 heard = event.get("metrics", {}).get("epoch", heard)
-                if "batch" not in event or least < most:
+                if event.keys() != {"doubt"} and ("batch" not in event or least < most):
                     listener(_typed(event, folder.name))
         except (Empty, queue.Empty):
             pass

@@ -36,6 +36,7 @@ from capetune.training.divergence import Watch
 from capetune.training.features import Features
 from capetune.training.optim import make_optimizer, make_schedule
 from capetune.training.share import shared
+from capetune.training.under_way import UnderWay
 
 Metrics = dict[str, float]
 Save = Callable[[Path], None]
@@ -65,17 +66,21 @@ def fit(
     resume: Path | None = None,
     progress: Callable[[int, int, int], None] = lambda epoch, steps, step: None,
     features: Features | None = None,
+    under_way: UnderWay | None = None,
 ) -> None:
     """Train for `config.train.epochs` epochs on the split's train part, validating after each on its val part.
 
     report: called after every epoch, on every rank, with its metrics and a function that writes a checkpoint into a
     folder; it may raise to stop. resume: a checkpoint of the same configuration to go on from. progress: called after
     every step with the epoch (from 1), the steps an epoch and the step (from 1). features: kept ones, in place of the
-    pack's images; for a single process. Metrics: epoch; train_ and val_ loss, tokens, coordinates; and of the val
-    part's pairs: mpck4, mpck5, pck_0.05 … pck_0.25, template_mpck4, forced_mpck4 (teacher-forced) and generate_ms,
-    milliseconds a pair from pixels to keypoints.
+    pack's images; for a single process. under_way: looked at after every step; where it finds the first epoch begun,
+    that is gone on with, and the samples of the steps that are left are drawn anew.
+
+    Metrics: epoch; train_ and val_ loss, tokens, coordinates; and of the val part's pairs: mpck4, mpck5, pck_0.05 …
+    pck_0.25, template_mpck4, forced_mpck4 (teacher-forced) and generate_ms, milliseconds a pair from pixels to
+    keypoints.
     """
-    ranks = ranks or Ranks()
+    ranks, under_way = ranks or Ranks(), under_way or UnderWay()
     torch.manual_seed(config.seed)
     model = PoseEstimator(config.model, pretrained=resume is None)
     part = pack.part(config.data.split, "train")
@@ -96,17 +101,37 @@ def fit(
         if averaged is not None:
             averaged.n_averaged.fill_(schedule.last_epoch)
             model.load_state_dict(state["model"])
+    first, state = under_way.found(done + 1)
+    first = int(np.min(ranks.gather(np.array([first]))))  # one rank's copy of it may be damaged
+    if first:
+        _restore(optimizer, schedule, state)
+        model.load_state_dict(state["model"])
+        if averaged is not None:
+            averaged.load_state_dict(state["averaged"])
+
+    def now() -> dict[str, Any]:
+        """What an epoch goes on from."""
+        state = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "schedule": schedule.state_dict()}
+        return state if averaged is None else state | {"averaged": averaged.state_dict()}
+
     wrapped = ranks.wrap(model)
     data = describe_data(pack, config.data.split)
     for epoch in range(done + 1, settings.epochs + 1):
+        order = epoch + first * (settings.epochs + 1)
         # Dropout and noise differ by rank and epoch, and repeat when a run is resumed.
-        torch.manual_seed((config.seed * 1_000_003 + epoch) * 4099 + ranks.rank)
-        count = steps * working.train.accumulate
+        torch.manual_seed((config.seed * 1_000_003 + order) * 4099 + ranks.rank)
+        count = (steps - first) * working.train.accumulate
         batches = (
-            _seen(pack, working, epoch, ranks, count)
+            _seen(pack, working, order, ranks, count)
             if features is None
-            else features.batches(TrainSet(pack, config.data.split), config, epoch, count)
+            else features.batches(TrainSet(pack, config.data.split), config, order, count)
         )
+
+        def after(step: int, epoch: int = epoch) -> None:
+            progress(epoch, steps, step)
+            if step < steps:  # after the last one the epoch's own checkpoint follows
+                under_way.look(epoch, step, now)
+
         metrics = train_epoch(
             wrapped,
             batches,
@@ -114,9 +139,11 @@ def fit(
             schedule,
             working,
             ranks.device,
-            partial(progress, epoch, steps),
+            after,
             averaged,
+            first,
         )
+        first = 0
         metrics |= validate(kept, pack, config, ranks, features)
         metrics["epoch"] = epoch
         meta = CheckpointMeta(config, epoch, metrics, data)
@@ -138,10 +165,10 @@ def _restore(
         group["lr"] = rate * factor(schedule.last_epoch)
 
 
-def _seen(pack: Pack, config: Config, epoch: int, ranks: Ranks, count: int) -> Iterator[tuple[Batch, Maps]]:
+def _seen(pack: Pack, config: Config, order: int, ranks: Ranks, count: int) -> Iterator[tuple[Batch, Maps]]:
     """Batches with pixels, and so without maps."""
     size = config.train.batch_size
-    for batch in train_batches(pack, config.data, size, config.seed, epoch, ranks.rank, ranks.world, steps=count):
+    for batch in train_batches(pack, config.data, size, config.seed, order, ranks.rank, ranks.world, steps=count):
         yield batch, ()
 
 
@@ -154,8 +181,10 @@ def train_epoch(
     device: str = "cpu",
     progress: Callable[[int], None] = lambda step: None,
     averaged: AveragedModel | None = None,
+    first: int = 0,
 ) -> Metrics:
-    """One pass over `batches`, `train.accumulate` of them a step; `averaged` follows the model's weights.
+    """One pass over `batches`, `train.accumulate` of them a step; `averaged` follows the model's weights. first: steps
+    of it that were done before.
 
     batches: with pixels and no maps, or without pixels and with what `Backbone.features` once gave for them.
 
@@ -165,7 +194,7 @@ def train_epoch(
     """
     model.train()
     sums: dict[str, torch.Tensor] = {}
-    count = 0
+    count = first
     left = iter(batches)
     watch = Watch(config.train.learning_rate, device)
     while pairs := list(itertools.islice(left, config.train.accumulate)):
@@ -181,7 +210,7 @@ def train_epoch(
         watch.step(count, group, losses["loss"])
         progress(count)
     watch.end(model)
-    return {f"train_{name}": (value / max(count, 1)).item() for name, value in sums.items()}
+    return {f"train_{name}": (value / max(count - first, 1)).item() for name, value in sums.items()}
 
 
 def train_step(

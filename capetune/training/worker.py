@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from contextlib import ExitStack, nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -40,9 +41,9 @@ def train_worker(settings: dict[str, Any]) -> None:
     settings: config (a dict), pack and folder (of the data and of the training), run and lease (as `runs.desk.at_bench`
     takes them), workers (how many the configuration's batch is for), threads (for torch on a CPU), start (a
     checkpoint's folder to begin with, or None), features (a folder of kept ones, or None), keep (the metric and mode by
-    which the best checkpoint is kept), events (a ray queue; rank 0 puts {"epoch", "step", "steps"} about twice a second
-    and {"metrics"} after each epoch, any rank {"error"} where it finds the input bad: one line). Rank 0 keeps
-    checkpoints and history in the folder: from there a training goes on, however it was ended.
+    which the best checkpoint is kept), events (a ray queue; rank 0 puts {"epoch", "step", "steps"} twice a second,
+    {"metrics"} after each epoch, and {"doubt"}, a line; any rank {"error"}, a line, where it finds the input bad). Rank
+    0 keeps checkpoints and history in the folder: from there a training goes on, however it was ended.
     """
     import ray.train
 
@@ -83,6 +84,7 @@ def _train(settings: dict[str, Any], bench: Bench) -> None:
     from capetune.training.loop import Ranks, fit
     from capetune.training.share import shared, step_size
     from capetune.training.tensorboard import scalars
+    from capetune.training.under_way import UnderWay
 
     context = ray.train.get_context()
     rank, world = context.get_world_rank(), context.get_world_size()
@@ -110,7 +112,12 @@ def _train(settings: dict[str, Any], bench: Bench) -> None:
         ray.train.report(metrics)  # without the checkpoint: whoever goes on finds it in the folder
         begun = time.monotonic()
         if rank == 0:
-            _put(events, {"metrics": metrics} | ({} if trouble is None else {"doubt": trouble}))
+            _put(events, {"metrics": metrics} | ({} if trouble is None else _late(trouble)))
+
+    def keep(save: Callable[[Path], None], epoch: int, step: int) -> None:
+        trouble = bench.keep_under_way(save)
+        said = f"a machine is about to go: epoch {epoch} is kept as it is after step {step}"
+        _put(events, {"doubt": said} if trouble is None else _late(trouble))
 
     ranks = Ranks(
         rank,
@@ -137,7 +144,21 @@ def _train(settings: dict[str, Any], bench: Bench) -> None:
         if start is None and settings["start"]:
             start = copies.enter_context(at_home(settings["start"]))
             bring(start, wanted=lambda name: True)
-        fit(config, pack, report, ranks, start, progress, features)
+        under_way = UnderWay(folder, _leaving if rank == 0 else frozenset, keep)
+        fit(config, pack, report, ranks, start, progress, features, under_way)
+
+
+def _leaving() -> frozenset[str]:
+    """The ids of those machines of this training that Ray was told are about to go. Its own `get_preemption_info` is a
+    barrier of all ranks, too dear for every step."""
+    from ray.train.v2._internal.execution.context import get_train_context
+
+    info = get_train_context().preemption_context.preemption_info
+    return frozenset() if info is None else frozenset(info.preempted_node_ids)
+
+
+def _late(trouble: str) -> dict[str, str]:
+    return {"doubt": f"{trouble}; it is sent with the next epoch"}
 
 
 def _put(events: Any, event: dict[str, Any]) -> None:

@@ -12,7 +12,6 @@ import torch
 from rich.filesize import decimal
 
 from capetune.cluster.machines import Cluster
-from capetune.cluster.probe import check_writable
 from capetune.config import Config, ModelConfig
 from capetune.datasets.packs.reader import Pack, check_readers
 from capetune.errors import UserError
@@ -56,8 +55,8 @@ def preflight(
 ) -> Iterator[CheckPassed]:
     """Every check, as each is made. folder: of the run, which exists. features: bytes that kept ones will take.
 
-    Raises UserError at the first that fails: pbt with several workers a trial, too few shards for the readers, no room
-    for the checkpoints, or a folder that a machine of the cluster can't write to or sees as another one.
+    Raises UserError at the first that fails: pbt with several workers a trial, too few shards for the readers, or no
+    room for the checkpoints.
     """
     if plan.workers > 1 and space.header.scheduler.name == "pbt":
         raise UserError("pbt hands weights from trial to trial, of one worker each: leave --workers-per-trial out")
@@ -77,9 +76,6 @@ def preflight(
         )
     what = f"checkpoints of {kept} best and of running trials{', kept features' * bool(features)}"
     yield CheckPassed("disk", f"{what} up to {decimal(need)}, {decimal(free)} free")
-    where = address_of(folder) or str(folder)
-    nodes = check_writable(where)
-    yield CheckPassed("storage", f"{where} can be written from {nodes} machine{'s' * (nodes > 1)}")
 
 
 def checkpoint_bytes(config: Config, space: Space) -> int:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -10,6 +11,8 @@ import pytest
 
 from capetune.cli import main
 from capetune.errors import UserError
+from capetune.events import ignore
+from capetune.runs.record import Run, recorded
 
 SLOW = {
     "torch",
@@ -28,10 +31,9 @@ COMMANDS = [[], ["search"], ["train"], ["eval"], ["demo"], ["report"], ["config"
 
 
 @pytest.fixture
-def program(monkeypatch):
+def program(monkeypatch, handlers):
     """program(function): what `run` does when a command does that: exit code."""
     monkeypatch.delenv("CAPETUNE_DEBUG", raising=False)
-    before = signal.getsignal(signal.SIGTERM)
 
     def runner(function):
         monkeypatch.setattr(main, "app", lambda standalone_mode: function())
@@ -39,8 +41,7 @@ def program(monkeypatch):
             main.run()
         return stop.value.code
 
-    yield runner
-    signal.signal(signal.SIGTERM, before)
+    return runner
 
 
 def raiser(error):
@@ -116,6 +117,30 @@ def test_sigterm_ends_like_ctrl_c_but_for_its_code(program, capsys):
 
     assert program(function) == 143
     assert capsys.readouterr().err == "error: interrupted\n"
+
+
+@pytest.mark.parametrize("second", [signal.SIGINT, signal.SIGTERM])
+def test_an_impatient_second_signal_leaves_time_to_write_down_where_it_ended(program, tmp_path, second):
+    def function():
+        with recorded(Run(tmp_path, "train", "running"), {}, "the same again", ignore):
+            try:
+                os.kill(os.getpid(), signal.SIGINT)
+            finally:
+                os.kill(os.getpid(), second)
+
+    assert program(function) == 130
+    assert json.loads((tmp_path / "run.json").read_text())["state"] == "interrupted"
+
+
+def test_a_signal_that_ended_nothing_is_not_the_last_that_is_heard(program, monkeypatch):
+    monkeypatch.setattr(main, "IMPATIENCE", 0.0)
+
+    def function():
+        with contextlib.suppress(KeyboardInterrupt):  # as where it strikes in a destructor
+            os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    assert program(function) == 143
 
 
 REFUSED = [

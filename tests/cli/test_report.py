@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
 import sys
 
 import pytest
@@ -12,7 +11,7 @@ from capetune.cli import main
 
 
 @pytest.fixture
-def typed(monkeypatch, capsys, tmp_path):
+def typed(monkeypatch, capsys, tmp_path, handlers):
     """typed(words): exit code, stdout and stderr of `capetune report` and these words, in a folder with two searches:
     begun, none of whose trials has ended, and failed, whose only trial did."""
     for name, state in (("begun", "interrupted"), ("failed", "failed"), ("trained", "completed")):
@@ -27,7 +26,6 @@ def typed(monkeypatch, capsys, tmp_path):
     (trial / "result.json").write_text(json.dumps(result))
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("CAPETUNE_DEBUG", raising=False)
-    before = signal.getsignal(signal.SIGTERM)
 
     def run(words):
         monkeypatch.setattr(sys, "argv", ["capetune", "report", *words.split()])
@@ -35,8 +33,7 @@ def typed(monkeypatch, capsys, tmp_path):
             main.run()
         return stop.value.code, *capsys.readouterr()
 
-    yield run
-    signal.signal(signal.SIGTERM, before)
+    return run
 
 
 @pytest.mark.parametrize(

@@ -204,7 +204,7 @@ family = set()
 def tell(cluster):
     family.update(psutil.Process().children(recursive=True))
     print(cluster.address, flush=True)
-    sys.stdin.readline()
+    return sys.stdin.readline().strip()
 """
 AFTER = """
 family.update(psutil.Process().children(recursive=True))
@@ -217,7 +217,8 @@ psutil.wait_procs(family, 60)  # agents outlive their node for a while, and writ
 @contextlib.contextmanager
 def ray_machines(code: str, temporary: Path) -> Iterator[subprocess.Popen]:
     """A process that starts a Ray of several machines, all of them on loopback, and ends it. code: makes `cluster` by
-    `begin(num_cpus=…)`, gives its address by `tell(cluster)`, which waits for a line, and then does to it what it does.
+    `begin(num_cpus=…)`, gives its address by `tell(cluster)`, which waits for a line and returns it, and then does to
+    it what it does.
     """
     place = temporary / "c"  # a machine that is killed can't tidy up
     (place / "t").mkdir(parents=True)

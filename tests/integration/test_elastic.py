@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import subprocess
 import time
@@ -17,12 +18,19 @@ from .conftest import LOOPBACK, PATIENCE, ray_machines
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
 
-# A head, on which the driver and Train's controller are, and two machines; one is taken away at the first line that is
-# written to it, and another comes at the second.
+# A head, on which the driver and Train's controller are, and two machines. At the first line that is written to it one
+# is said to go within a minute, as a cloud says it, and is gone as soon as the file is there that the line names; at
+# the second line another one comes.
 CLUSTER = """
+import pathlib, time
+from ray._raylet import GcsClient
 cluster = begin(num_cpus=0)
 first, second = cluster.add_node(num_cpus=1), cluster.add_node(num_cpus=1)
-tell(cluster)
+file = pathlib.Path(tell(cluster))
+preemption, deadline = 2, int(time.time() * 1000) + 60_000
+assert GcsClient(address=cluster.address).drain_node(second.node_id, preemption, "taken back", deadline)[0]
+while not file.exists():
+    time.sleep(0.01)
 cluster.remove_node(second, allow_graceful=False)
 sys.stdin.readline()
 cluster.add_node(num_cpus=1)
@@ -37,11 +45,11 @@ def cluster(temporary: Path) -> Iterator[subprocess.Popen]:
 
 def test_it_goes_on_with_fewer_and_then_with_more_workers(cluster, start, place, tiny_pack):
     address = cluster.stdout.readline().strip()
-    many = 400
+    many, steps = 400, 100
     program = start(
         *("train", "--data", tiny_pack, "--workers", "1:2", "--name", "it", "--address", address, "--json"),
-        set_={"train.epochs": many},
-        also=LOOPBACK,
+        set_={"train.epochs": many, "train.steps": steps},
+        also=LOOPBACK | {"RAY_TRAIN_PREEMPTION_POLL_INTERVAL_S": "0.5"},
     )
 
     def heard(kind: str) -> list[dict]:
@@ -66,8 +74,14 @@ def test_it_goes_on_with_fewer_and_then_with_more_workers(cluster, start, place,
         until(lambda: len(heard("epoch_done")) > before)
 
     counted(2)
-    told("go")
+    until(lambda: heard("steps_done")[-1]["step"] < steps / 5)
+    told(str(place / "runs/it/under-way/where.json"))
     counted(1)
+    (notice,) = [event["why"] for event in heard("doubted") if "about to go" in event["why"]]
+    epoch, kept = (int(number) for number in re.findall(r"\d+", notice))
+    after = [event for event in map(json.loads, program.out) if event["event"] in ("workers_counted", "steps_done")]
+    begun = max(i for i, event in enumerate(after) if event["event"] == "workers_counted")
+    assert (after[begun + 1]["epoch"], after[begun + 1]["step"]) == (epoch, kept + 1)
     told("come")
     counted(2)
     program.signal(signal.SIGTERM)

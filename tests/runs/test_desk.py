@@ -7,6 +7,7 @@ from uuid import uuid4
 import pytest
 
 from capetune.errors import UserError
+from capetune.runs.checkpoints import UNDER_WAY
 from capetune.runs.desk import at_bench
 from capetune.runs.history import read_history
 from capetune.storage.address import open_place
@@ -57,6 +58,24 @@ def test_each_epoch_goes_to_the_address_and_the_next_sitting_goes_on_from_there(
         keep(bench, checkpoint, 3, 0.3)
     names = {name for name in place.names() if "epoch-" in name}
     assert {name.split("/")[2] for name in names} == {"epoch-0003"}
+
+
+def test_an_epoch_under_way_goes_to_the_address_until_it_has_ended(
+    run: str, place: Place, checkpoint: Checkpoint
+) -> None:
+    def under_way(folder: Path) -> None:
+        (folder / UNDER_WAY).mkdir()
+        (folder / UNDER_WAY / "training.pt").write_bytes(b"weights")
+        (folder / UNDER_WAY / "where.json").write_text("{}")
+
+    lease = take(place)
+    with at_bench(f"{run}/job", run, lease.number) as bench:
+        keep(bench, checkpoint, 1, 0.1)
+        assert bench.keep_under_way(under_way) is None
+    with at_bench(f"{run}/job", run, lease.number) as bench:
+        assert (bench.folder / UNDER_WAY / "training.pt").read_bytes() == b"weights"
+        keep(bench, checkpoint, 2, 0.2)
+    assert not [name for name in place.names() if UNDER_WAY in name]
 
 
 def test_a_best_epoch_that_is_not_the_latest_is_brought_when_it_is_wanted(
