@@ -14,7 +14,6 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from capetune.cluster.head import answers, head_address
 from capetune.errors import UserError
 from capetune.storage.address import is_address, open_place
-from capetune.storage.place import Missing
 
 
 @dataclass(frozen=True)
@@ -46,9 +45,9 @@ def check_machines(runs: str, data: str, file: str, ours: bool) -> int:
         probe = ".probe" if ours else f".probe-{number}"
         try:
             arrived = place.read(probe).decode() == seen.wrote
-        except Missing:
+            place.delete(probe)
+        except UserError:
             arrived = False
-        place.delete(probe)
         if seen.unwritten or not arrived:
             why = seen.unwritten or "what it wrote there can't be seen from here"
             raise UserError(f"machine {name} can't write into {runs}: {why}; {_cure(runs, '--runs')}")
