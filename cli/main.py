@@ -7,11 +7,9 @@ from __future__ import annotations
 
 import atexit
 import contextlib
-import math
 import os
 import signal
 import sys
-import time
 import traceback
 from typing import Any, NoReturn
 
@@ -29,6 +27,7 @@ from capetune.cli import (
     request,
     runs,
     search,
+    signals,
     space,
     train,
 )
@@ -57,7 +56,6 @@ app.add_typer(data.app, name="data")
 app.add_typer(space.app, name="space")
 app.add_typer(runs.app, name="runs")
 keep_local(app, data.app, space.app, runs.app)
-IMPATIENCE = 10.0  # seconds after a signal in which another one says nothing new
 
 
 def _versions(wanted: bool) -> None:
@@ -102,26 +100,12 @@ def _leave(code: int) -> NoReturn:
 def run() -> None:
     """The program but for its very end. Exit codes: 0 done, 1 our bug, 2 bad input (one line on stderr), 130 Ctrl-C,
     143 SIGTERM."""
-    received = [signal.SIGINT]
-    heard = -math.inf
-
-    def end(number: int, frame: object) -> None:
-        """Ray is stopped, run.json says interrupted. An impatient second signal must not strike while that is done."""
-        nonlocal heard
-        if time.monotonic() - heard < IMPATIENCE:
-            return
-        heard = time.monotonic()
-        received[0] = signal.Signals(number)
-        raise KeyboardInterrupt
-
-    for each in (signal.SIGINT, signal.SIGTERM):
-        if signal.getsignal(each) != signal.SIG_IGN:  # as where a shell began it in the background
-            signal.signal(each, end)
+    received = signals.heed()
     output.tame()
     try:
         _run(received)
     finally:
-        atexit.register(_ignore_signals)  # the last registered runs first
+        atexit.register(signals.ignore)  # the last registered runs first
 
 
 def _run(received: list[signal.Signals]) -> NoReturn:
@@ -139,12 +123,6 @@ def _run(received: list[signal.Signals]) -> NoReturn:
     if code == 130:  # what typer makes of a KeyboardInterrupt
         _fail("interrupted", 128 + received[0])
     sys.exit(code)
-
-
-def _ignore_signals() -> None:
-    """Nothing is left but Python's own end: another Ctrl-C would only print a traceback out of it."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
 
 
 def _usage(error: Any) -> NoReturn:

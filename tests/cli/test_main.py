@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from capetune.cli import main
+from capetune.cli import main, signals
 from capetune.errors import UserError
 from capetune.events import ignore
 from capetune.runs.record import Run, recorded
@@ -133,7 +133,7 @@ def test_an_impatient_second_signal_leaves_time_to_write_down_where_it_ended(pro
 
 
 def test_a_signal_that_ended_nothing_is_not_the_last_that_is_heard(program, monkeypatch):
-    monkeypatch.setattr(main, "IMPATIENCE", 0.0)
+    monkeypatch.setattr(signals, "IMPATIENCE", 0.0)
 
     def function():
         with contextlib.suppress(KeyboardInterrupt):  # as where it strikes in a destructor
