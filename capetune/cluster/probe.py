@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import socket
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +15,9 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from capetune.cluster.head import answers, head_address
 from capetune.errors import UserError
 from capetune.storage.address import is_address, open_place
+from capetune.storage.place import Place
+
+PROBE = ".probe"
 
 
 @dataclass(frozen=True)
@@ -32,30 +36,38 @@ def check_machines(runs: str, data: str, file: str, ours: bool) -> int:
 
     Raises UserError, naming the machine, where one can't, or writes or reads something else than is seen from here.
     """
-    runs, data = open_place(runs).resolved, open_place(data).resolved
-    place, here = open_place(runs), _look(runs, ".probe", data, file)
-    asked: list[tuple[str, Any]] = [(socket.gethostname(), here)] if ours else []
+    place, data = open_place(runs), open_place(data).resolved
+    here = _look(place.resolved, f"{PROBE}-here", data, file)
     nodes = [] if ours else [node for node in ray.nodes() if node["Alive"]]
+    asked: list[tuple[str, str, Any]] = [(socket.gethostname(), f"{PROBE}-here", here)] if ours else []
     for number, node in enumerate(nodes):
         at = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
         look = ray.remote(num_cpus=0)(_look).options(scheduling_strategy=at)
-        asked.append((node["NodeName"], look.remote(runs, f".probe-{number}", data, file)))
-    for number, (name, answer) in enumerate(asked):
-        seen: _Seen = answer if ours else ray.get(answer)
-        probe = ".probe" if ours else f".probe-{number}"
-        try:
-            arrived = place.read(probe).decode() == seen.wrote
-            place.delete(probe)
-        except UserError:
-            arrived = False
-        if seen.unwritten or not arrived:
-            why = seen.unwritten or "what it wrote there can't be seen from here"
-            raise UserError(f"machine {name} can't write into {runs}: {why}; {_cure(runs, '--runs')}")
-        if seen.unread or seen.read != here.read:
-            why = seen.unread or "what it reads there is not what this machine reads"
-            raise UserError(f"machine {name} can't read {data}: {why}; {_cure(data, '--data')}")
-    place.delete(".probe")
+        probe = f"{PROBE}-{number}"
+        asked.append((node["NodeName"], probe, look.remote(place.resolved, probe, data, file)))
+    try:
+        for name, probe, answer in asked:
+            _compare(name, place, probe, answer if ours else ray.get(answer), here, data)
+    finally:
+        for probe in {f"{PROBE}-here", *(probe for _, probe, _ in asked)}:
+            with suppress(UserError):
+                place.delete(probe)
     return len(asked)
+
+
+def _compare(name: str, place: Place, probe: str, seen: _Seen, here: _Seen, data: str) -> None:
+    """Raises UserError where that machine did or saw something else than this one."""
+    runs = place.resolved
+    try:
+        arrived = place.read(probe).decode() == seen.wrote
+    except UserError:
+        arrived = False
+    if seen.unwritten or not arrived:
+        why = seen.unwritten or "what it wrote there can't be seen from here"
+        raise UserError(f"machine {name} can't write into {runs}: {why}; {_cure(runs, '--runs')}")
+    if seen.unread or seen.read != here.read:
+        why = seen.unread or "what it reads there is not what this machine reads"
+        raise UserError(f"machine {name} can't read {data}: {why}; {_cure(data, '--data')}")
 
 
 def _cure(where: str, option: str) -> str:
