@@ -35,7 +35,7 @@ check: setup
 bench: setup
 	for name in parts step generate evaluate loader distant uploads autocast memory cached allocator; do $(BIN)/python benchmarks/$$name.py $(ARGS) || exit 1; done
 
-# What is lost when something breaks: 22 faults, half an hour. make faults ARGS=--save keeps the lines.
+# What is lost when something breaks: 27 faults, half an hour. make faults ARGS=--save keeps the lines.
 faults: setup
 	$(BIN)/python benchmarks/faults.py $(ARGS)
 

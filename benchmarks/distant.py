@@ -8,17 +8,11 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
-import subprocess
-import sys
 import tempfile
-import time
-import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from harness import interleave, options, publish
+from stores import names, server, store
 
 from capetune.config import load_config
 from capetune.datasets.episodes.stream import train_batches
@@ -29,25 +23,6 @@ from capetune.storage.address import open_place
 
 COUNT, SIZE = 640, 16  # images, and of a batch
 REACH = 1.05
-
-
-@contextmanager
-def server(module: str, *arguments: str) -> Iterator[str]:
-    """A Python module that serves on loopback; gives its address."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [sys.executable, "-m", module, *(word.format(port=port) for word in arguments)]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        until = time.monotonic() + 60
-        while socket.socket().connect_ex(("127.0.0.1", port)):
-            assert time.monotonic() < until
-            time.sleep(0.1)
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        process.terminate()
-        process.wait()
 
 
 def load(data: Pack) -> None:
@@ -63,13 +38,11 @@ def main() -> None:
         generate(root / "raw", categories=48, images=20, size=900)
         pack(root / "raw/annotations", root / "raw/images", root / "pack")
         web = server("http.server", "--bind", "127.0.0.1", "--directory", str(root), "{port}")
-        with server("moto.server", "-H", "127.0.0.1", "-p", "{port}") as s3, web as http:
-            names = {"AWS_ENDPOINT_URL": s3, "AWS_REGION": "us-east-1"}
-            os.environ.update(names, AWS_ACCESS_KEY_ID="benchmark", AWS_SECRET_ACCESS_KEY="benchmark")
-            urllib.request.urlopen(urllib.request.Request(f"{s3}/benchmark", method="PUT")).close()
+        with store() as port, web as http:
+            os.environ |= names(port)
             for file in (root / "pack").iterdir():
-                open_place("s3://benchmark/pack").send(file, file.name)
-            here, there, served = map(open_pack, (root / "pack", "s3://benchmark/pack", f"{http}/pack"))
+                open_place("s3://bucket/pack").send(file, file.name)
+            here, there, served = map(open_pack, (root / "pack", "s3://bucket/pack", f"{http}/pack"))
 
             def first() -> None:
                 shutil.rmtree(root / "cache" / "shards", ignore_errors=True)

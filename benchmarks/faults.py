@@ -10,259 +10,45 @@ the next epoch; where a command is given again, starting Ray anew takes most of 
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
-import os
-import shutil
 import signal
-import socket
 import sqlite3
 import subprocess
 import sys
 import tempfile
 import threading
 import time
-import urllib.request
 from collections import Counter
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import psutil
+from breakable import (
+    EPOCHS,
+    TRIALS,
+    Command,
+    Outcome,
+    Place,
+    all_killed,
+    hit,
+    in_validation,
+    killed,
+    once_more,
+    placed,
+    prepare,
+    signalled,
+)
+from stores import Proxy, names, store
 
 ROOT = Path(__file__).parents[1]
-TRIALS, EPOCHS = 3, 8
-SMALL = {
-    **{"data.size": 64, "model.width": 32, "model.heads": 4, "model.decoder.layers": 1, "model.support.layers": 1},
-    **{"model.backbone.weights": "none", "train.steps": 20, "train.epochs": EPOCHS, "train.batch_size": 4},
-    **{"train.warmup": 0, "validation.episodes": 1},
-}
-SPACE = "scheduler: none\nloss.tokens: {log: [0.1, 1.0]}\n"
-PATIENCE = 300.0
+sys.path.append(str(ROOT))
 
-
-@dataclass
-class Place:
-    """Where commands run: a folder with a pack, and the environment they get."""
-
-    folder: Path
-    environment: dict[str, str]
-    runs: str = "runs"
-    data: str = "pack"
-    tell: Callable[[str], None] = print
-
-    def typed(self, verb: str, *more: str) -> list[str]:
-        keys = [f"--set={key}={value}" for key, value in SMALL.items()]
-        own = ["--space", "space.yaml", "--trials", str(TRIALS), "--resume-or-start"] if verb == "search" else []
-        preset = ["--preset", "demo", *keys]
-        return [verb, *own, *preset, "--data", self.data, "--runs", self.runs, "--name", "it", "--json", *more]
-
-
-@dataclass
-class Command:
-    """A running capetune, whose events are heard with the time."""
-
-    place: Place
-    words: list[str]
-    events: list[tuple[float, dict[str, Any]]] = field(default_factory=list)
-
-    def __enter__(self) -> Command:
-        # A shell's background has its commands ignore SIGINT.
-        code = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
-        code += "from capetune.cli.main import program; program()"
-        self.errors = tempfile.TemporaryFile("w+")
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", code, *self.words],
-            cwd=self.place.folder,
-            env=self.place.environment,
-            stdout=subprocess.PIPE,
-            stderr=self.errors,
-            text=True,
-            start_new_session=True,
-        )
-        self.reader = threading.Thread(target=self._read, daemon=True)
-        self.reader.start()
-        return self
-
-    def _read(self) -> None:
-        assert self.process.stdout is not None
-        for line in self.process.stdout:
-            with contextlib.suppress(ValueError):
-                self.events.append((time.monotonic(), json.loads(line)))
-
-    def __exit__(self, *error: object) -> None:
-        if self.process.poll() is None:
-            for child in psutil.Process(self.process.pid).children(recursive=True):
-                with contextlib.suppress(psutil.Error):
-                    child.kill()
-            self.process.kill()
-        self.process.wait()
-        self.reader.join(10)
-
-    def wait(self, when: Callable[[dict[str, Any]], bool], count: int = 1) -> None:
-        """Until so many events were such."""
-        until = time.monotonic() + PATIENCE
-        while sum(when(event) for _, event in self.events) < count:
-            assert self.process.poll() is None, f"ended too soon: {self.said()}"
-            assert time.monotonic() < until, f"nothing came: {self.events[-3:]}"
-            time.sleep(0.02)
-
-    def epochs(self, count: int) -> None:
-        self.wait(lambda event: event["event"] == "epoch_done", count)
-
-    def end(self) -> int:
-        return self.process.wait(PATIENCE * 2)
-
-    def said(self) -> str:
-        self.errors.seek(0)
-        return self.errors.read()[-300:].strip()
-
-    def below(self, words: str) -> list[psutil.Process]:
-        """Its processes whose command line has these words."""
-        found = []
-        for child in psutil.Process(self.process.pid).children(recursive=True):
-            with contextlib.suppress(psutil.Error):
-                if words in " ".join(child.cmdline()):
-                    found.append(child)
-        return found
-
-
-@dataclass
-class Outcome:
-    """at: when the fault was there; begun: when the command was given again. events: of all commands. last: the
-    exit code and what stderr said of the last command; first: of the one that the fault hit, None where it was the
-    same."""
-
-    at: float = 0.0
-    begun: float = 0.0
-    events: list[tuple[float, dict[str, Any]]] = field(default_factory=list)
-    first: tuple[int, str] | None = None
-    last: tuple[int, str] = (0, "")
-
-
-def hit(
-    place: Place, verb: str, fault: Callable[[Command], object], epochs: int = 2, again: bool = False, more=()
-) -> Outcome:
-    """Run, break it after so many epochs, see it to its end. again: the command ends of it, and is given once more."""
-    outcome = Outcome()
-    words = place.typed(verb, *more)
-    with Command(place, words) as command:
-        command.epochs(epochs)
-        outcome.at = time.monotonic()
-        fault(command)
-        code = command.end()
-        outcome.events += command.events
-        outcome.last = (code, command.said())
-    if again:
-        outcome.first, outcome.begun = outcome.last, time.monotonic()
-        with Command(place, words) as command:
-            code = command.end()
-            outcome.events += command.events
-            outcome.last = (code, command.said())
-    return outcome
-
-
-def all_killed(command: Command) -> None:
-    """As when its machine goes: nothing can tidy up."""
-    family = command.below("")
-    for process in [psutil.Process(command.process.pid), *family]:
-        with contextlib.suppress(psutil.Error):
-            process.kill()
-
-
-def killed(words: str) -> Callable[[Command], None]:
-    def kill(command: Command) -> None:
-        found = [process for process in command.below(words) if process.cmdline()[0].endswith(words)]
-        found = found or command.below(words)  # a worker's title, or a server's path
-        assert found, f"no {words}"
-        found[0].kill()
-
-    return kill
-
-
-def signalled(number: int) -> Callable[[Command], None]:
-    return lambda command: os.kill(command.process.pid, number)
-
-
-def in_validation(command: Command) -> None:
-    """A worker, right after the last step of an epoch."""
-    seen = len(command.events)
-    command.wait(lambda event: event["event"] == "steps_done" and event["step"] == event["steps"], 3)
-    assert seen
-    killed("RayTrainWorker")(command)
-
-
-class Proxy:
-    """Before a store: lets all through, or nothing."""
-
-    def __init__(self, port: int) -> None:
-        self.upstream = port
-        self.listener = socket.create_server(("127.0.0.1", 0))
-        self.port = self.listener.getsockname()[1]
-        self.down = False
-        threading.Thread(target=self._serve, daemon=True).start()
-
-    def _serve(self) -> None:
-        while True:
-            client, _ = self.listener.accept()
-            if self.down:
-                client.close()
-                continue
-            server = socket.create_connection(("127.0.0.1", self.upstream))
-            for source, sink in ((client, server), (server, client)):
-                threading.Thread(target=self._copy, args=(source, sink), daemon=True).start()
-
-    def _copy(self, source: socket.socket, sink: socket.socket) -> None:
-        with contextlib.suppress(OSError):
-            while piece := source.recv(65536):
-                if self.down:
-                    break
-                sink.sendall(piece)
-        for each in (source, sink):
-            with contextlib.suppress(OSError):
-                each.shutdown(socket.SHUT_RDWR)
-
-    def away(self, seconds: float) -> Callable[[Command], None]:
-        def fault(command: Command) -> None:
-            self.down = True
-            threading.Timer(seconds, lambda: setattr(self, "down", False)).start()
-
-        return fault
-
-
-@contextlib.contextmanager
-def store() -> Iterator[int]:
-    """moto's S3 in a process of its own; its port."""
-    code = """
-import sys, threading
-from moto.server import DomainDispatcherApplication, create_backend_app
-from werkzeug.serving import make_server
-served, lock = DomainDispatcherApplication(create_backend_app), threading.Lock()
-def app(environ, respond):
-    with lock:
-        return list(served(environ, respond))
-server = make_server("127.0.0.1", 0, app, threaded=True)
-print(server.server_address[1], flush=True)
-server.serve_forever()
-"""
-    quiet = subprocess.DEVNULL
-    server = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=quiet, text=True)
-    assert server.stdout is not None
-    port = int(server.stdout.readline())
-    urllib.request.urlopen(urllib.request.Request(f"http://127.0.0.1:{port}/bucket", method="PUT")).close()
-    try:
-        yield port
-    finally:
-        server.kill()
-        server.wait()
+from tests.integration.machines import LOOPBACK, ray_machines  # noqa: E402
 
 
 def at_store(place: Place, port: int) -> Place:
     """The same, with runs and pack there."""
-    names = {"AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}", "AWS_REGION": "us-east-1", "AWS_ACCESS_KEY_ID": "k"}
-    names |= {"AWS_SECRET_ACCESS_KEY": "s", "AWS_EC2_METADATA_DISABLED": "true"}
-    other = Place(place.folder, place.environment | names, "s3://bucket/runs", "s3://bucket/pack")
+    other = Place(place.folder, place.environment | names(port), "s3://bucket/runs", "s3://bucket/pack")
     code = (
         "import sys; from pathlib import Path; from capetune.storage.address import open_place\n"
         "for file in Path('pack').iterdir(): open_place('s3://bucket/pack').send(file, file.name)"
@@ -306,26 +92,61 @@ def elsewhere(place: Place, verb: str) -> Outcome:
     with store() as port:
         far = at_store(place, port)
         outcome = hit(far, verb, all_killed)
-        outcome.first, outcome.begun = outcome.last, time.monotonic()
         far.environment["CAPETUNE_CACHE"] = str(place.folder / "another-machine")
-        with Command(far, far.typed(verb)) as command:
-            code = command.end()
-            outcome.events += command.events
-            outcome.last = (code, command.said())
-    return outcome
+        return once_more(far, verb, outcome)
 
 
 def store_away(place: Place, verb: str) -> Outcome:
     with store() as port:
         proxy = Proxy(port)
         far = at_store(place, proxy.port)
-        return hit(far, verb, proxy.away(60))
+        return hit(far, verb, lambda command: proxy.away(60))
 
 
 def in_upload(place: Place) -> Outcome:
     """A worker is killed right after an epoch, while it sends it."""
     with store() as port:
         return hit(at_store(place, port), "train", killed("RayTrainWorker"))
+
+
+def damaged_shard(place: Place, verb: str) -> Outcome:
+    """The command ends of it, in a line; with the shard as it was, the same command goes on."""
+    shard = next((place.folder / "pack").glob("*.tar"))
+    whole = shard.read_bytes()
+    outcome = hit(place, verb, lambda command: shard.write_bytes(b"\0" * len(whole)))
+    shard.write_bytes(whole)
+    return once_more(place, verb, outcome)
+
+
+# Two machines of one CPU beside a head that has none; one of them goes, as told: at once, or announced as a cloud does.
+MACHINES = """
+import pathlib, time
+from ray._raylet import GcsClient
+cluster = begin(num_cpus=0)
+nodes = [cluster.add_node(num_cpus=1), cluster.add_node(num_cpus=1)]
+file = tell(cluster)
+if file:
+    preemption, deadline = 2, int(time.time() * 1000) + 60_000
+    assert GcsClient(address=cluster.address).drain_node(nodes[1].node_id, preemption, "taken back", deadline)[0]
+    while not pathlib.Path(file).exists():
+        time.sleep(0.01)
+cluster.remove_node(nodes[1], allow_graceful=False)
+"""
+
+
+def machine_lost(place: Place, verb: str, announced: bool = False) -> Outcome:
+    """Of a cluster that was joined. announced: it goes once the epoch under way was kept."""
+    place.environment |= LOOPBACK | {"RAY_TRAIN_PREEMPTION_POLL_INTERVAL_S": "0.5"}
+    with ray_machines(MACHINES, place.folder / "t") as machines:
+        assert machines.stdin is not None
+        assert machines.stdout is not None
+        stdin, address = machines.stdin, machines.stdout.readline().strip()
+
+        def fault(command: Command) -> None:
+            stdin.write(f"{place.folder / 'runs/it/under-way/where.json' if announced else ''}\n")
+            stdin.flush()
+
+        return hit(place, verb, fault, more=("--address", address, *(("--workers", "1:2") if verb == "train" else ())))
 
 
 FAULTS: dict[str, Callable[[Place], Outcome]] = {
@@ -341,6 +162,8 @@ FAULTS: dict[str, Callable[[Place], Outcome]] = {
     "search-database-locked-20s": locked_database,
     "search-machine-lost-s3": lambda p: elsewhere(p, "search"),
     "search-store-away-60s": lambda p: store_away(p, "search"),
+    "search-shard-damaged": lambda p: damaged_shard(p, "search"),
+    "search-machine-lost": lambda p: machine_lost(p, "search"),
     "train-worker-killed": lambda p: hit(p, "train", killed("RayTrainWorker"), more=("--workers", "2")),
     "train-worker-killed-in-validation": lambda p: hit(p, "train", in_validation, epochs=1),
     "train-queue-killed": lambda p: hit(p, "train", killed("_QueueActor")),
@@ -351,6 +174,9 @@ FAULTS: dict[str, Callable[[Place], Outcome]] = {
     "train-machine-lost-s3": lambda p: elsewhere(p, "train"),
     "train-store-away-60s": lambda p: store_away(p, "train"),
     "train-worker-killed-in-upload": in_upload,
+    "train-shard-damaged": lambda p: damaged_shard(p, "train"),
+    "train-machine-lost": lambda p: machine_lost(p, "train"),
+    "train-machine-announced": lambda p: machine_lost(p, "train", announced=True),
 }
 
 
@@ -409,37 +235,6 @@ def main() -> None:
                     date = time.strftime("%Y-%m-%d")
                     stream.write(json.dumps({"date": date, "trials": TRIALS, "epochs": EPOCHS, **row}) + "\n")
     sys.exit(1 if bad else 0)
-
-
-def prepare(made: Path) -> None:
-    """A pack of twenty synthetic categories."""
-    capetune = [sys.executable, "-c", "from capetune.cli.main import program; program()"]
-    raw = made / "raw"
-    for words in (
-        ["data", "synth", "--out", raw, "--categories", 20, "--images", 20, "--size", 96],
-        [
-            "data",
-            "pack",
-            "--annotations",
-            raw / "annotations",
-            "--images",
-            raw / "images",
-            "--out",
-            made / "pack",
-            "--size",
-            64,
-        ],
-    ):
-        subprocess.run([*capetune, *map(str, words)], check=True, stdout=subprocess.DEVNULL)
-
-
-def placed(folder: Path, made: Path) -> Place:
-    shutil.copytree(made / "pack", folder / "pack")
-    (folder / "space.yaml").write_text(SPACE)
-    (folder / "t").mkdir()
-    environment = {k: v for k, v in os.environ.items() if not k.startswith(("RAY_", "AWS_", "CAPETUNE_"))}
-    own = {"CAPETUNE_CACHE": str(folder / "cache"), "TMPDIR": str(folder / "t"), "OMP_NUM_THREADS": "1"}
-    return Place(folder, environment | own)
 
 
 if __name__ == "__main__":

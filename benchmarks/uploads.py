@@ -9,15 +9,14 @@ from __future__ import annotations
 
 import os
 import tempfile
-import urllib.request
 from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
-from distant import server
 from harness import interleave, options, publish
 from paper import random_batch
+from stores import names, store
 
 from capetune.config import load_preset
 from capetune.models.estimator import PoseEstimator
@@ -36,10 +35,7 @@ STEPS, REACH = 60, 1.03
 def main() -> None:
     arguments = options(__doc__, rounds=5)
     with ExitStack() as ends:
-        address = ends.enter_context(server("moto.server", "-H", "127.0.0.1", "-p", "{port}"))
-        os.environ |= {"AWS_ENDPOINT_URL": address, "AWS_REGION": "us-east-1", "AWS_EC2_METADATA_DISABLED": "true"}
-        os.environ |= {"AWS_ACCESS_KEY_ID": "k", "AWS_SECRET_ACCESS_KEY": "s"}
-        urllib.request.urlopen(urllib.request.Request(f"{address}/bucket", method="PUT")).close()
+        os.environ |= names(ends.enter_context(store()))
         folders = [Path(ends.enter_context(tempfile.TemporaryDirectory())) for _ in range(2)]
         place = open_place("s3://bucket/runs/it")
         sender = Sender(Copy(place, folders[1]), place, take(place).number)

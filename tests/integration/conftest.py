@@ -8,7 +8,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -22,8 +21,9 @@ import optuna
 import psutil
 import pytest
 
+from .machines import NOT_NICE
+
 OURS = ("RAY_", "XDG_", "CAPETUNE_", "MLFLOW_", "TORCHINDUCTOR_")  # what programs are to set by themselves
-NOT_NICE = {"RAY_worker_niceness": "0"}  # else tests beside this one leave Ray's workers no processor for minutes
 PATIENCE = 240.0  # seconds for one step; twenty times what it takes on two quiet cores
 SMALL = {
     "data.size": 64,
@@ -189,49 +189,6 @@ def start(place: Path, temporary: Path) -> Iterator[Start]:
         program.kill()
     if any(program.killed for program in programs):  # such a one has no end in which to tidy up
         shutil.rmtree(temporary, ignore_errors=True)
-
-
-LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_AUTH_MODE": "disabled"}
-BEFORE = """
-import sys
-import psutil
-from ray.cluster_utils import Cluster
-def begin(num_cpus):
-    head = {"num_cpus": num_cpus, "include_dashboard": True, "dashboard_host": "127.0.0.1"}
-    head |= {"temp_dir": sys.argv[1], "dashboard_port": int(sys.argv[2])}
-    return Cluster(initialize_head=True, head_node_args=head)
-family = set()
-def tell(cluster):
-    family.update(psutil.Process().children(recursive=True))
-    print(cluster.address, flush=True)
-    return sys.stdin.readline().strip()
-"""
-AFTER = """
-family.update(psutil.Process().children(recursive=True))
-sys.stdin.read()
-cluster.shutdown()
-psutil.wait_procs(family, 60)  # agents outlive their node for a while, and write into its folder
-"""
-
-
-@contextlib.contextmanager
-def ray_machines(code: str, temporary: Path) -> Iterator[subprocess.Popen]:
-    """A process that starts a Ray of several machines, all of them on loopback, and ends it. code: makes `cluster` by
-    `begin(num_cpus=…)`, gives its address by `tell(cluster)`, which waits for a line and returns it, and then does to
-    it what it does.
-    """
-    place = temporary / "c"  # a machine that is killed can't tidy up
-    (place / "t").mkdir(parents=True)
-    environment = os.environ | LOOPBACK | NOT_NICE
-    environment |= {"TMPDIR": str(place / "t"), "RAY_health_check_period_ms": "500"}
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [sys.executable, "-c", BEFORE + code + AFTER, str(place / "t/ray"), str(port)]
-    process = subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    yield process
-    process.communicate("\n\n", timeout=120)
-    shutil.rmtree(place)
 
 
 @pytest.fixture(scope="session")

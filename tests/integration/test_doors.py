@@ -15,7 +15,8 @@ from nbclient import NotebookClient
 
 from capetune.service.search import SearchRequest
 
-from .conftest import NOT_NICE, OURS, PATIENCE, SMALL
+from .conftest import OURS, PATIENCE, SMALL
+from .machines import NOT_NICE
 
 pytestmark = pytest.mark.timeout(900)
 README = Path(__file__).parents[2] / "README.md"

@@ -14,7 +14,8 @@ import pytest
 
 from capetune.runs.history import read_history
 
-from .conftest import LOOPBACK, PATIENCE, ray_machines
+from .conftest import PATIENCE
+from .machines import LOOPBACK, ray_machines
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
 

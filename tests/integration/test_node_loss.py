@@ -11,7 +11,7 @@ import pytest
 
 from capetune.runs.history import read_history
 
-from .conftest import LOOPBACK, ray_machines
+from .machines import LOOPBACK, ray_machines
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
 
