@@ -39,7 +39,7 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 @pytest.fixture(scope="session")
 def s3() -> Iterator[dict[str, str]]:
     """moto's S3 on loopback. Gives the environment variables by which programs find it; those of this process are set,
-    too."""
+    too. It answers Google's XML API as well, which is S3's but for who asks and for how a condition is spelt."""
     from moto.server import DomainDispatcherApplication, create_backend_app
     from werkzeug.serving import make_server
 
@@ -47,6 +47,11 @@ def s3() -> Iterator[dict[str, str]]:
 
     def app(environ: dict, respond: Callable) -> list[bytes]:
         """One request after the other: moto looks whether a key is there, then writes it, and S3 does both at once."""
+        if not environ.get("HTTP_AUTHORIZATION", "").startswith("AWS4"):
+            who = "Credential=capetune/20260101/us-east-1/s3/aws4_request, SignedHeaders=host, Signature=0"
+            environ["HTTP_AUTHORIZATION"] = f"AWS4-HMAC-SHA256 {who}"
+        if environ.pop("HTTP_X_GOOG_IF_GENERATION_MATCH", None) == "0":
+            environ["HTTP_IF_NONE_MATCH"] = "*"
         with lock:
             return list(served(environ, respond))
 
@@ -73,9 +78,25 @@ def s3() -> Iterator[dict[str, str]]:
 @pytest.fixture(scope="session")
 def bucket(s3: dict[str, str]) -> str:
     """The address of a bucket."""
-    request = urllib.request.Request(f"{s3['AWS_ENDPOINT_URL']}/packs-and-runs", method="PUT")
+    return f"s3://{made(s3, 'packs-and-runs')}"
+
+
+def made(s3: dict[str, str], bucket: str) -> str:
+    request = urllib.request.Request(f"{s3['AWS_ENDPOINT_URL']}/{bucket}", method="PUT")
     urllib.request.urlopen(request, timeout=60).close()
-    return "s3://packs-and-runs"
+    return bucket
+
+
+@pytest.fixture(scope="session")
+def google(s3: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a bucket of Google's, for who reads in the account's file where it is."""
+    account = tmp_path_factory.mktemp("google") / "account.json"
+    nobody = {"client_email": "", "private_key": "", "private_key_id": "", "disable_oauth": True}
+    account.write_text(json.dumps({"gcs_base_url": s3["AWS_ENDPOINT_URL"], **nobody}))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GOOGLE_SERVICE_ACCOUNT", str(account))
+        patch.setenv("GOOGLE_ALLOW_HTTP", "true")
+        yield f"gs://{made(s3, 'googles')}"  # moto doesn't know a hyphen as the client writes it
 
 
 def write_files(

@@ -178,7 +178,7 @@ def _client(root: str) -> Any:
         return MemoryStore()
     plain = root.startswith("http://") or os.environ.get("AWS_ENDPOINT_URL", "").startswith("http://")
     retries: Any = {"max_retries": 5, "retry_timeout": min(PATIENCE, ONCE)}
-    return from_url(f"{root}/", client_options={"allow_http": True} if plain else {}, retry_config=retries)
+    return from_url(f"{root}/", client_options={"allow_http": True} if plain else None, retry_config=retries)
 
 
 def _reason(error: Exception, seconds: float) -> str:
