@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from capetune.cli.asked import hand_over
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -35,6 +37,13 @@ Split = typer.Option(None, "--split", min=1, max=5, help="MP-100 split; default:
 Address = typer.Option(
     None, "--address", envvar="RAY_ADDRESS", help="A running Ray cluster to join; default: start Ray here."
 )
+Dashboard = typer.Option(
+    None,
+    "--address",
+    metavar="URL",
+    help="The cluster's dashboard, such as http://head:8265; default: RAY_API_SERVER_ADDRESS, else this machine's.",
+)
+TokenFile = typer.Option(None, "--token-file", metavar="FILE", help="Holds the token that the cluster asks for.")
 Verbose = typer.Option(False, "--verbose", "-v", help="Show what Ray and its workers print.")
 Json = typer.Option(False, "--json", help="Print each event as a line of JSON, and the result as the last.")
 
@@ -72,6 +81,7 @@ def run(verb: Any, request: Any, as_json: bool = False, err: bool = False) -> An
     import json
     import sys
 
+    hand_over(request)
     if as_json:
         from capetune.reports.lines import Lines
 

@@ -21,6 +21,7 @@ from capetune.cli import (
     data,
     demo,
     eval,
+    jobs,
     output,
     promote,
     report,
@@ -29,6 +30,7 @@ from capetune.cli import (
     search,
     signals,
     space,
+    submit,
     train,
 )
 from capetune.cli.paths import keep_local
@@ -52,6 +54,10 @@ app.command("promote", short_help="Train a search's best on every split and seed
 app.command("dashboard", short_help="Open a search in optuna-dashboard.")(dashboard.command)
 app.command("demo", short_help="The whole way on built-in synthetic data, six minutes.")(demo.command)
 app.command("request", short_help="Run what a JSON file asks for.")(request.command)
+app.command("submit", short_help="Send a command to a cluster, as a Ray job.")(submit.command)
+app.command("jobs", short_help="List a cluster's jobs.")(jobs.listing)
+app.command("logs", short_help="Print what a job says.")(jobs.logs)
+app.command("stop", short_help="End a job, and let it write down where it is.")(jobs.stop)
 app.add_typer(data.app, name="data")
 app.add_typer(space.app, name="space")
 app.add_typer(runs.app, name="runs")

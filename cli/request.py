@@ -11,6 +11,7 @@ from capetune.cli import common
 
 def command(
     file: Path = typer.Argument(..., metavar="FILE", help='JSON: {"verb": "search", "space": "decoder.yaml", …}.'),
+    sent: bool = typer.Option(False, "--sent", hidden=True, help="As a job: look first at what is installed."),
 ) -> None:
     """Run a request written as JSON: a verb (search, train, promote, evaluate, demo) and its command's options.
 
@@ -23,4 +24,8 @@ def command(
     """
     from capetune.service import door
 
+    if sent:
+        from capetune.service.installed import check_installed
+
+        check_installed()
     common.run(door, door.read_request(file), as_json=True)

@@ -46,8 +46,9 @@ def check_machines(runs: str, data: str, file: str, ours: bool) -> int:
         probe = f"{PROBE}-{number}"
         asked.append((node["NodeName"], probe, look.remote(place.resolved, probe, data, file)))
     try:
-        for name, probe, answer in asked:
-            _compare(name, place, probe, answer if ours else ray.get(answer), here, data)
+        seen = [answer if ours else ray.get(answer) for _, _, answer in asked]  # all: who is late would write after us
+        for (name, probe, _), each in zip(asked, seen, strict=True):
+            _compare(name, place, probe, each, here, data)
     finally:
         for probe in {f"{PROBE}-here", *(probe for _, probe, _ in asked)}:
             with suppress(UserError):

@@ -8,7 +8,7 @@ import shutil
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 NOT_NICE = {"RAY_worker_niceness": "0"}  # else what runs beside them leaves Ray's workers no processor for minutes
@@ -36,14 +36,14 @@ psutil.wait_procs(family, 60)  # agents outlive their node for a while, and writ
 
 
 @contextlib.contextmanager
-def ray_machines(code: str, temporary: Path) -> Iterator[subprocess.Popen]:
+def ray_machines(code: str, temporary: Path, also: Mapping[str, str] | None = None) -> Iterator[subprocess.Popen]:
     """A process that starts a Ray of several machines, all of them on loopback, and ends it. code: makes `cluster` by
     `begin(num_cpus=…)`, gives its address by `tell(cluster)`, which waits for a line and returns it, and then does to
-    it what it does.
+    it what it does. also: further environment variables.
     """
     place = temporary / "c"  # a machine that is killed can't tidy up
     (place / "t").mkdir(parents=True)
-    environment = os.environ | LOOPBACK | NOT_NICE
+    environment = os.environ | LOOPBACK | NOT_NICE | (also or {})
     environment |= {"TMPDIR": str(place / "t"), "RAY_health_check_period_ms": "500"}
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

@@ -1,0 +1,223 @@
+"""Ray's Jobs API over HTTP, from a machine that needn't be in the cluster."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from capetune.cluster.environment import token_file
+from capetune.errors import UserError
+
+DASHBOARD = "http://127.0.0.1:8265"
+LARGEST = 100 * 2**20  # bytes: what the dashboard's server takes in one upload (ray issue 38566)
+GRACE = 120  # seconds that a stopped job has to write down where it is; Ray's own are 3
+ENDED = ("STOPPED", "SUCCEEDED", "FAILED")
+LOOK = 1.0  # seconds between looks at a job's state
+
+
+@dataclass(frozen=True)
+class Job:
+    """state: PENDING, RUNNING or one of ENDED. name: of its run, where it is one of ours. begun, ended: in Unix
+    seconds. code: its exit code, None while it has none. why: what Ray says of its state."""
+
+    id: str
+    state: str
+    verb: str
+    name: str
+    begun: float | None
+    ended: float | None
+    code: int | None
+    why: str
+
+    @property
+    def over(self) -> bool:
+        return self.state in ENDED
+
+    def to_json(self) -> dict[str, Any]:
+        return vars(self).copy()
+
+
+class Jobs:
+    """The jobs of the cluster whose dashboard is at a URL. Raises UserError, in one line, where it isn't reached, asks
+    for another token or has another Ray; so do all methods where it no longer answers.
+
+    address: None takes RAY_API_SERVER_ADDRESS, else this machine's. token: a file; None takes what Ray takes itself
+    (RAY_AUTH_TOKEN, RAY_AUTH_TOKEN_PATH, ~/.ray/auth_token), and on this machine that of our own sessions.
+    """
+
+    def __init__(self, address: str | None = None, token: Path | None = None) -> None:
+        self.url = (address or os.environ.get("RAY_API_SERVER_ADDRESS") or DASHBOARD).rstrip("/")
+        if urlsplit(self.url).scheme not in ("http", "https"):
+            raise UserError(f"--address {self.url}: the dashboard's URL is wanted, such as http://head:8265")
+        secret = _secret(token, urlsplit(self.url).hostname in ("127.0.0.1", "localhost", "::1"))
+        self.headers = {"Authorization": f"Bearer {secret}"} if secret else {}
+        self._same_ray(str(self.get("/api/version")["ray_version"]))
+        from ray.job_submission import JobSubmissionClient
+
+        with _unset("RAY_API_SERVER_ADDRESS", "RAY_ADDRESS"), self._plain():  # they would win over the address
+            self.client = JobSubmissionClient(self.url, headers=dict(self.headers))
+
+    def _same_ray(self, theirs: str) -> None:
+        import ray
+
+        if theirs != ray.__version__:
+            raise UserError(
+                f"the cluster at {self.url} runs Ray {theirs}, this machine has {ray.__version__}: "
+                f"pip install 'ray[default]=={theirs}' here, or take the cluster's image"
+            )
+
+    def get(self, path: str) -> Any:
+        """What the dashboard answers, from JSON."""
+        try:
+            request = urllib.request.Request(self.url + path, headers=self.headers)
+            with urllib.request.urlopen(request, timeout=30) as got:
+                return json.loads(got.read())
+        except urllib.error.HTTPError as error:
+            raise UserError(self._refused(error.code)) from None
+        except (OSError, ValueError) as error:
+            why = getattr(error, "reason", error)
+            cure = "give --address, or dig a tunnel: ssh -L 8265:127.0.0.1:8265 HEAD"
+            raise UserError(f"no Ray dashboard answers at {self.url} ({why}); {cure}") from None
+
+    def _refused(self, status: int) -> str:
+        if status == 401:
+            return f"the cluster at {self.url} asks for a token: give --token-file, or set RAY_AUTH_TOKEN"
+        if status == 403:
+            return (
+                f"the cluster at {self.url} refuses this token; `ray get-auth-token` on its head prints the right one"
+            )
+        return f"the dashboard at {self.url} answers {status}"
+
+    @contextmanager
+    def _plain(self) -> Iterator[None]:
+        """Ray's client raises RuntimeError, with a traceback of the server's in it."""
+        try:
+            yield
+        except (RuntimeError, OSError, ValueError) as error:
+            if isinstance(error, UserError):
+                raise
+            lines = str(error).strip().splitlines() or [type(error).__name__]
+            raise UserError(f"the cluster at {self.url} says: {lines[-1][:200]}") from None
+
+    def all(self) -> list[Job]:
+        """The latest first."""
+        with self._plain():
+            found = [_job(details) for details in self.client.list_jobs() if details.submission_id]
+        return sorted(found, key=lambda job: job.begun or time.time(), reverse=True)
+
+    def one(self, id: str) -> Job:
+        """The job of that id, or the latest of a run of that name."""
+        found = self.all()
+        for job in found:
+            if id in (job.id, job.name):
+                return job
+        there = ", ".join(job.id for job in found[:5])
+        raise UserError(
+            f"there is no job {id} at {self.url}; " + (f"the latest are {there}" if there else "it has none")
+        )
+
+    def submit(
+        self, id: str, entrypoint: str, folder: Path, env: Mapping[str, str], metadata: Mapping[str, str]
+    ) -> Job:
+        """Send a folder, in which the entrypoint is run, with it on the import path. Raises UserError where the id is
+        taken or the folder is too large."""
+        if any(job.id == id for job in self.all()):
+            raise UserError(f"there is a job {id} at {self.url} already: give another --id")
+        size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+        if size > LARGEST:
+            raise UserError(
+                f"what is to be sent has {size / 2**20:.0f} MiB, and the dashboard takes 100: use addresses"
+            )
+        runtime = {"working_dir": str(folder), "env_vars": dict(env)}
+        with self._plain():
+            self.client.submit_job(
+                entrypoint=entrypoint, submission_id=id, runtime_env=runtime, metadata=dict(metadata)
+            )
+        return self.one(id)
+
+    def log(self, id: str) -> str:
+        with self._plain():
+            return str(self.client.get_job_logs(id))
+
+    def follow(self, id: str) -> Iterator[str]:
+        """Its lines, from the first on, as they come, until it has ended."""
+        rest = ""
+        with self._plain():
+            for piece in _pieces(self.client.tail_job_logs(id)):
+                *lines, rest = (rest + piece).split("\n")
+                yield from lines
+        if rest:
+            yield rest
+
+    def wait(self, id: str) -> Job:
+        """Until it has ended."""
+        while not (job := self.one(id)).over:
+            time.sleep(LOOK)
+        return job
+
+    def stop(self, id: str) -> Job:
+        """End it, after it has written down where it is; one that hasn't begun yet ends at once."""
+        with self._plain():
+            self.client.stop_job(id)
+        return self.wait(id)
+
+
+def _job(details: Any) -> Job:
+    metadata = details.metadata or {}
+    begun, ended = ((stamp or 0) / 1000 or None for stamp in (details.start_time, details.end_time))
+    state = getattr(details.status, "value", str(details.status))
+    verb, name = metadata.get("capetune_verb", ""), metadata.get("capetune_run", "")
+    why = " ".join((details.message or "").split())
+    return Job(details.submission_id, state, verb, name, begun, ended, details.driver_exit_code, why)
+
+
+def _secret(file: Path | None, here: bool) -> str | None:
+    """Raises UserError where a token file that was named can't be read."""
+    if file is None and (given := os.environ.get("RAY_AUTH_TOKEN")):
+        return given.strip()
+    named = file or (Path(path) if (path := os.environ.get("RAY_AUTH_TOKEN_PATH")) else None)
+    usual = [Path.home() / ".ray/auth_token", *([token_file()] if here else [])]
+    for candidate in [named] if named else usual:
+        try:
+            return candidate.read_text(encoding="utf-8").strip()
+        except (OSError, ValueError) as error:
+            if named:
+                raise UserError(
+                    f"can't read the token in {named}: {getattr(error, 'strerror', None) or error}"
+                ) from None
+    return None
+
+
+def _pieces(stream: Any) -> Iterator[str]:
+    """An asynchronous iterator's items, on this thread."""
+    loop = asyncio.new_event_loop()
+    try:
+        while True:
+            try:
+                yield loop.run_until_complete(anext(stream))
+            except StopAsyncIteration:
+                return
+    finally:
+        with contextlib.suppress(Exception):
+            loop.run_until_complete(stream.aclose())
+        loop.close()
+
+
+@contextmanager
+def _unset(*names: str) -> Iterator[None]:
+    before = {name: os.environ.pop(name) for name in names if name in os.environ}
+    try:
+        yield
+    finally:
+        os.environ |= before

@@ -1,0 +1,69 @@
+"""A cluster's jobs, and what they say."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable
+from dataclasses import fields
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from capetune import events
+from capetune.cluster.jobs import Job
+from capetune.reports.screen import Screen
+from capetune.reports.words import clock
+
+KINDS = {kind.__name__: kind for kind in vars(events).values() if isinstance(kind, type)}
+
+
+def jobs_table(jobs: Iterable[Job]) -> Table:
+    table = Table(box=None, pad_edge=False)
+    for name in ("job", "state", "verb", "run", "begun", "took"):
+        table.add_column(name, no_wrap=True)
+    for job in jobs:
+        begun = time.strftime("%Y-%m-%d %H:%M", time.localtime(job.begun)) if job.begun else "–"
+        took = clock((job.ended or time.time()) - job.begun) if job.begun else "–"
+        table.add_row(*(Text(word) for word in (job.id, job.state.lower(), job.verb, job.name, begun, took)))
+    return table
+
+
+def state_line(job: Job) -> str:
+    """How it stands, and why where it didn't end well."""
+    why = f": {job.why}" if job.why and job.state in ("PENDING", "FAILED") else ""
+    return f"job {job.id}: {job.state.lower()}{why}"
+
+
+def event_of(line: str) -> events.Event | None:
+    """The event in a line of a job's log, None where it is something else."""
+    if not line.startswith('{"event": '):
+        return None
+    try:
+        tree = json.loads(line)
+        kind: Any = KINDS["".join(word.title() for word in tree.pop("event").split("_"))]
+        known = {each.name for each in fields(kind)}  # a newer capetune may tell more
+        return kind(**{name: value for name, value in tree.items() if name in known})
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def show_log(lines: Iterable[str], console: Console) -> None:
+    """The events as the command itself shows them, other lines as they are."""
+    with Screen(console) as screen:
+        for line in lines:
+            event = event_of(line)
+            if event is not None:
+                screen.hear(event)
+            elif line.startswith('{"event": "result"'):
+                console.print(result_line(json.loads(line)), soft_wrap=True)
+            else:
+                console.print(line, soft_wrap=True)
+
+
+def result_line(tree: dict[str, Any]) -> str:
+    """What a verb's result says in one value each."""
+    said = {name: value for name, value in tree.items() if name != "event" and isinstance(value, str | int | float)}
+    return "result: " + ", ".join(f"{name} {value}" for name, value in said.items())

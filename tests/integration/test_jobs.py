@@ -1,0 +1,87 @@
+"""A search sent to a cluster of Ray's own processes, on loopback, which asks for a token: from a folder outside."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from .conftest import PATIENCE, SMALL
+from .machines import ray_machines
+
+pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
+
+CLUSTER = """
+cluster = begin(num_cpus=1)
+cluster.add_node(num_cpus=1)
+print(cluster.head_node.address_info["webui_url"], flush=True)
+tell(cluster)
+"""
+SECRET = "0123456789abcdef" * 4
+
+
+@pytest.fixture(scope="module")
+def dashboard(temporary: Path) -> Iterator[str]:
+    token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": SECRET}
+    with ray_machines(CLUSTER, temporary, token) as machines:
+        assert machines.stdout is not None
+        yield f"http://{machines.stdout.readline().strip()}"
+
+
+def test_a_search_is_sent_followed_stopped_and_sent_again_to_its_end(dashboard, start, place, tiny_pack):
+    def say(*words: object) -> subprocess.CompletedProcess:
+        program = [sys.executable, "-m", "capetune", *map(str, words)]
+        how = {"cwd": place, "env": os.environ | own, "capture_output": True, "text": True}
+        return subprocess.run(program, **how, timeout=PATIENCE)  # type: ignore[call-overload]
+
+    own = {"RAY_API_SERVER_ADDRESS": dashboard, "HOME": str(place)}
+    assert say("jobs").stderr == (
+        f"error: the cluster at {dashboard} asks for a token: give --token-file, or set RAY_AUTH_TOKEN\n"
+    )
+    (place / "wrong").write_text("f" * 64)
+    refused = say("jobs", "--token-file", "wrong")
+    assert refused.returncode == 2
+    assert refused.stderr.startswith(f"error: the cluster at {dashboard} refuses this token; ")
+    own["RAY_AUTH_TOKEN"] = SECRET
+    assert say("jobs").stdout == "no jobs; `capetune submit` sends one\n"
+
+    (place / "mine.yaml").write_text("scheduler: none\nloss.tokens: {log: [0.1, 1.0]}\n")
+    keys = [f"--set={key}={value}" for key, value in (SMALL | {"train.epochs": 40}).items()]
+    words = ("search", "--space", "mine.yaml", "--preset", "demo", "--trials", 2, "--data", tiny_pack, *keys)
+    runs = ("--runs", place / "runs", "--name", "sent", "--resume-or-start")
+    assert say("submit", "--", *words).stderr.startswith("error: the cluster can't see --runs runs, a path of")
+    first = say("submit", "--id", "one", "--", *words, *runs)
+    assert first.stdout.startswith("sent: job one\nnext: capetune logs one -f\n"), first.stderr
+    assert "there is a job one at" in say("submit", "--id", "one", "--", *words, *runs).stderr
+
+    follower = subprocess.Popen(
+        [sys.executable, "-m", "capetune", "logs", "sent", "-f"],
+        cwd=place, env=os.environ | own, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert follower.stdout is not None
+    lines = []
+    for line in follower.stdout:
+        lines.append(line)
+        if "epoch 2/40" in line:
+            break
+    assert say("stop", "one").stdout == "job one: stopped\n"
+    rest = follower.communicate(timeout=PATIENCE)[0]
+    assert "go on with it: " in rest
+    (row,) = json.loads(say("runs", "--runs", "runs", "--json").stdout)
+    assert (row["name"], row["state"]) == ("sent", "interrupted")
+
+    again = say("submit", "--follow", "--id", "two", "--", *words, *runs)
+    assert again.returncode == 0, again.stderr
+    assert again.stdout.splitlines()[-1] == "job two: succeeded"
+    table = json.loads(say("jobs", "--json").stdout)
+    assert [(job["id"], job["state"], job["verb"], job["name"]) for job in table] == [
+        ("two", "SUCCEEDED", "search", "sent"),
+        ("one", "STOPPED", "search", "sent"),
+    ]
+    failed = say("submit", "--wait", "--", "train", "--best", "none-such", "--runs", place / "runs")
+    assert failed.returncode == 2
