@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import logging
 import os
 import time
 import urllib.error
@@ -65,6 +66,7 @@ class Jobs:
         self._same_ray(str(self.get("/api/version")["ray_version"]))
         from ray.job_submission import JobSubmissionClient
 
+        logging.getLogger("ray.dashboard").setLevel(logging.ERROR)  # it tells on stderr of each websocket that ends
         with _unset("RAY_API_SERVER_ADDRESS", "RAY_ADDRESS"), self._plain():  # they would win over the address
             self.client = JobSubmissionClient(self.url, headers=dict(self.headers))
 
@@ -178,7 +180,7 @@ def _job(details: Any) -> Job:
     begun, ended = ((stamp or 0) / 1000 or None for stamp in (details.start_time, details.end_time))
     state = getattr(details.status, "value", str(details.status))
     verb, name = metadata.get("capetune_verb", ""), metadata.get("capetune_run", "")
-    why = " ".join((details.message or "").split())
+    why = " ".join((details.message or "").partition(", last available logs")[0].split())
     return Job(details.submission_id, state, verb, name, begun, ended, details.driver_exit_code, why)
 
 

@@ -17,8 +17,9 @@ from .machines import ray_machines
 pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
 
 CLUSTER = """
-cluster = begin(num_cpus=1)
-cluster.add_node(num_cpus=1)
+cluster = begin(num_cpus=0)
+for number in (1, 2):  # each with a folder of its own, or one would remove the job's code under the other
+    cluster.add_node(num_cpus=1, temp_dir=f"{sys.argv[1]}{number}")
 print(cluster.head_node.address_info["webui_url"], flush=True)
 tell(cluster)
 """
@@ -27,8 +28,9 @@ SECRET = "0123456789abcdef" * 4
 
 @pytest.fixture(scope="module")
 def dashboard(temporary: Path) -> Iterator[str]:
-    token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": SECRET}
-    with ray_machines(CLUSTER, temporary, token) as machines:
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"  # as in an image, whose `python` has what is needed
+    also = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": SECRET, "PATH": path}
+    with ray_machines(CLUSTER, temporary, also) as machines:
         assert machines.stdout is not None
         yield f"http://{machines.stdout.readline().strip()}"
 
@@ -69,6 +71,8 @@ def test_a_search_is_sent_followed_stopped_and_sent_again_to_its_end(dashboard, 
         lines.append(line)
         if "epoch 2/40" in line:
             break
+    else:
+        pytest.fail("".join(lines))
     assert say("stop", "one").stdout == "job one: stopped\n"
     rest = follower.communicate(timeout=PATIENCE)[0]
     assert "go on with it: " in rest
