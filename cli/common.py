@@ -73,10 +73,10 @@ def asked(context: typer.Context, *not_asked: str) -> dict[str, Any]:
     return {name: value for name, value in context.params.items() if name not in ("as_json", *not_asked)}
 
 
-def run(verb: Any, request: Any, as_json: bool = False, err: bool = False) -> Any:
+def run(verb: Any, request: Any, as_json: bool = False, err: bool = False, progress: bool = True) -> Any:
     """Run a verb of `capetune.service` and show what happens meanwhile, on stdout unless `err`. Returns its result.
 
-    as_json: as lines of JSON in place of tables; the result, where it has `to_json`, is the last line then.
+    as_json: as lines of JSON in place of tables, with those of `progress` or without; the result is the last line then.
     """
     import json
     import sys
@@ -85,7 +85,7 @@ def run(verb: Any, request: Any, as_json: bool = False, err: bool = False) -> An
     if as_json:
         from capetune.reports.lines import Lines
 
-        result = verb.run(request, Lines(sys.stdout).hear)
+        result = verb.run(request, Lines(sys.stdout, progress).hear)
         print(json.dumps({"event": "result", **result.to_json()}))
         return result
     from capetune.reports.screen import Screen

@@ -30,6 +30,7 @@ from capetune.cli import (
     search,
     signals,
     space,
+    status,
     submit,
     train,
 )
@@ -57,6 +58,7 @@ app.command("request", short_help="Run what a JSON file asks for.")(request.comm
 app.command("submit", short_help="Send a command to a cluster, as a Ray job.")(submit.command)
 app.command("jobs", short_help="List a cluster's jobs.")(jobs.listing)
 app.command("logs", short_help="Print what a job says.")(jobs.logs)
+app.command("status", short_help="What a cluster does, and what its jobs have reached.")(status.command)
 app.command("stop", short_help="End a job, and let it write down where it is.")(jobs.stop)
 app.add_typer(data.app, name="data")
 app.add_typer(space.app, name="space")

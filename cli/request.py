@@ -28,4 +28,4 @@ def command(
         from capetune.service.installed import check_installed
 
         check_installed()
-    common.run(door, door.read_request(file), as_json=True)
+    common.run(door, door.read_request(file), as_json=True, progress=not sent)

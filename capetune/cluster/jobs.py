@@ -29,13 +29,15 @@ LOOK = 1.0  # seconds between looks at a job's state
 
 @dataclass(frozen=True)
 class Job:
-    """state: PENDING, RUNNING or one of ENDED. name: of its run, where it is one of ours. begun, ended: in Unix
-    seconds. code: its exit code, None while it has none. why: what Ray says of its state."""
+    """state: PENDING, RUNNING or one of ENDED. name: of its run, where it is one of ours. workers: of each of its
+    trials or trainings. begun, ended: in Unix seconds. code: its exit code, None while it has none. why: what Ray says.
+    """
 
     id: str
     state: str
     verb: str
     name: str
+    workers: int
     begun: float | None
     ended: float | None
     code: int | None
@@ -181,7 +183,9 @@ def _job(details: Any) -> Job:
     state = getattr(details.status, "value", str(details.status))
     verb, name = metadata.get("capetune_verb", ""), metadata.get("capetune_run", "")
     why = " ".join((details.message or "").partition(", last available logs")[0].split())
-    return Job(details.submission_id, state, verb, name, begun, ended, details.driver_exit_code, why)
+    workers = metadata.get("capetune_workers", "")
+    many = int(workers) if workers.isdecimal() else 1
+    return Job(details.submission_id, state, verb, name, many, begun, ended, details.driver_exit_code, why)
 
 
 def _secret(file: Path | None, here: bool) -> str | None:

@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 from typing import TextIO
 
-from capetune.events import Event
+from capetune.events import Event, Progress, StepsDone
 
 
 class Lines:
-    """Writes each event as it comes."""
+    """Writes each event as it comes. progress: those too that come many times a minute."""
 
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(self, stream: TextIO, progress: bool = True) -> None:
         self.stream = stream
+        self.progress = progress
 
     def hear(self, event: Event) -> None:
-        print(json.dumps(event.to_json()), file=self.stream, flush=True)
+        if self.progress or not isinstance(event, Progress | StepsDone):
+            print(json.dumps(event.to_json()), file=self.stream, flush=True)

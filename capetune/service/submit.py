@@ -40,7 +40,14 @@ def submit(request: Request, jobs: Jobs, id: str | None = None) -> Job:
         request = request.model_copy(update={"name": id})
     with packed(request) as folder:
         env = {"RAY_JOB_STOP_WAIT_TIME_S": str(GRACE), "PYTHONUNBUFFERED": "1"}
-        return jobs.submit(id, ENTRYPOINT, folder, env, {"capetune_verb": verb, "capetune_run": name})
+        told = {"capetune_verb": verb, "capetune_run": name, "capetune_workers": str(_workers(request))}
+        return jobs.submit(id, ENTRYPOINT, folder, env, told)
+
+
+def _workers(request: Request) -> int:
+    """Of a trial or a training; of an elastic one the most."""
+    asked = getattr(request, "workers_per_trial", None) or getattr(request, "workers", None) or 1
+    return int(asked[1] if isinstance(asked, tuple) else asked)
 
 
 @contextmanager

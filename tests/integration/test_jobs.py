@@ -73,6 +73,14 @@ def test_a_search_is_sent_followed_stopped_and_sent_again_to_its_end(dashboard, 
             break
     else:
         pytest.fail("".join(lines))
+    told = json.loads(say("status", "--json").stdout)
+    assert (told["cluster"]["machines"], told["cluster"]["total"]["CPU"]) == (3, 2.0)
+    (job,) = told["jobs"]
+    assert (job["id"], job["trials_wanted"]) == ("one", 2)
+    assert job["trials"]["running"] >= 1
+    assert job["epochs"] >= 2
+    assert job["worker_hours"] > 0
+    assert "of 2 CPUs in use" in say("status", "--price", 3).stdout
     assert say("stop", "one").stdout == "job one: stopped\n"
     rest = follower.communicate(timeout=PATIENCE)[0]
     assert "go on with it: " in rest
@@ -89,3 +97,4 @@ def test_a_search_is_sent_followed_stopped_and_sent_again_to_its_end(dashboard, 
     ]
     failed = say("submit", "--wait", "--", "train", "--best", "none-such", "--runs", place / "runs")
     assert failed.returncode == 2
+    assert "no job is running or waiting" in say("status").stdout

@@ -69,8 +69,8 @@ def test_what_is_no_event_of_ours_is_a_line_like_any_other() -> None:
 
 def test_jobs_are_listed_and_a_failed_one_says_why() -> None:
     jobs = [
-        Job("search-1", "RUNNING", "search", "night", 1_790_000_000.0, None, None, "Job is currently running."),
-        Job("other", "FAILED", "", "", None, None, 2, "Job entrypoint command failed with exit code 2"),
+        Job("search-1", "RUNNING", "search", "night", 1, 1_790_000_000.0, None, None, "Job is currently running."),
+        Job("other", "FAILED", "", "", 1, None, None, 2, "Job entrypoint command failed with exit code 2"),
     ]
     stream = io.StringIO()
     Console(file=stream, width=200).print(jobs_table(jobs))

@@ -1,0 +1,112 @@
+"""How a cluster's jobs stand: their trials, epochs and best scores, by what they wrote."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+from capetune import events
+from capetune.cluster.jobs import Job
+from capetune.cluster.load import Load
+from capetune.reports.jobs import event_of
+from capetune.reports.words import clock, share
+
+
+@dataclass
+class Standing:
+    """trials: number → state. epochs: finished ones. hours: that workers have trained and validated, times as many as
+    a trial or training has. best: the highest mPCK4, beside the template's on the same pairs. gpus: whether each of
+    these workers has one."""
+
+    wanted: int | None = None
+    trials: dict[int, str] = field(default_factory=dict)
+    epochs: int = 0
+    hours: float = 0.0
+    best: float | None = None
+    template: float | None = None
+    gpus: bool = False
+    doing: str = ""
+
+    def hear(self, event: events.Event, workers: int) -> None:
+        if isinstance(event, events.ClusterJoined):
+            self.gpus = event.gpus > 0
+        elif isinstance(event, events.StepBegan):
+            self.doing = event.step
+        elif isinstance(event, events.SearchBegan):
+            self.wanted = event.trials
+        elif isinstance(event, events.TrialStarted):
+            self.trials[event.trial] = "running"
+        elif isinstance(event, events.TrialEnded):
+            self.trials[event.trial] = event.status
+            self._score(event.score, event.template)
+        elif isinstance(event, events.EpochDone):
+            self.doing = ""
+            self.epochs += 1
+            self.hours += event.metrics.get("seconds", 0.0) * workers / 3600
+            self._score(event.metrics.get("mpck4"), event.metrics.get("template_mpck4"))
+
+    def _score(self, score: float | None, template: float | None) -> None:
+        if score is not None and (self.best is None or score > self.best):
+            self.best, self.template = score, template
+
+    def counted(self) -> dict[str, int]:
+        states = list(self.trials.values())
+        return {state: states.count(state) for state in dict.fromkeys(states)}
+
+
+def standing(job: Job, lines: Iterable[str]) -> Standing:
+    found = Standing()
+    for line in lines:
+        event = event_of(line)
+        if event is not None:
+            found.hear(event, job.workers)
+    return found
+
+
+def status_document(load: Load, jobs: list[tuple[Job, Standing]], price: float | None) -> dict[str, Any]:
+    rows = []
+    for job, each in jobs:
+        row = {**job.to_json(), "trials": each.counted(), "trials_wanted": each.wanted, "epochs": each.epochs}
+        row |= {"mpck4": each.best, "template_mpck4": each.template, "worker_hours": round(each.hours, 4)}
+        row |= {"gpu_hours": round(each.hours, 4) if each.gpus else 0.0}
+        rows.append(row | ({} if price is None else {"cost": round(row["gpu_hours"] * price, 2)}))
+    return {"cluster": load.to_json(), "jobs": rows}
+
+
+def status_lines(load: Load, jobs: list[tuple[Job, Standing]], price: float | None) -> Group:
+    used = ", ".join(f"{load.used[name]:g} of {total:g} {name}s in use" for name, total in load.total.items())
+    said = [Text(f"{load.machines} machine{'s' * (load.machines != 1)}: {used}")]
+    for asked, count in load.waiting:
+        what = ", ".join(f"{many:g} {name}{'s' * (many != 1)}" for name, many in asked.items())
+        said.append(Text(f"waiting for room: {count} × {what}"))
+    if not jobs:
+        return Group(*said, Text("no job is running or waiting; `capetune jobs` lists those that ended"))
+    table = Table(box=None, pad_edge=False)
+    names = ["job", "state", "run", "trials", "epochs", "mPCK4", "template", "took", "hours"]
+    for name in [*names, *(["cost"] if price is not None else [])]:
+        table.add_column(name, no_wrap=True)
+    for job, each in jobs:
+        trials = ", ".join(f"{count} {state}" for state, count in each.counted().items())
+        of = f" of {each.wanted}" if each.wanted else ""
+        took = clock((job.ended or time.time()) - job.begun) if job.begun else "–"
+        state = job.state.lower() + (f": {each.doing} …" if each.doing and not job.over else "")
+        hours = f"{each.hours:.2f} {'GPU' if each.gpus else 'worker'} h"
+        row = [
+            job.id,
+            state,
+            job.name,
+            f"{trials}{of}" or "–",
+            str(each.epochs),
+            share(each.best),
+            share(each.template),
+        ]
+        row += [took, hours, *([f"{each.hours * price * each.gpus:.2f}"] if price is not None else [])]
+        table.add_row(*map(Text, row))
+    waits = [Text(f"{job.id} waits: {job.why}") for job, _ in jobs if job.state == "PENDING" and job.why]
+    return Group(*said, table, *waits)

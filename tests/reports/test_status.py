@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+import io
+import json
+
+from rich.console import Console
+
+from capetune import events
+from capetune.cluster.jobs import Job
+from capetune.cluster.load import Load
+from capetune.reports.status import Standing, standing, status_document, status_lines
+
+JOB = Job("one", "RUNNING", "search", "night", 2, 1_790_000_000.0, None, None, "")
+WAITS = Job("two", "PENDING", "train", "", 1, None, None, None, "Job has not started yet.")
+LOAD = Load(2, {"CPU": 4.0, "GPU": 2.0}, {"CPU": 16.0, "GPU": 2.0}, [({"GPU": 1.0, "CPU": 4.0}, 3)])
+HEARD = [
+    events.ClusterJoined(16, 2, "http://head:8265", None),
+    events.SearchBegan("night", 40, 4, ("loss.tokens",), ("mpck4",), ("max",)),
+    events.TrialStarted("night", 0, {}),
+    events.TrialStarted("night", 1, {}),
+    events.EpochDone("night", 1, {"mpck4": 0.5, "template_mpck4": 0.4, "seconds": 1800.0}, trial=0),
+    events.EpochDone("night", 1, {"mpck4": 0.3, "template_mpck4": 0.4, "seconds": 1800.0}, trial=1),
+    events.TrialEnded("night", 1, "pruned", {}, 1, 0.3, 0.4),
+]
+
+
+def written() -> list[str]:
+    return ["a line of somebody else", *(json.dumps(event.to_json()) for event in HEARD)]
+
+
+def test_a_job_s_standing_is_what_it_wrote() -> None:
+    found = standing(JOB, written())
+    assert (found.wanted, found.counted(), found.epochs) == (40, {"running": 1, "pruned": 1}, 2)
+    assert (found.best, found.template, found.gpus) == (0.5, 0.4, True)
+    assert found.hours == 2.0  # half an hour, twice, of two workers
+
+
+def test_the_document_has_hours_and_what_they_cost() -> None:
+    tree = status_document(LOAD, [(JOB, standing(JOB, written())), (WAITS, Standing())], 2.5)
+    assert tree["cluster"]["waiting"] == [{"resources": {"GPU": 1.0, "CPU": 4.0}, "count": 3}]
+    assert (tree["jobs"][0]["gpu_hours"], tree["jobs"][0]["cost"]) == (2.0, 5.0)
+    assert (tree["jobs"][1]["gpu_hours"], tree["jobs"][1]["cost"]) == (0.0, 0.0)
+    assert json.loads(json.dumps(tree)) == tree
+
+
+def test_the_table_says_what_is_waited_for() -> None:
+    stream = io.StringIO()
+    console = Console(file=stream, width=200)
+    console.print(status_lines(LOAD, [(JOB, standing(JOB, written())), (WAITS, Standing())], 2.5))
+    said = stream.getvalue()
+    assert "2 machines: 4 of 16 CPUs in use, 2 of 2 GPUs in use" in said
+    assert "waiting for room: 3 × 1 GPU, 4 CPUs" in said
+    assert "1 running, 1 pruned of 40" in said
+    assert "2.00 GPU h" in said
+    assert "two waits: Job has not started yet." in said
+    stream.truncate(0)
+    console.print(status_lines(Load(1, {}, {}, []), [], None))
+    assert "no job is running or waiting" in stream.getvalue()
