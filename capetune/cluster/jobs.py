@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from capetune.cluster.environment import token_file
 from capetune.errors import UserError
 
 DASHBOARD = "http://127.0.0.1:8265"
@@ -56,14 +55,14 @@ class Jobs:
     for another token or has another Ray; so do all methods where it no longer answers.
 
     address: None takes RAY_API_SERVER_ADDRESS, else this machine's. token: a file; None takes what Ray takes itself
-    (RAY_AUTH_TOKEN, RAY_AUTH_TOKEN_PATH, ~/.ray/auth_token), and on this machine that of our own sessions.
+    (RAY_AUTH_TOKEN, RAY_AUTH_TOKEN_PATH, ~/.ray/auth_token).
     """
 
     def __init__(self, address: str | None = None, token: Path | None = None) -> None:
         self.url = (address or os.environ.get("RAY_API_SERVER_ADDRESS") or DASHBOARD).rstrip("/")
         if urlsplit(self.url).scheme not in ("http", "https"):
             raise UserError(f"--address {self.url}: the dashboard's URL is wanted, such as http://head:8265")
-        secret = _secret(token, urlsplit(self.url).hostname in ("127.0.0.1", "localhost", "::1"))
+        secret = _secret(token)
         self.headers = {"Authorization": f"Bearer {secret}"} if secret else {}
         self._same_ray(str(self.get("/api/version")["ray_version"]))
         from ray.job_submission import JobSubmissionClient
@@ -188,20 +187,16 @@ def _job(details: Any) -> Job:
     return Job(details.submission_id, state, verb, name, many, begun, ended, details.driver_exit_code, why)
 
 
-def _secret(file: Path | None, here: bool) -> str | None:
+def _secret(file: Path | None) -> str | None:
     """Raises UserError where a token file that was named can't be read."""
     if file is None and (given := os.environ.get("RAY_AUTH_TOKEN")):
         return given.strip()
     named = file or (Path(path) if (path := os.environ.get("RAY_AUTH_TOKEN_PATH")) else None)
-    usual = [Path.home() / ".ray/auth_token", *([token_file()] if here else [])]
-    for candidate in [named] if named else usual:
-        try:
-            return candidate.read_text(encoding="utf-8").strip()
-        except (OSError, ValueError) as error:
-            if named:
-                raise UserError(
-                    f"can't read the token in {named}: {getattr(error, 'strerror', None) or error}"
-                ) from None
+    try:
+        return (named or Path.home() / ".ray/auth_token").read_text(encoding="utf-8").strip()
+    except (OSError, ValueError) as error:
+        if named:
+            raise UserError(f"can't read the token in {named}: {getattr(error, 'strerror', None) or error}") from None
     return None
 
 

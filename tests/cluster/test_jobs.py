@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from capetune.cluster.jobs import Jobs, _secret
+from capetune.errors import UserError
+
+
+@pytest.fixture(autouse=True)
+def _nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH", "RAY_API_SERVER_ADDRESS"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+
+
+def test_a_token_comes_from_where_ray_would_take_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert _secret(None) is None
+    (tmp_path / ".ray").mkdir()
+    (tmp_path / ".ray/auth_token").write_text("home\n")
+    assert _secret(None) == "home"
+    (tmp_path / "named").write_text("named")
+    monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(tmp_path / "named"))
+    assert _secret(None) == "named"
+    monkeypatch.setenv("RAY_AUTH_TOKEN", "given")
+    assert _secret(None) == "given"
+    (tmp_path / "own").write_text("own")
+    assert _secret(tmp_path / "own") == "own"
+
+
+def test_a_token_s_file_that_is_not_there_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"can't read the token in .*/nowhere: No such file"):
+        _secret(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("address", ["head:6379", "ray://head:10001", "auto"])
+def test_what_is_no_dashboard_s_url_is_said(address: str) -> None:
+    with pytest.raises(UserError, match="the dashboard's URL is wanted, such as http://head:8265"):
+        Jobs(address)
+
+
+def test_where_nobody_answers_it_says_how_to_get_there() -> None:
+    with pytest.raises(UserError, match=r"no Ray dashboard answers at http://127\.0\.0\.1:9 .*ssh -L 8265"):
+        Jobs("http://127.0.0.1:9")
