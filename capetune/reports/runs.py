@@ -125,7 +125,12 @@ def run_document(run: Run) -> dict[str, Any]:
     """All of it, as `capetune runs show --json` prints it. damaged: a line for each file that can't be read."""
     trials, damaged = told_trials(run)
     told = {"trials": trials, "history": read_history(run.folder), "tables": _tables(run), "damaged": damaged}
-    return {**run.facts, **summary(run), **told}
+    facts = dict(run.facts)
+    if facts.get("storage"):  # one that an older capetune wrote down may hold a password
+        from capetune.tuning.storage import without_password
+
+        facts["storage"] = without_password(str(facts["storage"]))
+    return {**facts, **summary(run), **told}
 
 
 def print_run(run: Run, console: Console) -> None:

@@ -256,3 +256,11 @@ def test_a_checkpoint_that_leads_out_of_its_run_is_not_read(root, path):
     row = next(row for row in json.loads(runs("--runs", root, "--json").stdout) if row["name"] == "found")
     assert (row["mpck4"], row["checkpoint"]) == (None, None)
     assert "leads out of the run's folder or nowhere" in row["odd"]
+
+
+def test_a_password_that_an_older_record_holds_is_not_shown(root):
+    Run(root / "found", "search", "interrupted").save("interrupted", storage="postgresql://me:wholly-secret@host/db")
+    for words in (("show", "found"), ("show", "found", "--json"), ("diff", "one", "found")):
+        said = runs(*words, "--runs", root).stdout
+        assert "wholly-secret" not in said
+    assert json.loads(runs("show", "found", "--runs", root, "--json").stdout)["storage"].endswith("://me@host/db")
