@@ -90,7 +90,7 @@ def runs_lines(rows: Iterable[dict[str, Any]]) -> list[str]:
 def facts_lines(run: Run, row: dict[str, Any]) -> list[str]:
     """Everything that its record says but the configuration. row: its `summary`."""
     lines = []
-    for key, value in {**row, **{k: v for k, v in run.facts.items() if k not in ("config", *row)}}.items():
+    for key, value in {**row, **{k: v for k, v in _facts(run).items() if k not in ("config", *row)}}.items():
         if value is not None:
             lines.append(f"{key}: {json.dumps(value) if isinstance(value, dict | list) else value}")
     return lines
@@ -125,12 +125,16 @@ def run_document(run: Run) -> dict[str, Any]:
     """All of it, as `capetune runs show --json` prints it. damaged: a line for each file that can't be read."""
     trials, damaged = told_trials(run)
     told = {"trials": trials, "history": read_history(run.folder), "tables": _tables(run), "damaged": damaged}
-    facts = dict(run.facts)
-    if facts.get("storage"):  # one that an older capetune wrote down may hold a password
-        from capetune.tuning.storage import without_password
+    return {**_facts(run), **summary(run), **told}
 
-        facts["storage"] = without_password(str(facts["storage"]))
-    return {**facts, **summary(run), **told}
+
+def _facts(run: Run) -> dict[str, Any]:
+    """Without the password that an older capetune wrote down."""
+    if not run.facts.get("storage"):
+        return run.facts
+    from capetune.tuning.storage import without_password
+
+    return run.facts | {"storage": without_password(str(run.facts["storage"]))}
 
 
 def print_run(run: Run, console: Console) -> None:
