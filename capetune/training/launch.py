@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from capetune.cluster.machines import Cluster
 from capetune.config import Config
-from capetune.datasets.packs.reader import Pack, check_readers
+from capetune.datasets.packs.reader import Pack, PackDamaged, check_readers
 from capetune.errors import UserError
 from capetune.events import Doubted, EpochDone, Event, Listener, StepsDone, WorkersCounted
 from capetune.runs.failures import ERROR, error_line
@@ -133,7 +133,7 @@ def launch_training(
             while not lost:
                 event = events.get(timeout=0.05 if ended else 0.5)
                 if "error" in event:  # bad input stays bad: Ray would start the workers twice more
-                    raise UserError(event["error"])
+                    raise (PackDamaged if event["damaged"] else UserError)(event["error"])
                 if "doubt" in event:
                     listener(Doubted(event["doubt"]))
                 heard = event.get("metrics", {}).get("epoch", heard)

@@ -42,11 +42,13 @@ def train_worker(settings: dict[str, Any]) -> None:
     takes them), workers (how many the configuration's batch is for), threads (for torch on a CPU), start (a
     checkpoint's folder to begin with, or None), features (a folder of kept ones, or None), keep (the metric and mode by
     which the best checkpoint is kept), events (a ray queue; rank 0 puts {"epoch", "step", "steps"} twice a second,
-    {"metrics"} after each epoch, and {"doubt"}, a line; any rank {"error"}, a line, where it finds the input bad). Rank
-    0 keeps checkpoints and history in the folder: from there a training goes on, however it was ended.
+    {"metrics"} after each epoch, and {"doubt"}, a line; any rank {"error", "damaged"}, a line and whether it is the
+    pack that is, where it finds the input bad). Rank 0 keeps checkpoints and history in the folder: from there a
+    training goes on, however it was ended.
     """
     import ray.train
 
+    from capetune.datasets.packs.reader import PackDamaged
     from capetune.runs.desk import at_bench
     from capetune.storage.scratch import named
 
@@ -59,7 +61,7 @@ def train_worker(settings: dict[str, Any]) -> None:
                 error.args = (f"{error}{_last_good(error, bench.folder)}",)
                 raise
     except UserError as error:
-        _put(settings["events"], {"error": named(str(error))})
+        _put(settings["events"], {"error": named(str(error)), "damaged": isinstance(error, PackDamaged)})
         raise
 
 

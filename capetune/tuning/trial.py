@@ -23,7 +23,7 @@ from ray.tune import Checkpoint
 
 from capetune.cluster.machines import Cluster
 from capetune.config import Config
-from capetune.datasets.packs.reader import open_pack
+from capetune.datasets.packs.reader import Pack, PackDamaged, open_pack
 from capetune.errors import UserError
 from capetune.events import Doubted, EpochDone, Event
 from capetune.runs.checkpoints import resume_point
@@ -70,8 +70,8 @@ class DiskFull(Exception):
 
 
 class Away(Exception):
-    """The store of the run doesn't answer, or another process works on the run: no trial's fault either. The message
-    is one line."""
+    """The store of the run doesn't answer, another process works on the run, or the pack is damaged: no trial's fault
+    either. The message is one line."""
 
 
 def no_room(error: Exception, folder: Path) -> bool:
@@ -84,7 +84,7 @@ def run_trial(trial: dict[str, Any], work: Work) -> None:
     """The trainable. trial: number and overrides.
 
     An error ends it with a file ERROR in its folder; only the loss of its process is Tune's to notice and to retry, and
-    DiskFull, which is raised.
+    DiskFull and Away, which are raised.
     """
     # Seconds that the next trial in this process waits for the thread of one that was pruned; after 2, Tune would call
     # the next one failed.
@@ -119,6 +119,8 @@ def fill_folder(bench: Bench, trial: dict[str, Any], work: Work) -> None:
         (_train if work.plan.workers == 1 else _launch)(config, bench, work)
     except TrainingFailed:
         pass  # it has written the workers' tracebacks there
+    except PackDamaged as error:
+        raise Away(str(error)) from None
     except Exception as error:
         if no_room(error, folder):
             raise DiskFull(str(folder)) from None
@@ -129,7 +131,7 @@ def fill_folder(bench: Bench, trial: dict[str, Any], work: Work) -> None:
 
 def _train(config: Config, bench: Bench, work: Work) -> None:
     torch.set_num_threads(work.plan.threads)
-    pack = open_pack(work.pack)
+    pack = _pack(work)
     features = open_features(work.features) if work.features else None
     begun = time.monotonic()
 
@@ -143,6 +145,14 @@ def _train(config: Config, bench: Bench, work: Work) -> None:
     with tempfile.TemporaryDirectory() as aside, scalars(bench.folder) as write:
         start = _start(bench.folder, Path(aside))
         fit(config, pack, report, Ranks(device=work.plan.device), start, features=features)
+
+
+def _pack(work: Work) -> Pack:
+    """The driver has opened it before: what is wrong with it now has happened since."""
+    try:
+        return open_pack(work.pack)
+    except UserError as error:
+        raise PackDamaged(str(error)) from None
 
 
 def told(metrics: Metrics, trouble: str | None) -> dict[str, Any]:
@@ -166,7 +176,7 @@ def _launch(config: Config, bench: Bench, work: Work) -> None:
 
     launch_training(
         config,
-        open_pack(work.pack),
+        _pack(work),
         bench.folder,
         share,
         (plan.workers, plan.workers),

@@ -60,7 +60,7 @@ class Limit(tune.Stopper):
     spent: int = 0
     begun: float = field(default_factory=time.time)
     full: bool = False  # the disk is
-    away: str = ""  # why the store of the run can't be written
+    away: str = ""  # why the store of the run can't be written, or the pack be read
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
         self.spent += 1

@@ -22,7 +22,7 @@ from capetune.config import DataConfig
 from capetune.datasets.episodes.augment import Augmentation, draw
 from capetune.datasets.episodes.batch import Item, collate, make_item
 from capetune.datasets.episodes.supports import TrainSet
-from capetune.datasets.packs.reader import Pack, check_readers
+from capetune.datasets.packs.reader import Pack, PackDamaged, check_readers
 from capetune.datasets.packs.threads import ordered
 from capetune.errors import UserError
 from capetune.pose import Batch, Instance
@@ -137,7 +137,7 @@ def read(pack: Pack, train: TrainSet, shards: Iterable[int]) -> Iterator[tuple[I
                         yield train.instances[row.instance.id], stream.read(row.length)
         except OSError as error:
             where = f"{pack.address}/{pack.manifest.shards[shard].name}"
-            raise UserError(f"{where} can't be read ({error}): copy the pack again or make it anew") from None
+            raise PackDamaged(f"{where} can't be read ({error}): copy the pack again or make it anew") from None
 
 
 def shuffle(rng: np.random.Generator, values: Iterable[Any]) -> Iterator[Any]:

@@ -22,6 +22,10 @@ from capetune.storage.place import Missing, Place
 from capetune.storage.shelf import opened
 
 
+class PackDamaged(UserError):
+    """Pixels of a pack can't be had, or aren't what was packed: whatever is trained on it, it isn't to blame."""
+
+
 @dataclass(frozen=True, eq=False)
 class Row:
     """A line of `instances.jsonl`: an instance and where its pixels lie.
@@ -140,13 +144,15 @@ class Pack:
     def open_shard(self, shard: int) -> BinaryIO:
         """Its bytes, in a file of this machine: of a distant pack the whole shard is fetched, checked and kept there.
 
-        Raises UserError where it can't be had, or isn't what the manifest says.
+        Raises PackDamaged where it can't be had, or isn't what the manifest says.
         """
         entry = self.manifest.shards[shard]
         try:
             return opened(self.place, entry.name, entry.bytes, entry.sha256)
         except Missing as error:
-            raise UserError(f"{error}: copy the pack again or make it anew") from None
+            raise PackDamaged(f"{error}: copy the pack again or make it anew") from None
+        except UserError as error:
+            raise PackDamaged(str(error)) from None
 
     def row(self, instance_id: int) -> Row:
         """Raises KeyError where the instance isn't packed."""
@@ -179,18 +185,21 @@ class Pack:
         """The stored pixels of an instance, by one read of its bytes alone.
 
         size: side of the input the pixels are meant for; decoding may then be coarser, as `decode` says. Raises
-        KeyError where the instance isn't packed, UserError where its pixels are damaged.
+        KeyError where the instance isn't packed, PackDamaged where its pixels are damaged or can't be had.
         """
         row = self.row(instance_id)
-        [jpeg] = self.place.read_ranges(self.manifest.shards[row.shard].name, [(row.offset, row.length)])
+        try:
+            [jpeg] = self.place.read_ranges(self.manifest.shards[row.shard].name, [(row.offset, row.length)])
+        except UserError as error:
+            raise PackDamaged(str(error)) from None
         return self.decode(row, jpeg, size)
 
     def decode(self, row: Row, jpeg: bytes, size: int | None = None) -> Crop:
         """The crop of a row whose bytes are at hand.
 
         size: None for all stored pixels; else they may be halved up to three times as long as the official crop keeps
-        at least `size` pixels a side. `to_source` always fits the pixels returned. Raises UserError where the bytes
-        are no whole jpg.
+        at least `size` pixels a side. `to_source` always fits the pixels returned. Raises PackDamaged where the
+        bytes are no whole jpg.
         """
         reduction = 1
         if size is not None:
@@ -200,7 +209,7 @@ class Pack:
         image = geometry.decode_jpeg(jpeg, reduction)
         if image is None:
             shard = self.manifest.shards[row.shard].name
-            raise UserError(f"{self.address}/{shard} is damaged at instance {row.instance.id}: make the pack again")
+            raise PackDamaged(f"{self.address}/{shard} is damaged at instance {row.instance.id}: make the pack again")
         return Crop(image, geometry.compose(row.to_source, geometry.enlarge(reduction, reduction)))
 
     def _entry(self, split: int, part: str) -> PartEntry:

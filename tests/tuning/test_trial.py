@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from capetune.datasets.packs.reader import PackDamaged
 from capetune.errors import UserError
 from capetune.runs.desk import Bench
 from capetune.runs.failures import ERROR
@@ -13,7 +14,7 @@ from capetune.runs.results import saved_results, trial_folder
 from capetune.tuning import trial as module
 from capetune.tuning.goal import Goal
 from capetune.tuning.preflight import Plan
-from capetune.tuning.trial import DiskFull, Work, fill_folder
+from capetune.tuning.trial import Away, DiskFull, Work, fill_folder
 
 
 @pytest.fixture
@@ -46,6 +47,15 @@ def test_an_error_is_kept_as_a_traceback(work, folder, monkeypatch):
 def test_a_full_disk_is_no_fault_of_the_trial(work, folder, monkeypatch, error):
     monkeypatch.setattr(module, "_train", raising(error))
     with pytest.raises(DiskFull):
+        fill_folder(Bench(folder), {"number": 0, "overrides": {}}, work)
+    assert not (folder / ERROR).exists()
+
+
+def test_a_pack_that_is_damaged_or_gone_is_no_fault_of_the_trial(work, folder, monkeypatch):
+    with pytest.raises(Away, match="pack doesn't exist; make a pack"):
+        fill_folder(Bench(folder), {"number": 0, "overrides": {}}, work)
+    monkeypatch.setattr(module, "_train", raising(PackDamaged("pack/shard-00000.tar is damaged: make the pack again")))
+    with pytest.raises(Away, match="is damaged: make the pack again"):
         fill_folder(Bench(folder), {"number": 0, "overrides": {}}, work)
     assert not (folder / ERROR).exists()
 

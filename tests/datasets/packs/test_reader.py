@@ -7,7 +7,7 @@ import pytest
 
 from capetune.datasets.mp100.files import find_files, read_part
 from capetune.datasets.packs.crop import apply, crop_affine, source_to_unit, warp_crop
-from capetune.datasets.packs.reader import check_readers, open_pack
+from capetune.datasets.packs.reader import PackDamaged, check_readers, open_pack
 from capetune.errors import UserError
 from capetune.pose import PARTS, SPLITS
 
@@ -153,7 +153,7 @@ def test_damaged_pixels_are_named(copy):
     with (copy / pack.manifest.shards[row.shard].name).open("r+b") as stream:
         stream.seek(row.offset)
         stream.write(b"\0" * row.length)
-    with pytest.raises(UserError, match=f"shard-{row.shard:05d}.tar is damaged at instance {row.instance.id}"):
+    with pytest.raises(PackDamaged, match=f"shard-{row.shard:05d}.tar is damaged at instance {row.instance.id}"):
         pack.crop(row.instance.id)
 
 
