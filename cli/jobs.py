@@ -70,8 +70,8 @@ def stop(id: str = Id, address: str | None = common.Dashboard, token_file: Path 
       capetune stop search-20261127-140000
     """
     from capetune.cluster.jobs import Jobs
-    from capetune.reports.jobs import state_line
+    from capetune.reports.jobs import stopped_line
 
     jobs = Jobs(address, token_file)
     job = jobs.one(id)
-    common.say(state_line(job if job.over else jobs.stop(job.id)))
+    common.say(stopped_line(job if job.over else jobs.stop(job.id)))

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import logging
+import math
 import os
 import time
 import urllib.error
@@ -163,17 +164,20 @@ class Jobs:
         if rest:
             yield rest
 
-    def wait(self, id: str) -> Job:
-        """Until it has ended."""
-        while not (job := self.one(id)).over:
+    def wait(self, id: str, patience: float = math.inf) -> Job:
+        """Until it has ended, or for so many seconds; how it stands then."""
+        until = time.monotonic() + patience
+        while not (job := self.one(id)).over and time.monotonic() < until:
             time.sleep(LOOK)
         return job
 
     def stop(self, id: str) -> Job:
-        """End it, after it has written down where it is; one that hasn't begun yet ends at once."""
+        """End it, after it has written down where it is. Ray keeps one that waits for room PENDING, to end it when it
+        would begin: that isn't waited for."""
+        pending = self.one(id).state == "PENDING"
         with self._plain():
             self.client.stop_job(id)
-        return self.wait(id)
+        return self.wait(id, 10.0 if pending else GRACE + 30.0)
 
 
 def _job(details: Any) -> Job:

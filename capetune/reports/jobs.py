@@ -37,6 +37,13 @@ def state_line(job: Job) -> str:
     return f"job {job.id}: {job.state.lower()}{why}"
 
 
+def stopped_line(job: Job) -> str:
+    """The same, after it was told to end."""
+    if job.state == "PENDING":
+        return f"job {job.id}: told to end; it waits for room still, and ends in place of beginning"
+    return state_line(job) if job.over else f"job {job.id}: told to end, and still at it; see capetune logs {job.id}"
+
+
 def event_of(line: str) -> events.Event | None:
     """The event in a line of a job's log, None where it is something else."""
     if not line.startswith('{"event": '):

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from ray.job_submission import JobSubmissionClient
 
 from .conftest import PATIENCE, SMALL
 from .machines import ray_machines
@@ -98,3 +99,15 @@ def test_a_search_is_sent_followed_stopped_and_sent_again_to_its_end(dashboard, 
     failed = say("submit", "--wait", "--", "train", "--best", "none-such", "--runs", place / "runs")
     assert failed.returncode == 2
     assert "no job is running or waiting" in say("status").stdout
+
+
+def test_a_job_that_waits_for_room_is_told_to_end_and_never_begins(dashboard, place, monkeypatch):
+    client = JobSubmissionClient(dashboard, headers={"Authorization": f"Bearer {SECRET}"})
+    client.submit_job(entrypoint="echo begun", submission_id="large", entrypoint_num_cpus=99)
+    monkeypatch.setenv("RAY_AUTH_TOKEN", SECRET)
+    program = [sys.executable, "-m", "capetune", "stop", "large", "--address", dashboard]
+    done = subprocess.run(program, cwd=place, capture_output=True, text=True, timeout=PATIENCE)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("job large: ")
+    assert "told to end; it waits for room still" in done.stdout or "stopped" in done.stdout
+    assert "begun" not in client.get_job_logs("large")

@@ -2,12 +2,13 @@ from __future__ import annotations
 
 import io
 import json
+from dataclasses import replace
 
 from rich.console import Console
 
 from capetune import events
 from capetune.cluster.jobs import Job
-from capetune.reports.jobs import event_of, jobs_table, show_log, state_line
+from capetune.reports.jobs import event_of, jobs_table, show_log, state_line, stopped_line
 from capetune.reports.lines import Lines
 
 HEARD = [
@@ -78,3 +79,10 @@ def test_jobs_are_listed_and_a_failed_one_says_why() -> None:
     assert "running" in stream.getvalue()
     assert state_line(jobs[0]) == "job search-1: running"
     assert state_line(jobs[1]) == "job other: failed: Job entrypoint command failed with exit code 2"
+
+
+def test_what_was_told_to_end_is_said_as_it_stands() -> None:
+    job = Job("one", "PENDING", "search", "night", 1, None, None, None, "")
+    assert stopped_line(job) == "job one: told to end; it waits for room still, and ends in place of beginning"
+    assert "still at it; see capetune logs one" in stopped_line(replace(job, state="RUNNING"))
+    assert stopped_line(replace(job, state="STOPPED")) == "job one: stopped"
