@@ -43,6 +43,10 @@ class Bench:
         self.send()
         return path, trouble
 
+    def sent(self) -> str | None:
+        """Wait until what was kept is there. Returns why it isn't, where that failed: it goes with the next epoch."""
+        return None if self.sender is None else self.sender.wait()
+
     def keep_under_way(self, save: Callable[[Path], None]) -> str | None:
         """Keep an epoch in its middle, by `save`, and send it beside the steps that follow. Returns as above."""
         trouble = None if self.sender is None else self.sender.wait()

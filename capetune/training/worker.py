@@ -111,6 +111,8 @@ def _train(settings: dict[str, Any], bench: Bench) -> None:
         trouble = None
         if rank == 0:
             _, trouble = bench.keep_epoch(metrics, save, write, *settings["keep"])
+            if settings["folder"] != settings["run"]:  # a trial's: its search may end it when it hears of the epoch
+                trouble = bench.sent() or trouble
         ray.train.report(metrics)  # without the checkpoint: whoever goes on finds it in the folder
         begun = time.monotonic()
         if rank == 0:

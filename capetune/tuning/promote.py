@@ -50,7 +50,7 @@ def run_promotion(
     if not jobs:
         return
     where = address_of(promotion.folder) or str(promotion.folder.resolve())
-    work = Work(promotion.config, promotion.pack.place.resolved, where, BEST, plan, lease=lease)
+    work = Work(promotion.config, promotion.pack.place.resolved, where, BEST, plan, lease=lease, ends=frozenset())
     asked = {"shots": promotion.shots, "episodes": promotion.episodes, "queries": promotion.queries}
     tune_config = tune.TuneConfig(
         max_concurrent_trials=plan.at_once, trial_dirname_creator=lambda trial: trial.config["job"]["name"]

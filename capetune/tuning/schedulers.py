@@ -74,6 +74,13 @@ def rungs(space: Space, config: Config) -> list[int]:
     return found
 
 
+def ends(space: Space, config: Config) -> frozenset[int] | None:
+    """The epochs after which a trial may end: its last one, and where the scheduler may stop it; None: any."""
+    if space.header.scheduler.name not in ("asha", "none"):
+        return None
+    return frozenset([*rungs(space, config), config.train.epochs])
+
+
 def recall(scheduler: TrialScheduler, results: Sequence[TrialResult]) -> None:
     """Tell ASHA or the median rule of trials that ended before, so that new ones are measured by them too."""
     if isinstance(scheduler, _Remembers):

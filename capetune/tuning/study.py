@@ -32,7 +32,7 @@ from capetune.tuning.patience import away
 from capetune.tuning.preflight import Plan
 from capetune.tuning.rebuild import rebuild
 from capetune.tuning.samplers import make_sampler
-from capetune.tuning.schedulers import carries_checkpoints, make_scheduler, recall
+from capetune.tuning.schedulers import carries_checkpoints, ends, make_scheduler, recall
 from capetune.tuning.search import Search, check_scorable
 from capetune.tuning.searcher import StudySearcher
 from capetune.tuning.storage import open_storage, study_names, without_password
@@ -185,6 +185,7 @@ def _run(
         features,
         portable=carries_checkpoints(search.space),
         lease=search.lease,
+        ends=ends(search.space, search.config),
     )
     scheduler = make_scheduler(search.space, search.config, search.folder)
     recall(scheduler, watcher.results())

@@ -48,7 +48,8 @@ class Work:
 
     config: the base. pack: its address. run: its folder, that every machine sees, or its address. features: a folder of
     kept ones, that every machine sees. portable: whether the scheduler carries checkpoints from trial to trial. lease:
-    the number of that under which the run is worked on.
+    the number of that under which the run is worked on. ends: epochs after which the scheduler may end a trial, None:
+    after any.
     """
 
     config: Config
@@ -59,6 +60,11 @@ class Work:
     features: Path | None = None
     portable: bool = False
     lease: int = 0
+    ends: frozenset[int] | None = None
+
+    def may_end(self, epoch: int) -> bool:
+        """Whether a trial may end after that epoch. Tune ends its process then, whatever that is sending still."""
+        return self.ends is None or epoch in self.ends
 
     def part(self, name: str) -> str:
         """Where a part of the run lies."""
@@ -139,6 +145,8 @@ def _train(config: Config, bench: Bench, work: Work) -> None:
         nonlocal begun
         metrics["seconds"] = time.monotonic() - begun
         path, trouble = bench.keep_epoch(metrics, save, write, work.goal.metric, work.goal.modes[0])
+        if work.may_end(int(metrics["epoch"])):
+            trouble = bench.sent() or trouble
         tune.report(told(metrics, trouble), checkpoint=Checkpoint.from_directory(path) if work.portable else None)
         begun = time.monotonic()
 

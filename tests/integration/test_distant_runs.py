@@ -89,3 +89,13 @@ def test_all_of_it_works_without_a_shared_folder_and_gives_the_same_digits(start
     assert json.loads(far.read("mine/run.json"))["pack"] == pack
     for name in ("one", "two", "three"):  # a run leaves nothing on the machines that it was on
         assert list((place.parent / f"machine-{name}/copies").iterdir()) == []
+
+
+def test_trials_that_their_scheduler_ends_have_sent_what_they_made(start, place, tiny_pack, s3, bucket):
+    runs = f"{bucket}/short-runs"
+    asked = ("search", "--space", "losses", "--trials", 2, "--data", tiny_pack, "--runs", runs, "--name", "short")
+    program = start(*asked, set_={"train.epochs": 1}, also=s3)
+    assert program.end() == 0, program.err
+    found = json.loads(open_place(runs).read("short/results.json"))["trials"]
+    assert [trial["status"] for trial in found] == ["completed", "completed"]
+    assert all(len(trial["history"]) == 1 for trial in found)

@@ -9,7 +9,7 @@ from capetune.errors import UserError
 from capetune.runs.history import add_to_history
 from capetune.runs.results import TrialResult, trial_folder
 from capetune.tuning.goal import Goal
-from capetune.tuning.schedulers import carries_checkpoints, make_scheduler, recall, rungs
+from capetune.tuning.schedulers import carries_checkpoints, ends, make_scheduler, recall, rungs
 
 RANGE = "loss.tokens: {log: [0.05, 2]}\n"
 
@@ -120,3 +120,12 @@ def test_pbt_keeps_a_trial_s_number_and_its_values_within_range(read, config, ru
         assert 0.05 <= changed["overrides"]["loss.tokens"] <= 2
         config.with_overrides(changed["overrides"])
     assert good.config["number"] == 7
+
+
+@pytest.mark.parametrize(
+    ("scheduler", "wanted"),
+    [("asha", {1, 3, 6}), ("none", {6}), ("median", None)],
+)
+def test_a_trial_may_end_at_rungs_and_at_its_end(read, config, scheduler, wanted):
+    space = read(f"scheduler: {scheduler}\nloss.tokens: {{log: [0.1, 1]}}\n")
+    assert ends(space, config.with_overrides({"train.epochs": 6})) == (None if wanted is None else frozenset(wanted))
