@@ -22,6 +22,7 @@ from capetune.cluster.processors import usable_cpus
 from capetune.errors import UserError
 
 DASHBOARD_PORT = 8265
+ELSEWHERE = "run capetune on a machine of the cluster, with --address auto, or send it there with `capetune submit`"
 _held: list[Cluster] = []  # the session that this process is in: within it, another is the same one
 
 
@@ -84,7 +85,7 @@ def _join(address: str, verbose: bool) -> Any:
             return ray.init(address, log_to_driver=verbose, logging_level=logging.INFO if verbose else logging.ERROR)
     except Exception as error:  # Ray raises plain ones, too
         here = any("raylet" in (process.info["name"] or "") for process in psutil.process_iter(["name"]))
-        cure = "" if here else "; no Ray runs on this machine: run capetune on a machine of the cluster"
+        cure = "" if here else f"; no Ray runs on this machine: {ELSEWHERE}"
         raise UserError(f"can't join the Ray cluster at {address}: {_line(error)}{cure}") from None
 
 
@@ -132,7 +133,7 @@ def _line(error: Exception) -> str:
 def _check_address(address: str) -> None:
     """Raises UserError where nobody answers: Ray itself would go on trying for minutes."""
     if address.startswith("ray://"):
-        raise UserError("ray:// is not supported: run capetune on a machine of the cluster, with --address auto")
+        raise UserError(f"ray:// is not supported: {ELSEWHERE}")
     host, _, port = address.rpartition(":")
     if not host or not port.isdigit():
         return  # `auto`, or what Ray knows better

@@ -73,7 +73,7 @@ def test_a_cluster_that_this_machine_is_not_part_of_is_refused_with_the_cure(pri
 
     monkeypatch.setattr(session.psutil, "process_iter", lambda fields: iter(()))
     monkeypatch.setattr(ray, "init", _no_node)
-    cure = "no Ray runs on this machine: run capetune on a machine of the cluster"
+    cure = r"no Ray runs on this machine: run capetune on a machine of the cluster, .*with `capetune submit`"
     with pytest.raises(UserError, match=cure), session.ray_cluster("auto"):
         pass
 
