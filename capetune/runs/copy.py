@@ -159,7 +159,8 @@ def fetch_latest(copy: Copy) -> None:
     """All that a training goes on from: what is small, and of the latest whole checkpoint, and of an epoch that was
     under way, the rest too."""
     copy.fetch()
-    copy.fetch(UNDER_WAY, wanted=lambda name: True)
+    if any(name.startswith(f"{UNDER_WAY}/") for name in copy.known):
+        copy.fetch(UNDER_WAY, wanted=lambda name: True)
     latest = latest_checkpoint(copy.folder)
     if latest is not None:
         copy.fetch(latest[0].relative_to(copy.folder).as_posix(), wanted=lambda name: True)

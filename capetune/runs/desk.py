@@ -55,6 +55,11 @@ class Bench:
         return trouble
 
 
+def late(trouble: str) -> str:
+    """What is said of an epoch that couldn't be sent yet."""
+    return f"{trouble}; it is sent with the next epoch"
+
+
 @contextmanager
 def at_bench(where: str, run: str, lease: int, sends: bool = True) -> Iterator[Bench]:
     """where: the training's folder or address, at which it goes on from what is there. run: the run's, under whose

@@ -80,6 +80,7 @@ def _train(settings: dict[str, Any], bench: Bench) -> None:
     from capetune.datasets.packs.reader import open_pack
     from capetune.runs.checkpoints import resume_point
     from capetune.runs.copy import bring
+    from capetune.runs.desk import late
     from capetune.runs.home import at_home
     from capetune.training.features import open_features
     from capetune.training.group import LOOPBACK, gather, process_group
@@ -116,12 +117,12 @@ def _train(settings: dict[str, Any], bench: Bench) -> None:
         ray.train.report(metrics)  # without the checkpoint: whoever goes on finds it in the folder
         begun = time.monotonic()
         if rank == 0:
-            _put(events, {"metrics": metrics} | ({} if trouble is None else _late(trouble)))
+            _put(events, {"metrics": metrics} | ({} if trouble is None else {"doubt": late(trouble)}))
 
     def keep(save: Callable[[Path], None], epoch: int, step: int) -> None:
         trouble = bench.keep_under_way(save)
         said = f"a machine is about to go: epoch {epoch} is kept as it is after step {step}"
-        _put(events, {"doubt": said} if trouble is None else _late(trouble))
+        _put(events, {"doubt": said if trouble is None else late(trouble)})
 
     ranks = Ranks(
         rank,
@@ -159,10 +160,6 @@ def _leaving() -> frozenset[str]:
 
     info = get_train_context().preemption_context.preemption_info
     return frozenset() if info is None else frozenset(info.preempted_node_ids)
-
-
-def _late(trouble: str) -> dict[str, str]:
-    return {"doubt": f"{trouble}; it is sent with the next epoch"}
 
 
 def _put(events: Any, event: dict[str, Any]) -> None:

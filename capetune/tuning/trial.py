@@ -27,7 +27,7 @@ from capetune.datasets.packs.reader import Pack, PackDamaged, open_pack
 from capetune.errors import UserError
 from capetune.events import Doubted, EpochDone, Event
 from capetune.runs.checkpoints import resume_point
-from capetune.runs.desk import Bench, at_bench
+from capetune.runs.desk import Bench, at_bench, late
 from capetune.runs.failures import ERROR
 from capetune.runs.record import CONFIG
 from capetune.runs.results import VALUES, trial_name
@@ -147,7 +147,8 @@ def _train(config: Config, bench: Bench, work: Work) -> None:
         path, trouble = bench.keep_epoch(metrics, save, write, work.goal.metric, work.goal.modes[0])
         if work.may_end(int(metrics["epoch"])):
             trouble = bench.sent() or trouble
-        tune.report(told(metrics, trouble), checkpoint=Checkpoint.from_directory(path) if work.portable else None)
+        said = None if trouble is None else late(trouble)
+        tune.report(told(metrics, said), checkpoint=Checkpoint.from_directory(path) if work.portable else None)
         begun = time.monotonic()
 
     with tempfile.TemporaryDirectory() as aside, scalars(bench.folder) as write:
@@ -165,7 +166,7 @@ def _pack(work: Work) -> Pack:
 
 def told(metrics: Metrics, trouble: str | None) -> dict[str, Any]:
     """What Tune hears of an epoch: its metrics, as numbers for who tracks them, and all of them in `row` for us, as
-    text, which trackers leave out. trouble: with sending it."""
+    text, which trackers leave out. trouble: a line that is to be said."""
     return {**metrics, "row": json.dumps(metrics), "trouble": trouble}
 
 

@@ -118,7 +118,7 @@ class Watcher(tune.Callback):
         if address_of(self.search.folder):  # what the trial's machine sends is still on its way
             add_to_history(trial_folder(self.search.folder, number), row)
         if result.get("trouble"):
-            self._say(Doubted(f"{result['trouble']}; it is sent with the trial's next epoch"))
+            self._say(Doubted(result["trouble"]))
         self._say(EpochDone(**self._facts(number, dict(trial.config["overrides"])), metrics=row))
 
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
