@@ -8,8 +8,8 @@ from paper import random_batch
 
 from capetune.config import load_config
 from capetune.models.estimator import PoseEstimator
-from capetune.training.loop import train_step
 from capetune.training.optim import make_optimizer, make_schedule
+from capetune.training.step import train_step
 
 TIMES = 5  # a turn
 

@@ -19,8 +19,8 @@ from capetune.datasets.synthetic.generate import generate
 from capetune.models.backbone import fast_precision
 from capetune.models.estimator import PoseEstimator
 from capetune.pose import Batch
-from capetune.training.loop import train_step
 from capetune.training.optim import make_optimizer, make_schedule
+from capetune.training.step import train_step
 
 # What is trained: the backbone's precision, and how far the weights are nudged, relative to themselves. The nudge is a
 # control: what it changes in the end is chance.
@@ -70,7 +70,7 @@ def apart(losses: list[float], plain: list[float]) -> tuple[float, float]:
 
 def main() -> None:
     arguments = options(__doc__, rounds=5)
-    if fast_precision() == "float32":
+    if fast_precision() == "auto":
         print("autocast: this CPU has no AVX512-BF16 and emulates bfloat16: nothing to gain, so nothing is measured")
         return
     size, count, steps, seeds = 512, 4, 50, 5

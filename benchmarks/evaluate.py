@@ -12,7 +12,6 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +33,8 @@ from capetune.models.backbone import Maps
 from capetune.models.estimator import PoseEstimator
 from capetune.pose import Batch, Instance, Part
 from capetune.training.features import Features
-from capetune.training.loop import Ranks, validate
+from capetune.training.ranks import Ranks
+from capetune.training.validation import Validation
 
 SIZE = 64  # pairs a batch, and images
 REACH = 1.2
@@ -107,13 +107,13 @@ def validation(config: Config, pack: Pack, model: PoseEstimator, rounds: int, sa
     floor = Floor(model, pack, part, settings.episodes, settings.queries, config.data.size)
     with tempfile.TemporaryDirectory() as folder:
         features = kept(pack, floor, Path(folder))
-        check = partial(validate, model, pack, config, Ranks())
+        check = Validation(model, pack, config, Ranks())
         cases: dict[str, tuple[Callable[[], Any], Callable[[], Any], Floor]] = {
             "from pixels": (check, floor.all, floor),
-            "on kept features": (partial(check, features=features), floor.generate, floor),
+            "on kept features": (Validation(model, pack, config, Ranks(), features), floor.generate, floor),
         }
         small = Floor(model, pack, part, 1, 2, config.data.size)
-        two = partial(validate, model, pack, config.with_overrides(few), Ranks())
+        two = Validation(model, pack, config.with_overrides(few), Ranks())
         cases["2 pairs a category"] = (two, small.all, small)
         for name, (ours, its, parts) in cases.items():
             work = {"validation": ours, "floor": its, "teacher-forced decoding alone": parts.teach}

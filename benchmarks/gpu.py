@@ -19,8 +19,8 @@ from capetune.datasets.builtin import open_data
 from capetune.datasets.episodes.stream import train_batches
 from capetune.models.estimator import PoseEstimator
 from capetune.pose import Batch
-from capetune.training.loop import train_step
 from capetune.training.optim import make_optimizer, make_schedule
+from capetune.training.step import train_step
 
 COUNTS = (32, 64)
 

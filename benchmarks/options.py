@@ -24,8 +24,9 @@ from capetune.models.backbone import fast_precision
 from capetune.models.estimator import PoseEstimator
 from capetune.storage.cache import writable_cache
 from capetune.training.features import Features, keep_features, open_features
-from capetune.training.loop import average, train_step
+from capetune.training.loop import average
 from capetune.training.optim import make_optimizer, make_schedule
+from capetune.training.step import train_step
 
 OPTIONS = {
     "base": [],

@@ -15,8 +15,8 @@ from paper import paper_config, random_batch, resnet50, weights_file
 from capetune.config import Config
 from capetune.models.estimator import PoseEstimator
 from capetune.pose import Batch
-from capetune.training.loop import train_step
 from capetune.training.optim import make_optimizer, make_schedule
+from capetune.training.step import train_step
 
 
 def main() -> None:

@@ -26,8 +26,8 @@ from capetune.runs.desk import Bench
 from capetune.storage.address import open_place
 from capetune.storage.lease import take
 from capetune.training.checkpoint import save_checkpoint
-from capetune.training.loop import train_step
 from capetune.training.optim import make_optimizer, make_schedule
+from capetune.training.step import train_step
 
 STEPS, REACH = 300, 1.03  # an epoch of the preset `demo`
 

@@ -34,7 +34,9 @@ class BackboneConfig(Section):
     frozen: Annotated[int, Field(ge=0)] | Literal["all"] = Field(
         0, description="stages kept as they were pretrained, from the stem on (2 is DETR's); all, or more than it has"
     )
-    precision: Literal["float32", "bfloat16"] = Field("float32", description="of its arithmetic; weights are float32")
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        "auto", description="of its arithmetic; weights are float32. auto: bfloat16 on GPUs that compute in it"
+    )
 
 
 class SupportConfig(Section):
@@ -56,6 +58,9 @@ class ModelConfig(Section):
         "head", description="a keypoint's place: the regression head's, the mean over coordinate tokens, or between"
     )
     refine: bool = Field(False, description="a second pass, which sees the whole first guess")
+    execution: Literal["auto", "eager", "compiled", "captured"] = Field(
+        "auto", description="on a GPU: as written, by torch.compile, or that replayed as CUDA graphs (auto)"
+    )
     support_at_step: bool = Field(True, description="add the support embedding of keypoint i at the steps of i")
     backbone: BackboneConfig = BackboneConfig()
     support: SupportConfig = SupportConfig()

@@ -126,11 +126,42 @@ class Batch:
     side: torch.Tensor
     ids: torch.Tensor
 
+    def tensors(self) -> list[torch.Tensor]:
+        """All of it, in the order in which they are named above."""
+        return [getattr(self, f.name) for f in fields(self)]
+
     def to(self, device: torch.device | str) -> Batch:
-        return Batch(**{f.name: getattr(self, f.name).to(device, non_blocking=True) for f in fields(self)})
+        """Not waited for where the batch is in pinned memory."""
+        return Batch(*(tensor.to(device, non_blocking=True) for tensor in self.tensors()))
+
+    def pin_memory(self) -> Batch:
+        """In memory that a GPU copies from by itself."""
+        return Batch(*(tensor.pin_memory() for tensor in self.tensors()))
+
+    def padded(self, samples: int, keypoints: int) -> Batch:
+        """As many samples (the last repeated) and keypoints (not real ones) as asked for; no fewer than it has."""
+        import torch
+        from torch.nn import functional as F
+
+        wider, found = keypoints - self.joints.shape[1], {}
+        for field in fields(self):
+            tensor = F.pad(getattr(self, field.name), [end * wider for end in _KEYPOINT_ENDS.get(field.name, ())])
+            found[field.name] = torch.cat([tensor, tensor[-1:].expand(samples - len(self), *tensor.shape[1:])])
+        return Batch(**found)
 
     def __len__(self) -> int:
         return int(self.images.shape[0])
+
+
+# Where a batch grows with K: what `torch.nn.functional.pad` takes, for one keypoint more.
+_KEYPOINT_ENDS = {
+    "template": (0, 0, 0, 1),
+    "template_known": (0, 1),
+    "adjacency": (0, 1, 0, 1),
+    "joints": (0, 1),
+    "target": (0, 0, 0, 1),
+    "visible": (0, 1),
+}
 
 
 @dataclass(frozen=True)

@@ -22,10 +22,10 @@ from capetune.evaluation.pck import mpck4, pck_curve
 from capetune.evaluation.protocol import CategoryPairs, pair_visible
 from capetune.evaluation.support import Shown, Support, own
 from capetune.models.backbone import Maps
-from capetune.models.estimator import PoseEstimator
-from capetune.models.generate import generate
-from capetune.models.losses import total_loss
-from capetune.pose import Instance
+from capetune.models.captured import Captured
+from capetune.models.estimator import Answer, PoseEstimator
+from capetune.models.execution import padded_size
+from capetune.pose import Batch, Instance
 
 
 class ModelPredictor:
@@ -49,7 +49,7 @@ class ModelPredictor:
         support: Support = own,
         kept: Callable[[Sequence[Instance]], Maps] | None = None,
     ) -> None:
-        self.model = model.eval()
+        self.model = model
         self.pack = pack
         self.data = data
         self.device = torch.device(device)
@@ -58,9 +58,16 @@ class ModelPredictor:
         self.losses = losses
         self.support = support
         self.kept = kept
+        self._answer = Captured(self._answered) if model.execution == "captured" else self._answered
+        self.begin()
+
+    def begin(self) -> ModelPredictor:
+        """Count anew, of a model that may have been trained on meanwhile. Returns the predictor."""
+        self.model.eval()
         self.pairs = 0  # predicted so far
         self.seconds = 0.0  # from images to keypoints, of all these pairs
         self._sums = dict.fromkeys(("loss", "tokens", "coordinates", "forced_mpck4"), 0.0)
+        return self
 
     def predict_all(
         self, instances: Mapping[int, Sequence[Instance]], pairs: Sequence[CategoryPairs]
@@ -128,32 +135,47 @@ class ModelPredictor:
         images = query_images(self.pack, instances, self.data.size, torch.get_num_threads(), size)
         with closing(images):
             while some := list(itertools.islice(images, size)):
+                images_now = stack_images(some)
+                if self.model.execution != "eager":
+                    images_now = _filled(images_now, size)
                 with self._timed(), torch.inference_mode():
-                    maps = backbone(stack_images(some).to(self.device))
+                    maps = tuple(seen[: len(some)] for seen in backbone(images_now.to(self.device)))
                 yield maps
 
     @torch.inference_mode()
     def _decode(self, asked: Sequence[_Asked], features: Maps) -> np.ndarray:
         """P pairs of one or several categories. Returns float64 (P, K, 2) source pixels, K the largest there is."""
-        batch = pair_batch([(part.shown, part.queries) for part in asked]).to(self.device)
+        asking = pair_batch([(part.shown, part.queries) for part in asked])
+        count, batch = len(asking), asking
+        if self.model.execution != "eager":
+            batch = asking.padded(self.batch_size, padded_size(asking.joints.shape[1]))
+            features = tuple(_filled(maps, self.batch_size) for maps in features)
         with self._timed():
-            memory = self.model.remember(batch, features)
-            predicted = to_source(generate(self.model.decoder, memory).xy, batch)
-        self.pairs += len(batch)
-        if self.losses is not None:
-            output = self.model(batch, memory=memory)
-            losses = total_loss(output.logits, output.points, output.tokens, self.losses, each=True)
+            prediction, losses, forced = self._answer([*batch.to(self.device).tensors(), *features])
+            predicted = to_source(prediction.xy[:count], asking)
+        self.pairs += count
+        if forced is not None:
             for name, value in losses.items():
-                self._sums[name] += value.double().sum().item()
-            forced, begin = to_source(output.forced, batch), 0
+                self._sums[name] += value[:count].double().sum().item()
+            points, begin = to_source(forced[:count], asking), 0
             for part in asked:
                 end = begin + len(part.queries)
                 truth = np.stack([query.xy for query in part.queries])
                 side = np.array([query.side for query in part.queries])
-                curve = pck_curve(forced[begin:end, : truth.shape[1]], truth, part.visible, side)
+                curve = pck_curve(points[begin:end, : truth.shape[1]], truth, part.visible, side)
                 self._sums["forced_mpck4"] += float(mpck4(curve).sum())
                 begin = end
         return predicted
+
+    def _answered(self, tensors: Sequence[torch.Tensor]) -> Answer:
+        """tensors: those of a batch, and the maps of its images."""
+        fields = len(tensors) - len(self.model.backbone.project)
+        return self.model.answer(Batch(*tensors[:fields]), tuple(tensors[fields:]), self.losses)
+
+
+def _filled(maps: torch.Tensor, count: int) -> torch.Tensor:
+    """As many as `count`, the last one repeated."""
+    return torch.cat([maps, maps[-1:].expand(count - len(maps), *maps.shape[1:])]) if len(maps) < count else maps
 
 
 @dataclass(frozen=True, eq=False)

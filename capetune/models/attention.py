@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+Past = tuple[Tensor, Tensor, Tensor]
+
 
 class Attention(nn.Module):
     """Scaled dot-product attention (Vaswani et al. 2017, §3.2). Keys and values may be projected once and reused."""
@@ -32,18 +34,18 @@ class Attention(nn.Module):
         width = x.shape[-1]
         return self._mix(F.linear(x, self.into.weight[:width], self.into.bias[:width]), key, value, bias)
 
-    def to_itself(
-        self, x: Tensor, bias: Tensor | None, past: tuple[Tensor, Tensor] | None = None
-    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        """As `forward` with x, after what `past` holds, as its own source: one product where `project` needs another.
+    def to_itself(self, x: Tensor, bias: Tensor | None, past: Past | None = None) -> Tensor:
+        """As `forward` with x as its own source: one product where `project` needs another.
 
-        Returns the outcome, and the keys and values of past and x together.
+        past: keys and values of S steps in all, (B, heads, S, d / heads), and int64 (T,), which of them are x's: these
+        are written into it.
         """
         query, key, value = self.into(x).chunk(3, dim=-1)
         key, value = self._split(key), self._split(value)
         if past is not None:
-            key, value = torch.cat([past[0], key], dim=2), torch.cat([past[1], value], dim=2)
-        return self._mix(query, key, value, bias), (key, value)
+            keys, values, steps = past
+            key, value = keys.index_copy_(2, steps, key), values.index_copy_(2, steps, value)
+        return self._mix(query, key, value, bias)
 
     def _mix(self, query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None) -> Tensor:
         dropout = self.dropout if self.training else 0.0

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, cast
 
 import torch
 from torch import Tensor, nn
 
 from capetune.config import ModelConfig
 from capetune.models.attention import sinusoid
+from capetune.models.compiled import compiled
 from capetune.models.folding import fold
 from capetune.models.memory import keep_freed_memory
 from capetune.models.nets import make_net
@@ -33,6 +34,7 @@ class Backbone(nn.Module):
         super().__init__()
         keep_freed_memory()
         self.config = config.backbone
+        self.compiled = False
         self.net = make_net(self.config, pretrained)
         self.net.to(memory_format=torch.channels_last)
         fold(self.net)
@@ -59,9 +61,14 @@ class Backbone(nn.Module):
         """images: uint8 (B, 3, S, S) RGB. Returns the network's own maps, float32 (B, C, S / stride, S / stride)."""
         x = ((images.float() - self.mean) / self.deviation).contiguous(memory_format=torch.channels_last)
         # bfloat16 stays in here: it would round coordinates to 1/256 of the crop, and gains nothing in the decoder.
-        half = torch.autocast(x.device.type, torch.bfloat16, enabled=self.config.precision == "bfloat16")
-        with half:
-            return tuple(seen.float() for seen in self.net(x))
+        with torch.autocast(x.device.type, torch.bfloat16, enabled=self._half(x.device)):
+            seen = (compiled(_through) if self.compiled else _through)(self.net, x)
+        return tuple(maps.float() for maps in seen)
+
+    def _half(self, device: torch.device) -> bool:
+        if self.config.precision == "auto":
+            return device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+        return self.config.precision == "bfloat16"
 
     def forward(self, images: Tensor) -> Maps:
         """images: uint8 (B, 3, S, S) RGB. Returns for each stride (B, width, h, w)."""
@@ -77,9 +84,13 @@ class Backbone(nn.Module):
         return tuple(maps)
 
 
-def fast_precision() -> Literal["float32", "bfloat16"]:
-    """bfloat16 where the CPU computes in it, which more than halves a frozen backbone's time; else float32."""
-    return "bfloat16" if torch.cpu._is_avx512_bf16_supported() else "float32"
+def _through(net: nn.Module, images: Tensor) -> Maps:
+    return cast(Maps, net(images))
+
+
+def fast_precision() -> Literal["auto", "bfloat16"]:
+    """bfloat16 where the CPU computes in it, which more than halves a frozen backbone's time; else what is usual."""
+    return "bfloat16" if torch.cpu._is_avx512_bf16_supported() else "auto"
 
 
 def places(width: int, height: int, wide: int, device: torch.device) -> Tensor:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
-from typing import cast
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
 
 from capetune.config import ModelConfig
-from capetune.models.attention import Attention, FeedForward, additive, sinusoid
+from capetune.models.attention import Attention, FeedForward, Past, additive, sinusoid
 from capetune.models.backbone import Maps
+from capetune.models.compiled import compiled
 from capetune.models.deformable import DeformableAttention
 from capetune.models.nets import PYRAMID
 from capetune.models.tokens import SPECIALS, CoordinateTable, Kind, Layout, layout
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 @dataclass(frozen=True)
@@ -37,10 +41,21 @@ class Memory:
 
 @dataclass
 class Cache:
-    """Keys and values of the steps decoded so far, one pair a layer. Empty before the first step."""
+    """Room for the keys and values of all T steps, (B, heads, T, width / heads) a layer; `steps` of them are decoded.
 
+    whole: attention reads all of it through a mask, so that every step has the same shapes, as a compiled one wants.
+    causal: (T, T), what attention adds for the mask.
+    """
+
+    past: list[tuple[Tensor, Tensor]]
+    causal: Tensor
+    whole: bool
     steps: int = 0
-    past: list[tuple[Tensor, Tensor]] = field(default_factory=list)
+
+    def room(self, layer: int, now: Tensor, end: int) -> Past:
+        """What a layer's attention takes for the steps `now`, int64 (T,), of which the last is before `end`."""
+        keys, values = self.past[layer]
+        return (keys, values, now) if self.whole else (keys[:, :, :end], values[:, :, :end], now)
 
 
 class DecoderLayer(nn.Module):
@@ -67,14 +82,12 @@ class DecoderLayer(nn.Module):
         support: tuple[Tensor, Tensor],
         real: Tensor,
         causal: Tensor | None,
-        past: tuple[Tensor, Tensor] | None,
-    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        mixed, kept = self.self_attention.to_itself(self.self_norm(x), causal, past)
-        x = x + self.dropout(mixed)
+        past: Past | None,
+    ) -> Tensor:
+        x = x + self.dropout(self.self_attention.to_itself(self.self_norm(x), causal, past))
         x = x + self.dropout(self.image_attention(self.image_norm(x), reference, value))
         x = x + self.dropout(self.support_attention(self.support_norm(x), *support, real))
-        x = x + self.dropout(self.feed(self.feed_norm(x)))
-        return x, kept
+        return x + self.dropout(self.feed(self.feed_norm(x)))
 
 
 class Decoder(nn.Module):
@@ -83,6 +96,7 @@ class Decoder(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
+        self.compiled = False
         width = config.width
         self.places = CoordinateTable(config.vocabulary, width)
         self.special = nn.Embedding(SPECIALS, width)
@@ -152,26 +166,66 @@ class Decoder(nn.Module):
         xy: (B, T, 2), the place of the token that enters at each step. Returns for each layer the token logits
         (B, T, A, V + 4) and the points (B, T, 2) in (0, 1). every_layer=False gives the logits of the last layer alone.
         """
-        done = cache.steps if cache else 0
-        now = slice(done, done + xy.shape[1])
-        keypoint = plan.keypoint[now]
-        x = self.embed(plan.entering[now], xy) + memory.step[:, keypoint]
+        begin = cache.steps if cache else 0
+        end = begin + xy.shape[1]
+        now, keypoint = torch.arange(begin, end, device=xy.device), plan.keypoint[begin:end]
+        x = self._run(_enter)(self, plan.entering[begin:end], xy, memory.step, keypoint)
         reference = memory.start[:, keypoint]
-        causal = None  # a single step may look at all there is
-        if xy.shape[1] > 1:
-            ends = torch.arange(done + 1, now.stop + 1, device=xy.device)
-            causal = additive(torch.arange(now.stop, device=xy.device) < ends.unsqueeze(1))
-        past: list[tuple[Tensor, Tensor]] = []
+        causal: Tensor | None
+        if cache is None:
+            causal = causal_bias(end, xy.device)
+        elif cache.whole:
+            causal = cache.causal[begin:end]
+        else:  # a single step may look at all there is
+            causal = cache.causal[begin:end, :end] if xy.shape[1] > 1 else None
         logits, points = [], []
-        for i, layer in enumerate(self.layers):
-            before = cache.past[i] if cache and cache.past else None
-            x, kept = layer(x, reference, memory.values[i], memory.support[i], memory.real, causal, before)
-            past.append(kept)
-            h = self.norm(x)
-            if every_layer or layer is self.layers[-1]:
+        for i, layer in enumerate(self._layers()):
+            past = cache.room(i, now, end) if cache else None
+            seen = (memory.values[i], memory.support[i], memory.real, causal, past)
+            x, h, reference = self._run(_layer)(self, layer, x, reference, *seen)
+            points.append(reference)
+            reference = reference.detach()  # the next layer looks where this one points
+            if every_layer or i == len(self.layers) - 1:
                 logits.append(self.token_head(h).unflatten(-1, (self.axes, -1)))
-            points.append(self.point_head(h).sigmoid())
-            reference = points[-1].detach()  # the next layer looks where this one points
         if cache is not None:
-            cache.steps, cache.past = now.stop, past
+            cache.steps = end
         return logits, points
+
+    def cache(self, batch: int, steps: int, device: torch.device) -> Cache:
+        """An empty one for B poses of T steps."""
+        heads, width = self.config.heads, self.config.width
+        past = []
+        for _ in self.layers:
+            both = torch.zeros(2, batch, heads, steps, width // heads, device=device)
+            past.append((both[0], both[1]))
+        return Cache(past, causal_bias(steps, device), self.compiled)
+
+    def _run(self, function: F) -> F:
+        return compiled(function) if self.compiled else function
+
+
+def _enter(decoder: Decoder, kind: Tensor, xy: Tensor, step: Tensor, keypoint: Tensor) -> Tensor:
+    return decoder.embed(kind, xy) + step[:, keypoint]
+
+
+def _layer(
+    decoder: Decoder,
+    layer: DecoderLayer,
+    x: Tensor,
+    reference: Tensor,
+    value: Maps,
+    support: tuple[Tensor, Tensor],
+    real: Tensor,
+    causal: Tensor | None,
+    past: Past | None,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """One layer. Returns what it gives, that normalised, and where it points, (B, T, 2)."""
+    x = layer(x, reference, value, support, real, causal, past)
+    h = decoder.norm(x)
+    return x, h, decoder.point_head(h).sigmoid()
+
+
+def causal_bias(steps: int, device: torch.device) -> Tensor:
+    """(T, T), what attention adds so that each step sees itself and those before it."""
+    order = torch.arange(steps, device=device)
+    return additive(order <= order.unsqueeze(1))

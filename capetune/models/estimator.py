@@ -7,10 +7,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from capetune.config import ModelConfig, TrainConfig
+from capetune.config import LossConfig, ModelConfig, TrainConfig
 from capetune.models.backbone import Backbone, Maps
 from capetune.models.decoder import Decoder, Memory
+from capetune.models.execution import Execution
 from capetune.models.generate import generate, places
+from capetune.models.losses import total_loss
 from capetune.models.prefix import disturbed
 from capetune.models.support import SupportEncoder
 from capetune.models.tokens import TokenSequence, entering, tokenize
@@ -31,6 +33,9 @@ class Output:
     forced: Tensor
 
 
+Answer = tuple[Prediction, dict[str, Tensor], Tensor | None]
+
+
 class PoseEstimator(nn.Module):
     def __init__(self, config: ModelConfig, pretrained: bool = True) -> None:
         super().__init__()
@@ -38,6 +43,13 @@ class PoseEstimator(nn.Module):
         self.backbone = Backbone(config, pretrained)
         self.support = SupportEncoder(config)
         self.decoder = Decoder(config)
+        self.execution: Execution = "eager"
+
+    def run_as(self, execution: Execution) -> PoseEstimator:
+        """Run it so from now on, and its copies; captured is what `Captured` makes of it. Returns the model."""
+        self.execution = execution
+        self.backbone.compiled = self.decoder.compiled = execution != "eager"
+        return self
 
     def forward(
         self,
@@ -78,4 +90,17 @@ class PoseEstimator(nn.Module):
     def predict(self, batch: Batch, features: Maps | None = None) -> Prediction:
         """Generate. Nothing of the query's annotation is read. features: as in `forward`."""
         features = self.backbone(batch.images) if features is None else features
-        return generate(self.decoder, self.remember(batch, features))
+        return self.answer(batch, features)[0]
+
+    @torch.inference_mode()
+    def answer(self, batch: Batch, features: Maps, losses: LossConfig | None = None) -> Answer:
+        """Generate; with `losses`, decode teacher-forced as well. features: as in `forward`.
+
+        Returns the prediction; and teacher-forced, the losses of each pose, as in `total_loss`, and `Output.forced`.
+        """
+        memory = self.remember(batch, features)
+        prediction = generate(self.decoder, memory)
+        if losses is None:
+            return prediction, {}, None
+        output = self(batch, memory=memory)
+        return prediction, total_loss(output.logits, output.points, output.tokens, losses, each=True), output.forced

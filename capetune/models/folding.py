@@ -36,8 +36,9 @@ class Folded:
     def convolve(self, x: Tensor) -> Tensor:
         """In place of the convolution's `forward`."""
         if self._learns():
-            # An optimiser's step is about to follow, and a fused one leaves no trace in `_version`.
-            self.made = None
+            if not torch.compiler.is_compiling():
+                # An optimiser's step is about to follow, and a fused one leaves no trace in `_version`.
+                self.made = None
             return type(self.conv).forward(self.conv, x)
         return type(self.conv).forward(self._both(), x)
 
@@ -53,6 +54,8 @@ class Folded:
 
     def _learns(self) -> bool:
         weights = (self.conv.weight, self.conv.bias, self.norm.weight, self.norm.bias)
+        if torch.compiler.is_compiling():
+            return True  # the compiler puts the norm into the kernel after the convolution by itself
         wanted = torch.is_grad_enabled() and any(weight is not None and weight.requires_grad for weight in weights)
         return wanted or self.norm.training
 

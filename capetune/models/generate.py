@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from capetune.config import ModelConfig
-from capetune.models.decoder import Cache, Decoder, Memory
+from capetune.models.decoder import Decoder, Memory
 from capetune.models.tokens import Kind, Layout, bins, entering
 from capetune.pose import Prediction
 
@@ -38,12 +38,12 @@ def first_pass(decoder: Decoder, memory: Memory, plan: Layout, cached: bool = Tr
     """One keypoint after the other. Returns xy (B, K, 2) and the logits of all steps (B, T, A, V + 4); those of
     structural tokens are zero, for they are forced."""
     batch, keypoints = memory.joints.shape
-    kinds, points_of = plan.kind.tolist(), plan.keypoint.tolist()
-    sample = memory.start.new_zeros(batch, len(kinds), 2)
+    steps = len(plan.steps)
+    sample = memory.start.new_zeros(batch, steps, 2)
     xy = memory.start.new_zeros(batch, keypoints, 2)
-    logits = memory.start.new_zeros(batch, len(kinds), decoder.axes, decoder.tokens)
-    cache = Cache()
-    for step, (kind, keypoint) in enumerate(zip(kinds, points_of, strict=True)):
+    logits = memory.start.new_zeros(batch, steps, decoder.axes, decoder.tokens)
+    cache = decoder.cache(batch, steps, memory.start.device)
+    for step, (kind, keypoint) in enumerate(plan.steps):
         if kind < Kind.X:
             continue  # forced: it enters with the next coordinate step
         begin = cache.steps if cached else 0
@@ -64,14 +64,7 @@ def first_pass(decoder: Decoder, memory: Memory, plan: Layout, cached: bool = Tr
 def places(plan: Layout, logits: Tensor, points: Tensor, config: ModelConfig) -> Tensor:
     """Where decoded steps put the keypoints. logits: (B, T, A, V + 4). points: (B, T, 2). Returns (B, K, 2)."""
     at = _place(logits, points, config)
-    x, y = _axis_steps(plan)
-    return torch.stack([at[:, x, 0], at[:, y, 1]], dim=-1)
-
-
-def _axis_steps(plan: Layout) -> tuple[Tensor, Tensor]:
-    """bool (T,) each: the steps that predict an x, and a y."""
-    both = plan.kind == Kind.POINT
-    return (plan.kind == Kind.X) | both, (plan.kind == Kind.Y) | both
+    return torch.stack([at[:, plan.x, 0], at[:, plan.y, 1]], dim=-1)
 
 
 def _place(logits: Tensor, points: Tensor, config: ModelConfig) -> Tensor:
@@ -86,8 +79,7 @@ def _place(logits: Tensor, points: Tensor, config: ModelConfig) -> Tensor:
 def _log_probability(plan: Layout, logits: Tensor, xy: Tensor, vocabulary: int) -> Tensor:
     """Log-probability of each keypoint's two bins together. logits: (B, T, A, V + 4). xy: (B, K, 2). (B, K)."""
     log = logits.float().log_softmax(dim=-1)
-    x, y = _axis_steps(plan)
     place = bins(xy, vocabulary).unsqueeze(-1)
-    return (
-        log[:, x, 0].gather(-1, place[:, :, 0]) + log[:, y, logits.shape[2] - 1].gather(-1, place[:, :, 1])
-    ).squeeze(-1)
+    last = logits.shape[2] - 1
+    both = log[:, plan.x, 0].gather(-1, place[:, :, 0]) + log[:, plan.y, last].gather(-1, place[:, :, 1])
+    return both.squeeze(-1)

@@ -42,7 +42,7 @@ class SupportLayer(nn.Module):
         self.dropout = nn.Dropout(config.dropout)
 
     def forward(self, x: Tensor, bias: Tensor) -> Tensor:
-        x = x + self.dropout(self.attention.to_itself(self.attention_norm(x), bias)[0])
+        x = x + self.dropout(self.attention.to_itself(self.attention_norm(x), bias))
         return x + self.dropout(self.feed(self.feed_norm(x)))
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import lru_cache
 from typing import Literal
 
 import torch
@@ -39,21 +40,34 @@ class Layout:
     """Tokens predicted at the T steps for K keypoints.
 
     kind: int64 (T,), a `Kind`. keypoint: int64 (T,), the keypoint the token belongs to; K at the last step, <eos>.
-    entering: int64 (T,), the kind of the token that enters at each step: the one before, <bos> first.
+    entering: int64 (T,), the kind of the token that enters at each step: the one before, <bos> first. x, y: int64 (K,),
+    the steps that predict each keypoint's x and its y. steps: kind and keypoint, without a wait for the device.
     """
 
     kind: Tensor
     keypoint: Tensor
     entering: Tensor
+    x: Tensor
+    y: Tensor
+    steps: tuple[tuple[Kind, int], ...]
 
 
 def layout(sequence: Sequence, keypoints: int, device: torch.device | str = "cpu") -> Layout:
-    """The layout of a pose of `keypoints` keypoints."""
+    """The layout of a pose of `keypoints` keypoints. It is kept: making one on a GPU waits for all work before it."""
+    return _layout(sequence, keypoints, torch.device(device))
+
+
+@lru_cache(maxsize=256)
+def _layout(sequence: Sequence, keypoints: int, device: torch.device) -> Layout:
     cycle = [Kind.COORD, Kind.X, Kind.Y, Kind.SEP] if sequence == "xy" else [Kind.POINT]
-    kind = torch.tensor(cycle * keypoints + [Kind.EOS], device=device)
-    keypoint = torch.arange(keypoints, device=device).repeat_interleave(len(cycle))
-    before = F.pad(kind[:-1], (1, 0), value=Kind.BOS)
-    return Layout(kind, torch.cat([keypoint, keypoint.new_tensor([keypoints])]), before)
+    kinds = cycle * keypoints + [Kind.EOS]
+    points = [step // len(cycle) for step in range(len(kinds))]
+    steps = [[step for step, kind in enumerate(kinds) if kind in (axis, Kind.POINT)] for axis in (Kind.X, Kind.Y)]
+    with torch.inference_mode(False):  # training may come after
+        kind, keypoint, before, x, y = (
+            torch.tensor(each, device=device) for each in (kinds, points, [Kind.BOS, *kinds[:-1]], *steps)
+        )
+    return Layout(kind, keypoint, before, x, y, tuple(zip(kinds, points, strict=True)))
 
 
 def entering(plan: Layout, xy: Tensor) -> Tensor:
@@ -87,10 +101,11 @@ def bins(coordinate: Tensor, vocabulary: int) -> Tensor:
 def tokenize(sequence: Sequence, vocabulary: int, xy: Tensor, joints: Tensor, visible: Tensor) -> TokenSequence:
     """Poses to targets. xy: float32 (B, K, 2) in [0, 1]. joints, visible: bool (B, K), True = real.
 
-    Raises ValueError where real keypoints don't come before the padding, since <eos> stands at their count.
+    Real keypoints must come before the padding, since <eos> stands at their count. Raises ValueError where they don't;
+    not on a GPU, where a look would wait for all work before it.
     """
     count = joints.sum(dim=1)
-    if not torch.equal(joints, torch.arange(joints.shape[1], device=joints.device) < count.unsqueeze(1)):
+    if joints.device.type == "cpu" and not torch.equal(joints, torch.arange(joints.shape[1]) < count.unsqueeze(1)):
         raise ValueError("real keypoints must come before the padding")
     plan = layout(sequence, xy.shape[1], xy.device)
     point = plan.keypoint.clamp(max=xy.shape[1] - 1)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -13,7 +12,6 @@ from typing import Any, cast
 import numpy as np
 import torch
 from torch import nn
-from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from capetune.config import Config
@@ -21,41 +19,25 @@ from capetune.datasets.episodes.stream import steps_per_epoch, train_batches
 from capetune.datasets.episodes.supports import TrainSet
 from capetune.datasets.packs.reader import Pack
 from capetune.errors import UserError
-from capetune.evaluation.evaluate import evaluate
-from capetune.evaluation.model import ModelPredictor
-from capetune.evaluation.pck import THRESHOLDS
-from capetune.evaluation.shared import SharedPredictor
 from capetune.models.backbone import Maps
 from capetune.models.estimator import PoseEstimator
-from capetune.models.losses import total_loss
+from capetune.models.execution import execution, prepare
 from capetune.pose import Batch
 from capetune.runs.checkpoints import CheckpointMeta, read_meta
 from capetune.runs.facts import describe_data
 from capetune.training.checkpoint import fill, load_training, save_checkpoint
 from capetune.training.divergence import Watch
 from capetune.training.features import Features
-from capetune.training.optim import make_optimizer, make_schedule
+from capetune.training.feed import feed
+from capetune.training.optim import capturable, make_optimizer, make_schedule
+from capetune.training.ranks import Ranks
 from capetune.training.share import shared
+from capetune.training.step import CapturedStep, Learn, train_step
 from capetune.training.under_way import UnderWay
+from capetune.training.validation import Validation
 
 Metrics = dict[str, float]
 Save = Callable[[Path], None]
-
-
-@dataclass(frozen=True)
-class Ranks:
-    """This process's place among the training workers. The default is a single process.
-
-    full: how many workers the configuration's batch is for, None: `world`; there may be fewer (`share.shared`). wrap:
-    puts DistributedDataParallel around the model. gather: gives every rank each rank's array, in order.
-    """
-
-    rank: int = 0
-    world: int = 1
-    device: str = "cpu"
-    full: int | None = None
-    wrap: Callable[[nn.Module], nn.Module] = lambda model: model
-    gather: Callable[[np.ndarray], list[np.ndarray]] = lambda array: [array]
 
 
 def fit(
@@ -87,7 +69,8 @@ def fit(
     settings, full = config.train, ranks.full or ranks.world
     steps = settings.steps or steps_per_epoch(len(part), settings.batch_size * settings.accumulate, full)
     working = shared(config, ranks.world, full)
-    model.to(ranks.device)
+    prepare(ranks.device)
+    model.to(ranks.device).run_as(execution(config.model, ranks.device, ranks.world))
     averaged = average(model, settings.ema)
     kept = model if averaged is None else cast(PoseEstimator, averaged.module)  # what is evaluated and saved
     optimizer = make_optimizer(model, settings)
@@ -108,6 +91,8 @@ def fit(
         model.load_state_dict(state["model"])
         if averaged is not None:
             averaged.load_state_dict(state["averaged"])
+    if model.execution == "captured":
+        capturable(optimizer, ranks.device)
 
     def now() -> dict[str, Any]:
         """What an epoch goes on from."""
@@ -115,6 +100,8 @@ def fit(
         return state if averaged is None else state | {"averaged": averaged.state_dict()}
 
     wrapped = ranks.wrap(model)
+    learn = CapturedStep() if model.execution == "captured" else train_step
+    validation = Validation(kept, pack, config, ranks, features)
     data = describe_data(pack, config.data.split)
     for epoch in range(done + 1, settings.epochs + 1):
         order = epoch + first * (settings.epochs + 1)
@@ -134,7 +121,7 @@ def fit(
 
         metrics = train_epoch(
             wrapped,
-            batches,
+            feed(batches, ranks.device, model.execution),
             optimizer,
             schedule,
             working,
@@ -142,9 +129,10 @@ def fit(
             after,
             averaged,
             first,
+            learn,
         )
         first = 0
-        metrics |= validate(kept, pack, config, ranks, features)
+        metrics |= validation()
         metrics["epoch"] = epoch
         meta = CheckpointMeta(config, epoch, metrics, data)
         training = {"optimizer": optimizer.state_dict(), "schedule": schedule.state_dict()}
@@ -182,11 +170,12 @@ def train_epoch(
     progress: Callable[[int], None] = lambda step: None,
     averaged: AveragedModel | None = None,
     first: int = 0,
+    learn: Learn | None = None,
 ) -> Metrics:
     """One pass over `batches`, `train.accumulate` of them a step; `averaged` follows the model's weights. first: steps
-    of it that were done before.
+    of it that were done before. learn: how a step is made, None: `train_step`.
 
-    batches: with pixels and no maps, or without pixels and with what `Backbone.features` once gave for them.
+    batches: on the device, with pixels and no maps, or without pixels and with what `Backbone.features` once gave.
 
     Returns train_loss, train_tokens and train_coordinates, means over the steps.
 
@@ -198,10 +187,9 @@ def train_epoch(
     left = iter(batches)
     watch = Watch(config.train.learning_rate, device)
     while pairs := list(itertools.islice(left, config.train.accumulate)):
-        group = [batch.to(device) for batch, _ in pairs]
-        kept = [tuple(maps.to(device) for maps in given) for _, given in pairs if given]
+        group, kept = [batch for batch, _ in pairs], [maps for _, maps in pairs if maps]
         with named_memory_error(config, count + 1):
-            losses = train_step(model, group, optimizer, schedule, config, kept)
+            losses = (learn or train_step)(model, group, optimizer, schedule, config, kept)
         if averaged is not None:
             averaged.update_parameters(model)
         for name, value in losses.items():
@@ -211,39 +199,6 @@ def train_epoch(
         progress(count)
     watch.end(model)
     return {f"train_{name}": (value / max(count - first, 1)).item() for name, value in sums.items()}
-
-
-def train_step(
-    model: nn.Module,
-    group: Sequence[Batch],
-    optimizer: torch.optim.Optimizer,
-    schedule: torch.optim.lr_scheduler.LRScheduler,
-    config: Config,
-    kept: Sequence[Maps] = (),
-) -> dict[str, torch.Tensor]:
-    """Forward and backward of each batch of the group, then clip and update once, by the mean of their gradients.
-
-    kept: for batches without pixels, what `Backbone.features` once gave for each (see `training.features`).
-
-    Returns the detached losses, means over the group, scalars on the model's device.
-    """
-    optimizer.zero_grad(set_to_none=True)
-    sums: dict[str, torch.Tensor] = {}
-    for i, batch in enumerate(group):
-        shared = isinstance(model, DistributedDataParallel) and i + 1 < len(group)
-        # The ranks exchange gradients once a step.
-        with cast(DistributedDataParallel, model).no_sync() if shared else nullcontext():
-            features = cast(PoseEstimator, model).backbone.embed(kept[i]) if kept else None
-            output = model(batch, config.train, features)
-            losses = total_loss(output.logits, output.points, output.tokens, config.loss)
-            (losses["loss"] / len(group)).backward()
-        for name, value in losses.items():
-            sums[name] = sums.get(name, torch.zeros_like(value)) + value.detach() / len(group)
-    trained = itertools.chain.from_iterable(part["params"] for part in optimizer.param_groups)
-    nn.utils.clip_grad_norm_(trained, config.train.clip)
-    optimizer.step()
-    schedule.step()
-    return sums
 
 
 @contextmanager
@@ -265,23 +220,3 @@ def named_memory_error(config: Config, step: int) -> Iterator[None]:
 def average(model: PoseEstimator, decay: float) -> AveragedModel | None:
     """A copy whose weights follow the model's, exponentially averaged with `decay` a step; None where that is 0."""
     return AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(decay)) if decay else None
-
-
-def validate(
-    model: PoseEstimator, pack: Pack, config: Config, ranks: Ranks, features: Features | None = None
-) -> Metrics:
-    """Generated PCK and teacher-forced losses, means over the val part's pairs. Every rank gets the same metrics."""
-    settings = config.validation
-    predictor = ModelPredictor(
-        model, pack, config.data, ranks.device, losses=config.loss, kept=features.validation if features else None
-    )
-    shared = SharedPredictor(predictor, ranks.rank, ranks.world, ranks.gather)
-    part = pack.part(config.data.split, "val")
-    report = evaluate(part, shared, settings.shots, settings.episodes, settings.queries)
-    losses = predictor.mean_losses() | {"generate_ms": 1000 * predictor.seconds / max(predictor.pairs, 1)}
-    shares = np.stack(ranks.gather(np.array([predictor.pairs, *losses.values()])))
-    means = np.average(shares[:, 1:], axis=0, weights=shares[:, 0])
-    metrics = {f"val_{name}": float(value) for name, value in zip(losses, means, strict=True)}
-    metrics |= {name: metrics.pop(f"val_{name}") for name in ("forced_mpck4", "generate_ms")}
-    metrics |= {"mpck4": report.scores.mpck4, "mpck5": report.scores.mpck5, "template_mpck4": report.template.mpck4}
-    return metrics | {f"pck_{t:g}": value for t, value in zip(THRESHOLDS, report.scores.pck, strict=True)}

@@ -32,6 +32,15 @@ def make_optimizer(model: PoseEstimator, config: TrainConfig) -> torch.optim.Ada
     )
 
 
+def capturable(optimizer: torch.optim.Optimizer, device: torch.device | str) -> None:
+    """Let its steps be replayed by a GPU: learning rates are read from its memory, where a schedule writes them."""
+    for group in optimizer.param_groups:
+        group["capturable"] = True
+        group["lr"] = torch.tensor(float(group["lr"]), device=device)
+    for state in optimizer.state.values():
+        state["step"] = state["step"].to(device)
+
+
 def make_schedule(
     optimizer: torch.optim.Optimizer, config: TrainConfig, steps: int
 ) -> torch.optim.lr_scheduler.LambdaLR:

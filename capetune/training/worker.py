@@ -84,7 +84,8 @@ def _train(settings: dict[str, Any], bench: Bench) -> None:
     from capetune.runs.home import at_home
     from capetune.training.features import open_features
     from capetune.training.group import LOOPBACK, gather, process_group
-    from capetune.training.loop import Ranks, fit
+    from capetune.training.loop import fit
+    from capetune.training.ranks import Ranks
     from capetune.training.share import shared, step_size
     from capetune.training.tensorboard import scalars
     from capetune.training.under_way import UnderWay

@@ -36,7 +36,8 @@ from capetune.storage.hold import held
 from capetune.storage.whole import write_aside
 from capetune.training.features import open_features
 from capetune.training.launch import TrainingFailed, launch_training
-from capetune.training.loop import Metrics, Ranks, Save, fit
+from capetune.training.loop import Metrics, Save, fit
+from capetune.training.ranks import Ranks
 from capetune.training.tensorboard import scalars
 from capetune.tuning.goal import Goal
 from capetune.tuning.preflight import Plan

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from capetune.models.attention import sinusoid
-from capetune.models.decoder import Cache, Memory
+from capetune.models.decoder import Memory
 from capetune.models.estimator import PoseEstimator
 from capetune.models.tokens import Kind, entering, layout
 from capetune.pose import Batch
@@ -32,7 +32,7 @@ def decode(model: PoseEstimator, memory: Memory, xy: torch.Tensor, chunks: tuple
     if not chunks:
         logits, points = model.decoder(plan, into, memory)
         return logits + points
-    cache, pieces = Cache(), []
+    cache, pieces = model.decoder.cache(len(xy), into.shape[1], xy.device), []
     for piece in into.split(list(chunks), dim=1):
         logits, points = model.decoder(plan, piece, memory, cache)
         pieces.append(logits + points)

@@ -16,7 +16,9 @@ from capetune.errors import UserError
 from capetune.models.backbone import Backbone
 from capetune.models.estimator import PoseEstimator
 from capetune.training.features import Features, check_keepable, feature_bytes, keep_features, open_features
-from capetune.training.loop import Metrics, Ranks, Save, fit, validate
+from capetune.training.loop import Metrics, Save, fit
+from capetune.training.ranks import Ranks
+from capetune.training.validation import Validation
 
 KEYS = {
     "model.width": 32,
@@ -120,7 +122,7 @@ def test_a_training_on_kept_features_validates_as_one_on_images(kept: Features, 
     fit(short, pack, report, features=kept)
     torch.manual_seed(0)
     model = PoseEstimator(short.model)
-    there, here = (validate(model, pack, short, Ranks(), features) for features in (kept, None))
+    there, here = (Validation(model, pack, short, Ranks(), features)() for features in (kept, None))
     for name in here:
         if name != "generate_ms":
             assert there[name] == pytest.approx(here[name], abs=0.02), name

@@ -20,18 +20,11 @@ from capetune.models.estimator import PoseEstimator
 from capetune.pose import Batch
 from capetune.runs.checkpoints import read_meta
 from capetune.training.checkpoint import load_model, load_training
-from capetune.training.loop import (
-    Metrics,
-    Ranks,
-    Save,
-    average,
-    fit,
-    named_memory_error,
-    train_epoch,
-    train_step,
-    validate,
-)
+from capetune.training.loop import Metrics, Save, average, fit, named_memory_error, train_epoch
 from capetune.training.optim import make_optimizer, make_schedule
+from capetune.training.ranks import Ranks
+from capetune.training.step import train_step
+from capetune.training.validation import Validation
 
 KEYS = {
     "model.sequence": "point",
@@ -169,7 +162,7 @@ def test_averaged_weights_are_what_is_evaluated_and_kept(run: Run, config: Confi
     assert torch.equal(raw[name], plain[name])  # the training itself is the same
     assert not torch.equal(kept[name], plain[name])
     model, meta = load_model(tmp_path / "2")
-    assert validate(model, pack, config, Ranks())["mpck4"] == meta.metrics["mpck4"] == averaged.metrics[1]["mpck4"]
+    assert Validation(model, pack, config, Ranks())()["mpck4"] == meta.metrics["mpck4"] == averaged.metrics[1]["mpck4"]
 
 
 def test_two_accumulated_batches_are_one_of_twice_the_size(config: Config, pack: Pack) -> None:
@@ -310,8 +303,8 @@ def test_ranks_validate_as_one(run: Run, config: Config, pack: Pack, world: int,
     """With 1 query a category the third rank has no pair at all; of 6 pairs, two of four ranks have one fewer."""
     model, _ = load_model(run.folder / "2")
     config = config.with_overrides({"validation.queries": queries})
-    single = validate(model, pack, config, Ranks())
-    first, *others = together(world, lambda ranks: validate(model, pack, config, ranks))
+    single = Validation(model, pack, config, Ranks())()
+    first, *others = together(world, lambda ranks: Validation(model, pack, config, ranks)())
     assert all(other == first for other in others)
     for name, value in untimed([single])[0].items():
         assert first[name] == pytest.approx(value, rel=1e-5 if name.startswith("val_") else 1e-6), name

@@ -12,7 +12,8 @@ from capetune.datasets.packs.reader import Pack, open_pack
 from capetune.runs.checkpoints import UNDER_WAY, keep_epoch, resume_point
 from capetune.runs.history import read_history
 from capetune.training.checkpoint import load_model, load_training, load_under_way, save_under_way
-from capetune.training.loop import Metrics, Ranks, Save, fit
+from capetune.training.loop import Metrics, Save, fit
+from capetune.training.ranks import Ranks
 from capetune.training.under_way import UnderWay
 
 KEYS = {
