@@ -149,7 +149,7 @@ def _restore(
     optimizer.load_state_dict(state["optimizer"])
     schedule.load_state_dict({**state["schedule"], "base_lrs": schedule.base_lrs})
     for group, (decay, rate), factor in zip(optimizer.param_groups, own, schedule.lr_lambdas, strict=True):
-        group["weight_decay"], group["initial_lr"] = decay, rate
+        group["weight_decay"], group["initial_lr"], group["capturable"] = decay, rate, False
         group["lr"] = rate * factor(schedule.last_epoch)
 
 
