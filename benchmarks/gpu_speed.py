@@ -18,13 +18,13 @@ from capetune.config import Config, load_config
 from capetune.models.backbone import Maps
 from capetune.models.captured import Captured
 from capetune.models.estimator import PoseEstimator
-from capetune.models.execution import Execution
+from capetune.models.execution import Way
 from capetune.pose import Batch
 from capetune.training.optim import capturable, make_optimizer, make_schedule
 from capetune.training.step import CapturedStep, train_step
 
 Tell = Callable[..., None]
-WAYS: tuple[Execution, ...] = ("eager", "compiled", "captured")
+WAYS = {"eager": Way(), "captured": Way(captured=True), "compiled": Way(compiled=True, captured=True)}
 WARM = 4  # calls that aren't counted: compiling, and the two before a capture
 
 
@@ -46,8 +46,9 @@ class Setting:
         return run
 
     @property
-    def ways(self) -> tuple[Execution, ...]:
-        return WAYS if self.device == "cuda" else WAYS[:2]
+    def ways(self) -> dict[str, Way]:
+        gpu = self.device == "cuda"
+        return {name: way._replace(captured=way.captured and gpu) for name, way in WAYS.items()}
 
     def paper(self, settings: Iterable[str] = ()) -> Config:
         small = ["data.size=64", "model.width=32", "model.heads=4"] if self.tiny else []
@@ -110,14 +111,14 @@ def ceilings(setting: Setting, tell: Tell) -> None:
 class Trainer:
     """A function that makes one training step, run in a way."""
 
-    def __init__(self, setting: Setting, config: Config, way: Execution, batch: Batch, kept: Maps = ()) -> None:
+    def __init__(self, setting: Setting, config: Config, way: Way, batch: Batch, kept: Maps = ()) -> None:
         torch.manual_seed(0)
         self.config, self.batch, self.kept = config, batch, [kept] if kept else []
         self.model = PoseEstimator(config.model).to(setting.device).run_as(way).train()
         self.optimizer = make_optimizer(self.model, config.train)
         self.schedule = make_schedule(self.optimizer, config.train, 1_000_000)
         self.learn = train_step
-        if way == "captured":
+        if way.captured:
             capturable(self.optimizer, setting.device)
             self.learn = CapturedStep()
 
@@ -153,7 +154,7 @@ def step(setting: Setting, tell: Tell, counts: tuple[int, ...] = (32, 64)) -> No
     for count in (2,) if setting.tiny else counts:
         batch = random_batch(config.data.size, count).to(setting.device)
         work: dict[str, Callable[[], Any]] = {"ResNet-50": Plain(setting, batch).backward}
-        work |= {way: Trainer(setting, config, way, batch) for way in setting.ways}
+        work |= {name: Trainer(setting, config, way, batch) for name, way in setting.ways.items()}
         compare(setting, tell, "step", work, "ResNet-50", count)
 
 
@@ -163,25 +164,25 @@ def generation(setting: Setting, tell: Tell, counts: tuple[int, ...] = (64, 1)) 
     for count in (2,) if setting.tiny else counts:
         batch = random_batch(config.data.size, count).to(setting.device)
         work: dict[str, Callable[[], Any]] = {"ResNet-50": Plain(setting, batch).forward}
-        for way in setting.ways:
+        for name, way in setting.ways.items():
             model = PoseEstimator(config.model).to(setting.device).run_as(way).eval()
-            work[way] = Answering(model, batch, way)
-            if way != "eager":
-                work[f"{way}, backbone"] = torch.inference_mode()(partial(model.backbone, batch.images))
+            work[name] = Answering(model, batch, way)
+            if name != "captured":
+                work[f"{name}, backbone"] = torch.inference_mode()(partial(model.backbone, batch.images))
         compare(setting, tell, "generate", work, "ResNet-50", count)
 
 
 class Answering:
     """A pose of each image."""
 
-    def __init__(self, model: PoseEstimator, batch: Batch, way: Execution) -> None:
+    def __init__(self, model: PoseEstimator, batch: Batch, way: Way) -> None:
         self.model, self.batch = model, batch
         fields = len(batch.tensors())
 
         def work(tensors: Any) -> Any:
             return model.answer(Batch(*tensors[:fields]), tuple(tensors[fields:]))[0].xy
 
-        self.work: Callable[..., Any] = Captured(work) if way == "captured" else work
+        self.work: Callable[..., Any] = Captured(work) if way.captured else work
 
     @torch.inference_mode()
     def __call__(self) -> torch.Tensor:
@@ -197,10 +198,10 @@ def frozen(setting: Setting, tell: Tell) -> None:
     batch = Batch(*(whole.images[:, :, :0, :0], *whole.tensors()[1:])).to(setting.device)
     channels = PoseEstimator(config.model).backbone.net.channels[0]
     kept = (torch.randn(count, channels, 8, 8, device=setting.device),)
-    trainers = {way: Trainer(setting, config, way, batch, kept) for way in setting.ways}
+    trainers = {name: Trainer(setting, config, way, batch, kept) for name, way in setting.ways.items()}
     products = Products()
     with products:
-        Trainer(setting, config, "eager", batch, kept)()
+        Trainer(setting, config, Way(), batch, kept)()
     work: dict[str, Callable[[], Any]] = {"products": products, **trainers}
     if setting.device == "cuda":
         graph = Captured(lambda tensors: products())
@@ -233,7 +234,7 @@ def profiles(setting: Setting, tell: Tell) -> None:
     config = setting.paper([f"model.backbone.weights={weights_file()}"])
     count = 2 if setting.tiny else 32
     batch = random_batch(config.data.size, count).to(setting.device)
-    for way in dict.fromkeys((setting.ways[0], setting.ways[-1])):
+    for name, way in setting.ways.items():
         model = PoseEstimator(config.model).to(setting.device).run_as(way).eval()
         for what, work in (("step", Trainer(setting, config, way, batch)), ("generate", Answering(model, batch, way))):
             setting.finished(work, WARM)()
@@ -248,4 +249,6 @@ def profiles(setting: Setting, tell: Tell) -> None:
             total, kernels = sum(taken.values()), sum(row.count for row in mine)
             top = sorted(taken.items(), key=lambda item: -item[1])[:12]
             named = [[row.key[:90], row.count, round(value / 1000, 3)] for row, value in top]
-            tell("profile", work=what, way=way, batch=count, device_ms=round(total / 1000, 2), calls=kernels, top=named)
+            tell(
+                "profile", work=what, way=name, batch=count, device_ms=round(total / 1000, 2), calls=kernels, top=named
+            )

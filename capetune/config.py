@@ -58,8 +58,8 @@ class ModelConfig(Section):
         "head", description="a keypoint's place: the regression head's, the mean over coordinate tokens, or between"
     )
     refine: bool = Field(False, description="a second pass, which sees the whole first guess")
-    execution: Literal["auto", "eager", "compiled", "captured"] = Field(
-        "auto", description="on a GPU: as written, by torch.compile, or that replayed as CUDA graphs (auto)"
+    execution: Literal["auto", "eager", "captured", "compiled"] = Field(
+        "auto", description="on a GPU: as written, replayed as CUDA graphs (auto), or by torch.compile and replayed"
     )
     support_at_step: bool = Field(True, description="add the support embedding of keypoint i at the steps of i")
     backbone: BackboneConfig = BackboneConfig()

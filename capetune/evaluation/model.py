@@ -58,7 +58,7 @@ class ModelPredictor:
         self.losses = losses
         self.support = support
         self.kept = kept
-        self._answer = Captured(self._answered) if model.execution == "captured" else self._answered
+        self._answer = Captured(self._answered) if model.way.captured else self._answered
         self.begin()
 
     def begin(self) -> ModelPredictor:
@@ -136,7 +136,7 @@ class ModelPredictor:
         with closing(images):
             while some := list(itertools.islice(images, size)):
                 images_now = stack_images(some)
-                if self.model.execution != "eager":
+                if self.model.way.shaped:
                     images_now = _filled(images_now, size)
                 with self._timed(), torch.inference_mode():
                     maps = tuple(seen[: len(some)] for seen in backbone(images_now.to(self.device)))
@@ -147,7 +147,7 @@ class ModelPredictor:
         """P pairs of one or several categories. Returns float64 (P, K, 2) source pixels, K the largest there is."""
         asking = pair_batch([(part.shown, part.queries) for part in asked])
         count, batch = len(asking), asking
-        if self.model.execution != "eager":
+        if self.model.way.shaped:
             batch = asking.padded(self.batch_size, padded_size(asking.joints.shape[1]))
             features = tuple(_filled(maps, self.batch_size) for maps in features)
         with self._timed():

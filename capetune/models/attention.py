@@ -6,7 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-Past = tuple[Tensor, Tensor, Tensor]
+Past = tuple[Tensor, Tensor]
+FEW = 4  # queries, for which there are kernels of our own
 
 
 class Attention(nn.Module):
@@ -37,24 +38,37 @@ class Attention(nn.Module):
     def to_itself(self, x: Tensor, bias: Tensor | None, past: Past | None = None) -> Tensor:
         """As `forward` with x as its own source: one product where `project` needs another.
 
-        past: keys and values of S steps in all, (B, heads, S, d / heads), and int64 (T,), which of them are x's: these
-        are written into it.
+        past: queries, keys and values of S steps in all, (B, S, 3 d), and int64 (T,), which of them are x's: these are
+        written into it.
         """
-        query, key, value = self.into(x).chunk(3, dim=-1)
-        key, value = self._split(key), self._split(value)
+        made = self.into(x)
+        width = x.shape[-1]
         if past is not None:
-            keys, values, steps = past
-            key, value = keys.index_copy_(2, steps, key), values.index_copy_(2, steps, value)
-        return self._mix(query, key, value, bias)
+            kept, steps = past
+            _, key, value = kept.index_copy_(1, steps, made).chunk(3, dim=-1)
+        else:
+            _, key, value = made.chunk(3, dim=-1)
+        return self._mix(made[..., :width], self._split(key), self._split(value), bias)
 
     def _mix(self, query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None) -> Tensor:
         dropout = self.dropout if self.training else 0.0
+        if few(query, self.heads):
+            from capetune.models.kernels import attend
+
+            return self.out(attend(self._split(query), key, value, bias))
         mixed = F.scaled_dot_product_attention(self._split(query), key, value, bias, dropout)
         return self.out(mixed.transpose(1, 2).flatten(2))
 
     def _split(self, x: Tensor) -> Tensor:
-        batch, length, width = x.shape
-        return x.view(batch, length, self.heads, width // self.heads).transpose(1, 2)
+        return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+
+
+def few(x: Tensor, heads: int) -> bool:
+    """Whether x, (B, T, d), are queries for `models.kernels`: few, on a GPU, in float32, no gradient asked for, and a
+    power of two wide in each head."""
+    width = x.shape[2] // heads
+    fits = x.is_cuda and x.dtype == torch.float32 and x.shape[1] <= FEW and width & (width - 1) == 0
+    return fits and not torch.is_grad_enabled()
 
 
 def additive(mask: Tensor) -> Tensor:

@@ -41,21 +41,20 @@ class Memory:
 
 @dataclass
 class Cache:
-    """Room for the keys and values of all T steps, (B, heads, T, width / heads) a layer; `steps` of them are decoded.
+    """Room for the queries, keys and values of all T steps, (B, T, 3 width) a layer; `steps` of them are decoded.
 
     whole: attention reads all of it through a mask, so that every step has the same shapes, as a compiled one wants.
     causal: (T, T), what attention adds for the mask.
     """
 
-    past: list[tuple[Tensor, Tensor]]
+    past: list[Tensor]
     causal: Tensor
     whole: bool
     steps: int = 0
 
     def room(self, layer: int, now: Tensor, end: int) -> Past:
         """What a layer's attention takes for the steps `now`, int64 (T,), of which the last is before `end`."""
-        keys, values = self.past[layer]
-        return (keys, values, now) if self.whole else (keys[:, :, :end], values[:, :, :end], now)
+        return (self.past[layer] if self.whole else self.past[layer][:, :end], now)
 
 
 class DecoderLayer(nn.Module):
@@ -193,11 +192,7 @@ class Decoder(nn.Module):
 
     def cache(self, batch: int, steps: int, device: torch.device) -> Cache:
         """An empty one for B poses of T steps."""
-        heads, width = self.config.heads, self.config.width
-        past = []
-        for _ in self.layers:
-            both = torch.zeros(2, batch, heads, steps, width // heads, device=device)
-            past.append((both[0], both[1]))
+        past = [torch.zeros(batch, steps, 3 * self.config.width, device=device) for _ in self.layers]
         return Cache(past, causal_bias(steps, device), self.compiled)
 
     def _run(self, function: F) -> F:

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from capetune.models.attention import few
+
 
 class DeformableAttention(nn.Module):
     """Each query reads `points` places a head and map around its reference, bilinearly, and mixes them by weights."""
@@ -49,6 +51,10 @@ class DeformableAttention(nn.Module):
         """
         batch, steps, width = x.shape
         look = self.look(x).view(batch, steps, self.heads, self.levels, self.points, 3)
+        if few(x, self.heads) and self.levels == 1:
+            from capetune.models import kernels
+
+            return self.out(kernels.read(look[:, :, :, 0], reference, values[0], self.heads))
         weight = look[..., 2].flatten(-2).softmax(dim=-1)
         reads = []
         for level, value in enumerate(values):

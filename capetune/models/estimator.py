@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from capetune.config import LossConfig, ModelConfig, TrainConfig
 from capetune.models.backbone import Backbone, Maps
 from capetune.models.decoder import Decoder, Memory
-from capetune.models.execution import Execution
+from capetune.models.execution import Way
 from capetune.models.generate import generate, places
 from capetune.models.losses import total_loss
 from capetune.models.prefix import disturbed
@@ -43,12 +43,12 @@ class PoseEstimator(nn.Module):
         self.backbone = Backbone(config, pretrained)
         self.support = SupportEncoder(config)
         self.decoder = Decoder(config)
-        self.execution: Execution = "eager"
+        self.way = Way()
 
-    def run_as(self, execution: Execution) -> PoseEstimator:
-        """Run it so from now on, and its copies; captured is what `Captured` makes of it. Returns the model."""
-        self.execution = execution
-        self.backbone.compiled = self.decoder.compiled = execution != "eager"
+    def run_as(self, way: Way) -> PoseEstimator:
+        """Run it and its copies so from now on; capturing is left to the callers, by `Captured`. Returns the model."""
+        self.way = way
+        self.backbone.compiled = self.decoder.compiled = way.compiled
         return self
 
     def forward(

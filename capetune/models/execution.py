@@ -1,31 +1,42 @@
-"""How a GPU runs the model: as it is written, compiled, or compiled and replayed as CUDA graphs."""
+"""How a GPU runs the model: as it is written, replayed as CUDA graphs, or compiled and replayed."""
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import NamedTuple
 
 import torch
 
 from capetune.config import ModelConfig
 
-Execution = Literal["eager", "compiled", "captured"]
-# Poses are padded to these numbers of keypoints, so that few shapes are compiled and captured. MP-100's categories have
+# Poses are padded to these numbers of keypoints, so that few shapes are captured and compiled. MP-100's categories have
 # 8 to 68, most of them 17 or fewer.
 SIZES = (8, 17, 32, 68, 100)
 
 
-def execution(config: ModelConfig, device: torch.device | str, world: int = 1) -> Execution:
-    """What `model.execution` means on a device, in a training of `world` workers: auto is as it is written on a CPU,
-    captured on a GPU; what several workers exchange among them isn't captured."""
-    gpu = torch.device(device).type == "cuda"
-    how = config.execution
-    if how == "auto":
-        how = "captured" if gpu else "eager"
-    return "compiled" if how == "captured" and (world > 1 or not gpu) else how
+class Way(NamedTuple):
+    """compiled: by torch.compile. captured: replayed as CUDA graphs (`models.captured`). Neither: as it is written."""
+
+    compiled: bool = False
+    captured: bool = False
+
+    @property
+    def shaped(self) -> bool:
+        """Whether every new shape costs something, so that batches had better be padded to few."""
+        return self.compiled or self.captured
+
+
+def way(config: ModelConfig, device: torch.device | str, world: int = 1) -> Way:
+    """What `model.execution` means on a device, in a training of `world` workers.
+
+    A CPU runs the model as it is written, unless it is to be compiled. What several workers exchange isn't captured.
+    """
+    gpu, how = torch.device(device).type == "cuda", config.execution
+    captured = gpu and world == 1 and how != "eager"
+    return Way(how == "compiled", captured)
 
 
 def padded_size(keypoints: int) -> int:
-    """The number of keypoints that a pose is padded to where it is compiled."""
+    """The number of keypoints that a pose is padded to where shapes are to be few."""
     return next((size for size in SIZES if size >= keypoints), -(-keypoints // 32) * 32)
 
 

@@ -39,12 +39,15 @@ class Folded:
             if not torch.compiler.is_compiling():
                 # An optimiser's step is about to follow, and a fused one leaves no trace in `_version`.
                 self.made = None
+            if self._folds_learning():
+                factor, shift = self._factor_and_shift()
+                return self.conv._conv_forward(x, self.conv.weight * factor.view(-1, 1, 1, 1), shift)
             return type(self.conv).forward(self.conv, x)
         return type(self.conv).forward(self._both(), x)
 
     def normalise(self, x: Tensor) -> Tensor:
         """In place of BatchNorm's `forward`. x: what `convolve` gave."""
-        if self._learns():
+        if self._learns() and not self._folds_learning():
             return type(self.norm).forward(self.norm, x)
         norm: Any = self.norm
         return cast(Tensor, norm.act(norm.drop(x))) if hasattr(norm, "act") else x  # timm's has its activation in it
@@ -58,6 +61,18 @@ class Folded:
             return True  # the compiler puts the norm into the kernel after the convolution by itself
         wanted = torch.is_grad_enabled() and any(weight is not None and weight.requires_grad for weight in weights)
         return wanted or self.norm.training
+
+    def _folds_learning(self) -> bool:
+        """Whether gradients reach the weights of both through the folded ones: then no map is read for BatchNorm's."""
+        return torch.is_grad_enabled() and not self.norm.training and type(self.conv) is nn.Conv2d
+
+    def _factor_and_shift(self) -> tuple[Tensor, Tensor]:
+        norm = self.norm
+        assert norm.running_mean is not None
+        assert norm.running_var is not None
+        factor = norm.weight * (norm.running_var + norm.eps).rsqrt()
+        before = norm.running_mean if self.conv.bias is None else norm.running_mean - self.conv.bias
+        return factor, norm.bias - before * factor
 
     def _both(self) -> nn.Conv2d:
         """The convolution that does the work of both, made anew where any of their tensors was moved or written to."""

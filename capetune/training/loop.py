@@ -21,7 +21,7 @@ from capetune.datasets.packs.reader import Pack
 from capetune.errors import UserError
 from capetune.models.backbone import Maps
 from capetune.models.estimator import PoseEstimator
-from capetune.models.execution import execution, prepare
+from capetune.models.execution import prepare, way
 from capetune.pose import Batch
 from capetune.runs.checkpoints import CheckpointMeta, read_meta
 from capetune.runs.facts import describe_data
@@ -70,7 +70,7 @@ def fit(
     steps = settings.steps or steps_per_epoch(len(part), settings.batch_size * settings.accumulate, full)
     working = shared(config, ranks.world, full)
     prepare(ranks.device)
-    model.to(ranks.device).run_as(execution(config.model, ranks.device, ranks.world))
+    model.to(ranks.device).run_as(way(config.model, ranks.device, ranks.world))
     averaged = average(model, settings.ema)
     kept = model if averaged is None else cast(PoseEstimator, averaged.module)  # what is evaluated and saved
     optimizer = make_optimizer(model, settings)
@@ -91,7 +91,7 @@ def fit(
         model.load_state_dict(state["model"])
         if averaged is not None:
             averaged.load_state_dict(state["averaged"])
-    if model.execution == "captured":
+    if model.way.captured:
         capturable(optimizer, ranks.device)
 
     def now() -> dict[str, Any]:
@@ -100,7 +100,7 @@ def fit(
         return state if averaged is None else state | {"averaged": averaged.state_dict()}
 
     wrapped = ranks.wrap(model)
-    learn = CapturedStep() if model.execution == "captured" else train_step
+    learn = CapturedStep() if model.way.captured else train_step
     validation = Validation(kept, pack, config, ranks, features)
     data = describe_data(pack, config.data.split)
     for epoch in range(done + 1, settings.epochs + 1):
@@ -121,7 +121,7 @@ def fit(
 
         metrics = train_epoch(
             wrapped,
-            feed(batches, ranks.device, model.execution),
+            feed(batches, ranks.device, model.way.shaped),
             optimizer,
             schedule,
             working,

@@ -12,7 +12,7 @@ import torch
 from capetune.config import Config, load_config
 from capetune.models.captured import AS_WRITTEN, Captured
 from capetune.models.estimator import PoseEstimator
-from capetune.models.execution import Execution, prepare
+from capetune.models.execution import Way, prepare
 from capetune.pose import Batch
 from capetune.training.checkpoint import load_training, save_checkpoint
 from capetune.training.optim import capturable, make_optimizer, make_schedule
@@ -63,7 +63,7 @@ def make_batch(count: int, keypoints: int, seed: int) -> Batch:
     return batch.to("cuda")
 
 
-def make_model(config: Config, way: Execution) -> PoseEstimator:
+def make_model(config: Config, way: Way) -> PoseEstimator:
     torch.manual_seed(0)
     model = PoseEstimator(config.model).cuda().run_as(way)
     with torch.no_grad():  # the heads start near zero
@@ -72,17 +72,17 @@ def make_model(config: Config, way: Execution) -> PoseEstimator:
     return model
 
 
-@pytest.mark.parametrize("way", ["compiled", "captured"])
-def test_poses_are_those_of_the_model_as_written(config: Config, way: Execution) -> None:
+@pytest.mark.parametrize("way", [Way(captured=True), Way(True, True)], ids=["captured", "compiled"])
+def test_poses_are_those_of_the_model_as_written(config: Config, way: Way) -> None:
     """Of batches of two sizes in turn, so that a replayed graph has the wrong ones' numbers in it."""
-    plain, fast = make_model(config, "eager").eval(), make_model(config, way).eval()
+    plain, fast = make_model(config, Way()).eval(), make_model(config, way).eval()
     fields = len(make_batch(1, 1, 0).tensors())
 
     def work(tensors: Any) -> Any:
         prediction, losses, forced = fast.answer(Batch(*tensors[:fields]), tuple(tensors[fields:]), config.loss)
         return prediction.xy, prediction.score, losses["loss"], forced
 
-    run = Captured(work) if way == "captured" else work
+    run = Captured(work) if way.captured else work
     for seed in range(2 * (AS_WRITTEN + 2)):
         batch = make_batch(4, (5, 9)[seed % 2], seed)
         with torch.inference_mode():
@@ -95,13 +95,13 @@ def test_poses_are_those_of_the_model_as_written(config: Config, way: Execution)
         assert len(run) == 2
 
 
-def course(config: Config, way: Execution, steps: int, counts: int = 1) -> tuple[list[float], PoseEstimator, Any]:
+def course(config: Config, way: Way, steps: int, counts: int = 1) -> tuple[list[float], PoseEstimator, Any]:
     """The losses of some steps on batches of two sizes in turn."""
     model = make_model(config, way).train()
     optimizer = make_optimizer(model, config.train)
     schedule = make_schedule(optimizer, config.train, 100)
     learn = train_step
-    if way == "captured":
+    if way.captured:
         capturable(optimizer, "cuda")
         learn = CapturedStep()
     losses = []
@@ -111,11 +111,11 @@ def course(config: Config, way: Execution, steps: int, counts: int = 1) -> tuple
     return losses, model, (optimizer, schedule)
 
 
-@pytest.mark.parametrize("way", ["compiled", "captured"])
+@pytest.mark.parametrize("way", [Way(captured=True), Way(True, True)], ids=["captured", "compiled"])
 @pytest.mark.parametrize("accumulate", [1, 2])
-def test_a_training_takes_the_same_course(config: Config, way: Execution, accumulate: int) -> None:
+def test_a_training_takes_the_same_course(config: Config, way: Way, accumulate: int) -> None:
     changed = config.with_overrides({"train.schedule": "cosine", "train.warmup": 3})
-    wanted, plain, _ = course(changed, "eager", 12, accumulate)
+    wanted, plain, _ = course(changed, Way(), 12, accumulate)
     got, fast, _ = course(changed, way, 12, accumulate)
     assert got == pytest.approx(wanted, rel=2e-3)
     assert wanted[-1] < wanted[0]
@@ -125,7 +125,7 @@ def test_a_training_takes_the_same_course(config: Config, way: Execution, accumu
 
 def test_noise_is_drawn_anew_in_every_replay(config: Config) -> None:
     noisy = config.with_overrides({"train.input_noise": 0.3, "train.learning_rate": 1e-12, "model.dropout": 0.3})
-    model = make_model(noisy, "captured").train()
+    model = make_model(noisy, Way(captured=True)).train()
     optimizer = make_optimizer(model, noisy.train)
     capturable(optimizer, "cuda")
     learn, schedule, batch = CapturedStep(), make_schedule(optimizer, noisy.train, 100), make_batch(4, 5, 0)
@@ -136,7 +136,7 @@ def test_noise_is_drawn_anew_in_every_replay(config: Config) -> None:
 def test_rates_follow_the_schedule_in_a_replay(config: Config) -> None:
     """With a rate of nothing the weights stay; later they move."""
     changed = config.with_overrides({"train.weight_decay": 0.0})
-    model = make_model(changed, "captured").train()
+    model = make_model(changed, Way(captured=True)).train()
     optimizer = make_optimizer(model, changed.train)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 0.0 if step < 6 else 1.0)
     capturable(optimizer, "cuda")
@@ -154,7 +154,7 @@ def test_a_captured_training_is_saved_and_gone_on_with_on_a_cpu(config: Config, 
     from capetune.runs.checkpoints import CheckpointMeta
     from capetune.training.loop import _restore
 
-    _, model, (optimizer, schedule) = course(config, "captured", 6)
+    _, model, (optimizer, schedule) = course(config, Way(captured=True), 6)
     training = {"optimizer": optimizer.state_dict(), "schedule": schedule.state_dict()}
     save_checkpoint(tmp_path / "c", model=model, meta=CheckpointMeta(config, 1, {}, {}), training=training)
     cold = PoseEstimator(config.model)

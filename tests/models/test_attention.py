@@ -43,11 +43,11 @@ def test_a_source_of_its_own_is_one_product_and_the_same(attention: Attention) -
     bias = additive(torch.rand(3, 7) < 0.7)
     bias[:, 0] = 0
     source = attention.project(torch.cat([before, x], dim=1))
-    past = tuple(torch.cat([kept[:, :, :4], torch.full_like(kept[:, :, 4:], torch.nan)], dim=2) for kept in source)
-    got = attention.to_itself(x, bias, (past[0], past[1], torch.arange(4, 7)))
+    made = attention.into(torch.cat([before, x], dim=1))
+    past = torch.cat([made[:, :4], torch.full_like(made[:, 4:], torch.nan)], dim=1)
+    got = attention.to_itself(x, bias, (past, torch.arange(4, 7)))
     torch.testing.assert_close(got, attention(x, *source, bias))
-    for mine, wanted in zip(past, source, strict=True):
-        torch.testing.assert_close(mine, wanted)
+    torch.testing.assert_close(past, made)
 
 
 def test_no_bias_is_a_mask_of_true(attention: Attention) -> None:
