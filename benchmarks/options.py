@@ -76,7 +76,7 @@ def train(config: Config, pack: Pack, steps: int, features: Features | None) -> 
         groups = ([next(pixels) for _ in range(each)] for _ in range(steps))
         pairs = ((group, []) for group in groups)
     else:
-        stored = features.batches(TrainSet(pack, config.data.split), config, 1, steps * each)
+        stored = features.loader(TrainSet(pack, config.data.split), config).epoch(1, steps * each)
         pairs = (zip(*(next(stored) for _ in range(each)), strict=True) for _ in range(steps))
     for batches, kept in pairs:
         train_step(model, list(batches), optimizer, schedule, config, list(kept))

@@ -100,7 +100,9 @@ class DataConfig(Section):
     flip: float = Field(
         0.0, ge=0.0, le=1.0, description="share mirrored, of categories whose names tell left and right"
     )
-    workers: int = Field(0, ge=0, description="loader processes a training worker")
+    workers: Annotated[int, Field(ge=0)] | Literal["auto"] = Field(
+        "auto", description="loader processes a training worker (auto: none on a CPU, whose cores train)"
+    )
 
 
 class TrainConfig(Section):

@@ -33,6 +33,7 @@ OTHER: dict[str, Any] = {  # for each key a value that isn't the default
     "model.refine": True,
     "model.support_at_step": False,
     "model.backbone.precision": "bfloat16",
+    "model.execution": "eager",
     "model.backbone.name": "efficientnet_lite0",
     "model.backbone.weights": "none",
     "model.backbone.stride": 16,

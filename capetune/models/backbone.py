@@ -75,10 +75,10 @@ class Backbone(nn.Module):
         return self.embed(self.features(images))
 
     def embed(self, features: Maps) -> Maps:
-        """features: from `features`. Returns for each stride (B, width, h, w): projected, with places added."""
+        """features: from `features`, in float16 too. Returns for each stride (B, width, h, w): projected, places added."""
         maps = []
         for i, (project, seen) in enumerate(zip(self.project, features, strict=True)):
-            x = project(seen)
+            x = project(seen.float())
             x = x + places(x.shape[1], x.shape[2], x.shape[3], x.device)
             maps.append(x if self.level is None else x + self.level[i].view(1, -1, 1, 1))
         return tuple(maps)

@@ -19,6 +19,7 @@ import torch
 from capetune.config import Config
 from capetune.datasets.episodes.augment import Augmentation, draw
 from capetune.datasets.episodes.batch import augmented_to_unit, collate, place_item, stack_images
+from capetune.datasets.episodes.loader import Loader, Stream
 from capetune.datasets.episodes.queries import query_images, stored_crops
 from capetune.datasets.episodes.stream import generator
 from capetune.datasets.episodes.supports import TrainSet
@@ -63,27 +64,45 @@ class Features:
     def validation(self, instances: Sequence[Instance]) -> Maps:
         """What `Backbone.features` gave for val instances."""
         rows = [self.val_rows[instance.id] for instance in instances]
-        return tuple(torch.from_numpy(maps[rows]).float() for maps in self.val)
+        return tuple(torch.from_numpy(maps[rows]) for maps in self.val)
 
-    def batches(self, train: TrainSet, config: Config, epoch: int, steps: int) -> Iterator[tuple[Batch, Maps]]:
-        """`steps` batches without pixels, images (B, 3, 0, 0), each with what `Backbone.features` gave for them.
+    def loader(self, train: TrainSet, config: Config, pin: bool = False) -> Loader[tuple[Batch, Maps]]:
+        """Of batches without pixels, images (B, 3, 0, 0), each with what `Backbone.features` gave for them; pin: as
+        `Loader` has it.
 
         Instances come in an order drawn for the epoch, each once before any twice; crop and template are drawn.
         """
-        rng = generator(config.seed, epoch)
-        passes = (rng.permutation(len(self.ids)).tolist() for _ in count())
+        workers = 0 if config.data.workers == "auto" else config.data.workers
+        return Loader(_Batches(self, train, config), workers, pin=pin)
+
+
+class _Batches(Stream[tuple[Batch, Maps]]):
+    """The part of an epoch's batches that one loader process makes; they are the same however many there are."""
+
+    def __init__(self, features: Features, train: TrainSet, config: Config) -> None:
+        super().__init__()
+        self.features, self.train, self.config = features, train, config
+
+    def made(self, epoch: int, steps: int, worker: int, workers: int) -> Iterator[tuple[Batch, Maps]]:
+        order, size = generator(self.config.seed, epoch), self.config.train.batch_size
+        passes = (order.permutation(len(self.features.ids)).tolist() for _ in count())
         rows = chain.from_iterable(passes)
-        for _ in range(steps):
-            chosen = [next(rows) for _ in range(config.train.batch_size)]
-            copies = rng.integers(self.draws.shape[1], size=len(chosen)).tolist()
-            items = []
-            for row, copy in zip(chosen, copies, strict=True):
-                query = train.instances[int(self.ids[row])]
-                rotation, scale, flip = self.draws[row, copy]
-                drawn = Augmentation(rotation, scale, bool(flip))
-                pose = train.template(query, config.data.shots, rng)
-                items.append(place_item(train.categories[query.category_id], query, NO_IMAGE, *pose, drawn))
-            yield collate(items), tuple(torch.from_numpy(maps[chosen, copies]).float() for maps in self.maps)
+        for step in range(steps):
+            chosen = list(islice(rows, size))
+            if step % workers == worker:
+                yield self._batch(chosen, generator(self.config.seed, epoch, step))
+
+    def _batch(self, rows: list[int], rng: np.random.Generator) -> tuple[Batch, Maps]:
+        features, train, shots = self.features, self.train, self.config.data.shots
+        copies = rng.integers(features.draws.shape[1], size=len(rows)).tolist()
+        items = []
+        for row, copy in zip(rows, copies, strict=True):
+            query = train.instances[int(features.ids[row])]
+            rotation, scale, flip = features.draws[row, copy]
+            drawn = Augmentation(rotation, scale, bool(flip))
+            pose = train.template(query, shots, rng)
+            items.append(place_item(train.categories[query.category_id], query, NO_IMAGE, *pose, drawn))
+        return collate(items), tuple(torch.from_numpy(maps[rows, copies]) for maps in features.maps)
 
 
 def keep_features(

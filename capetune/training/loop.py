@@ -15,8 +15,7 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from capetune.config import Config
-from capetune.datasets.episodes.stream import steps_per_epoch, train_batches
-from capetune.datasets.episodes.supports import TrainSet
+from capetune.datasets.episodes.stream import steps_per_epoch
 from capetune.datasets.packs.reader import Pack
 from capetune.errors import UserError
 from capetune.models.backbone import Maps
@@ -28,7 +27,7 @@ from capetune.runs.facts import describe_data
 from capetune.training.checkpoint import fill, load_training, save_checkpoint
 from capetune.training.divergence import Watch
 from capetune.training.features import Features
-from capetune.training.feed import feed
+from capetune.training.feed import feeder
 from capetune.training.optim import capturable, make_optimizer, make_schedule
 from capetune.training.ranks import Ranks
 from capetune.training.share import shared
@@ -101,18 +100,13 @@ def fit(
 
     wrapped = ranks.wrap(model)
     learn = CapturedStep() if model.way.captured else train_step
+    feed = feeder(pack, working, ranks, features, model.way.shaped)
     validation = Validation(kept, pack, config, ranks, features)
     data = describe_data(pack, config.data.split)
     for epoch in range(done + 1, settings.epochs + 1):
         order = epoch + first * (settings.epochs + 1)
         # Dropout and noise differ by rank and epoch, and repeat when a run is resumed.
         torch.manual_seed((config.seed * 1_000_003 + order) * 4099 + ranks.rank)
-        count = (steps - first) * working.train.accumulate
-        batches = (
-            _seen(pack, working, order, ranks, count)
-            if features is None
-            else features.batches(TrainSet(pack, config.data.split), config, order, count)
-        )
 
         def after(step: int, epoch: int = epoch) -> None:
             progress(epoch, steps, step)
@@ -121,7 +115,7 @@ def fit(
 
         metrics = train_epoch(
             wrapped,
-            feed(batches, ranks.device, model.way.shaped),
+            feed(order, (steps - first) * working.train.accumulate),
             optimizer,
             schedule,
             working,
@@ -151,13 +145,6 @@ def _restore(
     for group, (decay, rate), factor in zip(optimizer.param_groups, own, schedule.lr_lambdas, strict=True):
         group["weight_decay"], group["initial_lr"], group["capturable"] = decay, rate, False
         group["lr"] = rate * factor(schedule.last_epoch)
-
-
-def _seen(pack: Pack, config: Config, order: int, ranks: Ranks, count: int) -> Iterator[tuple[Batch, Maps]]:
-    """Batches with pixels, and so without maps."""
-    size = config.train.batch_size
-    for batch in train_batches(pack, config.data, size, config.seed, order, ranks.rank, ranks.world, steps=count):
-        yield batch, ()
 
 
 def train_epoch(

@@ -129,6 +129,7 @@ def _train(settings: dict[str, Any], bench: Bench) -> None:
         rank,
         world,
         str(device),
+        settings["threads"],
         settings["workers"],
         lambda model: ray.train.torch.prepare_model(model, move_to_device=False),
         lambda array: gather(array, device),

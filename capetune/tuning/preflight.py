@@ -63,8 +63,7 @@ def preflight(
     if address_of(folder) and carries_checkpoints(space):
         raise UserError("pbt hands weights from trial to trial in a folder: give a --runs that all machines share")
     yield CheckPassed("cluster", f"{cluster.cpus} CPUs, {cluster.gpus} GPUs; {plan.words}")
-    check_readers(pack, plan.workers, config.data.workers)
-    readers = plan.workers * max(1, config.data.workers)
+    readers = check_readers(pack, plan.workers, config.data.workers)
     yield CheckPassed("data", f"{len(pack.manifest.shards)} shards for {readers} reader{'s' * (readers > 1)} a trial")
     need = checkpoint_bytes(config, space) * (plan.at_once * (SPARE + 1) + kept) + features
     free = shutil.disk_usage(folder).free

@@ -154,7 +154,7 @@ def _train(config: Config, bench: Bench, work: Work) -> None:
 
     with tempfile.TemporaryDirectory() as aside, scalars(bench.folder) as write:
         start = _start(bench.folder, Path(aside))
-        fit(config, pack, report, Ranks(device=work.plan.device), start, features=features)
+        fit(config, pack, report, Ranks(device=work.plan.device, cpus=work.plan.threads), start, features=features)
 
 
 def _pack(work: Work) -> Pack:

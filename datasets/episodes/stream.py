@@ -14,17 +14,15 @@ from itertools import count, islice
 from typing import Any
 
 import numpy as np
-import torch
 import webdataset
-from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from capetune.config import DataConfig
 from capetune.datasets.episodes.augment import Augmentation, draw
 from capetune.datasets.episodes.batch import Item, collate, make_item
+from capetune.datasets.episodes.loader import Loader, Stream
 from capetune.datasets.episodes.supports import TrainSet
 from capetune.datasets.packs.reader import Pack, PackDamaged, check_readers
 from capetune.datasets.packs.threads import ordered
-from capetune.errors import UserError
 from capetune.pose import Batch, Instance
 
 THREADS = 2  # that decode and warp, in each process that loads: the rest of its work keeps about one core busy
@@ -47,58 +45,55 @@ def train_batches(
     *,
     steps: int,
 ) -> Iterator[Batch]:
-    """Exactly `steps` batches of `batch_size` train samples of `config.split`, for one rank and epoch.
+    """One epoch of `train_loader`'s."""
+    return train_loader(pack, config, batch_size, seed, rank, world).epoch(epoch, steps)
+
+
+def train_loader(
+    pack: Pack,
+    config: DataConfig,
+    batch_size: int,
+    seed: int,
+    rank: int = 0,
+    world: int = 1,
+    pin: bool = False,
+) -> Loader[Batch]:
+    """Of batches of `batch_size` train samples of `config.split`, for one rank; pin: as `Loader` has it.
 
     Raises UserError at once where there are fewer shards than readers or nothing to train on, and while iterating
     where a shard is damaged.
     """
     check_readers(pack, world, config.workers)
-    stream = _Stream(pack, TrainSet(pack, config.split), config, batch_size, seed, epoch, rank, world, steps)
-    loader = DataLoader(
-        stream,
-        batch_size=None,
-        num_workers=config.workers,
-        # The client of a store has threads, and a fork of it answers nobody.
-        multiprocessing_context="forkserver" if config.workers and pack.distant else None,
-        generator=torch.Generator(),  # or it would draw from the global one, and workers would change the training
-    )
-    return _unwrapped(loader)
+    stream = _Batches(pack, TrainSet(pack, config.split), config, batch_size, seed, rank, world)
+    # The client of a store has threads, and a fork of it answers nobody.
+    return Loader(stream, 0 if config.workers == "auto" else config.workers, fork=not pack.distant, pin=pin)
 
 
-@dataclass(eq=False)
-class _Stream(IterableDataset):
-    """The part of a rank's batches that one loader process makes; an error of the data comes as the last item."""
+class _Batches(Stream[Batch]):
+    """The part of a rank's batches that one loader process makes."""
 
-    pack: Pack
-    train: TrainSet
-    config: DataConfig
-    batch_size: int
-    seed: int
-    epoch: int
-    rank: int
-    world: int
-    steps: int
+    def __init__(
+        self, pack: Pack, train: TrainSet, config: DataConfig, batch_size: int, seed: int, rank: int, world: int
+    ) -> None:
+        super().__init__()
+        self.pack, self.train, self.config, self.batch_size = pack, train, config, batch_size
+        self.seed, self.rank, self.world = seed, rank, world
 
-    def __iter__(self) -> Iterator[Batch | UserError]:
-        info = get_worker_info()
-        worker, workers = (info.id, info.num_workers) if info else (0, 1)
-        mine = len(range(worker, self.steps, workers))  # the loader takes from its workers in turn
-        try:
-            yield from islice(self.batches(worker, workers), mine)
-        except UserError as error:  # raised here, it would arrive wrapped in a traceback of many lines
-            yield error
+    def made(self, epoch: int, steps: int, worker: int, workers: int) -> Iterator[Batch]:
+        """The loader takes from its processes in turn."""
+        return islice(self.batches(epoch, worker, workers), len(range(worker, steps, workers)))
 
-    def batches(self, worker: int, workers: int) -> Iterator[Batch]:
+    def batches(self, epoch: int, worker: int, workers: int) -> Iterator[Batch]:
         """Endless."""
-        items = (item for number in count() for item in self.one_pass(number, worker, workers))
+        items = (item for number in count() for item in self.one_pass(epoch, number, worker, workers))
         while True:
             yield collate(list(islice(items, self.batch_size)))
 
-    def one_pass(self, number: int, worker: int, workers: int) -> Iterable[Item]:
+    def one_pass(self, epoch: int, number: int, worker: int, workers: int) -> Iterable[Item]:
         """What this reader makes of its share of the shards, each train instance there once."""
-        rng = generator(self.seed, self.epoch, number, self.rank, worker)
+        rng = generator(self.seed, epoch, number, self.rank, worker)
         return webdataset.DataPipeline(
-            partial(shards, self.pack, generator(self.seed, self.epoch, number)),  # the same for every reader
+            partial(shards, self.pack, generator(self.seed, epoch, number)),  # the same for every reader
             partial(every, self.rank, self.world),
             partial(every, worker, workers),
             partial(read, self.pack, self.train),
@@ -187,10 +182,3 @@ def decode(pack: Pack, train: TrainSet, size: int, ahead: int, samples: Iterable
         return make_item(category, query, crop, drawn.template, drawn.known, size, drawn.augmentation)
 
     return ordered(item, samples, THREADS, ahead)
-
-
-def _unwrapped(batches: Iterable[Batch | UserError]) -> Iterator[Batch]:
-    for batch in batches:
-        if isinstance(batch, UserError):
-            raise batch
-        yield batch

@@ -7,7 +7,7 @@ import json
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Literal
 
 import numpy as np
 from pydantic import ValidationError
@@ -249,13 +249,18 @@ def _cut(place: Place, name: str, there: int, size: int) -> UserError:
     return UserError(f"{place.address}/{name} has {there} bytes, not {size}: copy the pack again or make it anew")
 
 
-def check_readers(pack: Pack, ranks: int, workers: int) -> None:
-    """Raises UserError where some reader would have no shard of its own: it would wait for ever."""
-    shards, readers = len(pack.manifest.shards), ranks * max(1, workers)
+def check_readers(pack: Pack, ranks: int, workers: int | Literal["auto"]) -> int:
+    """How many readers `ranks` workers are, with `data.workers` processes each; auto: at least one.
+
+    Raises UserError where some reader would have no shard of its own: it would wait for ever.
+    """
+    each = 1 if workers == "auto" else max(1, workers)
+    shards, readers = len(pack.manifest.shards), ranks * each
     if shards < readers:
-        detail = f"{ranks} training workers × {max(1, workers)} loader processes"
+        detail = f"{ranks} training workers × {each} loader processes"
         cure = f"repack with --shards {readers} or use fewer workers"
         raise UserError(f"{shards} shards can't feed {readers} readers ({detail}): {cure}")
+    return readers
 
 
 def _read_manifest(place: Place) -> Manifest:

@@ -1,0 +1,59 @@
+"""Loader processes that stay: one set of them for all epochs of a training."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Generic, TypeVar
+
+import torch
+from torch.utils.data import DataLoader, IterableDataset, get_worker_info
+
+from capetune.errors import UserError
+
+T = TypeVar("T")
+
+
+class Stream(IterableDataset[Any], Generic[T]):
+    """What a loader's processes make an epoch's batches with; each of them makes every n-th."""
+
+    def __init__(self) -> None:
+        self.now = torch.zeros(2, dtype=torch.int64).share_memory_()  # epoch and steps, where all processes see them
+
+    def made(self, epoch: int, steps: int, worker: int, workers: int) -> Iterator[T]:
+        """The batches `worker`, `worker + workers`, … of `steps`."""
+        raise NotImplementedError
+
+    def __iter__(self) -> Iterator[T | UserError]:
+        """An error of the data comes as the last item: raised here, it would arrive wrapped in many lines."""
+        info = get_worker_info()
+        worker, workers = (info.id, info.num_workers) if info else (0, 1)
+        epoch, steps = self.now.tolist()
+        try:
+            yield from self.made(epoch, steps, worker, workers)
+        except UserError as error:
+            yield error
+
+
+class Loader(Generic[T]):
+    """Gives each epoch's batches, made in `workers` processes that live as long as the loader, or in this one (0)."""
+
+    def __init__(self, stream: Stream[T], workers: int, fork: bool = True, pin: bool = False) -> None:
+        """fork: False where a fork of this process wouldn't do. pin: put batches where a GPU can fetch them."""
+        self._stream = stream
+        self._loader: DataLoader[T | UserError] = DataLoader(
+            stream,
+            batch_size=None,
+            num_workers=workers,
+            multiprocessing_context="forkserver" if workers and not fork else None,
+            persistent_workers=workers > 0,
+            pin_memory=pin and workers > 0,
+            generator=torch.Generator(),  # or it would draw from the global one, and workers would change the training
+        )
+
+    def epoch(self, epoch: int, steps: int) -> Iterator[T]:
+        """Exactly `steps` batches. Raises UserError, while iterating, where the data is bad. Ends the epoch before."""
+        self._stream.now[:] = torch.tensor([epoch, steps])
+        for batch in self._loader:
+            if isinstance(batch, UserError):
+                raise batch
+            yield batch
