@@ -43,6 +43,7 @@ def main() -> None:
     made.add_argument("sections", nargs="*", choices=[*SECTIONS, []], help="all, if none is named")
     made.add_argument("--tiny", action="store_true", help="tiny sizes, on whatever there is")
     made.add_argument("--within", type=float, default=480, metavar="SECONDS", help="begin no section after that")
+    made.add_argument("--ways", nargs="+", choices=gpu_speed.WAYS, default=list(gpu_speed.WAYS))
     made.add_argument("--rounds", type=int, default=10)
     arguments = made.parse_args()
     if not torch.cuda.is_available() and not arguments.tiny:
@@ -75,7 +76,7 @@ class Setting(gpu_speed.Setting):
     """What was asked for."""
 
     def __init__(self, device: str, arguments: argparse.Namespace) -> None:
-        super().__init__(device, arguments.tiny, 2 if arguments.tiny else arguments.rounds)
+        super().__init__(device, arguments.tiny, 2 if arguments.tiny else arguments.rounds, tuple(arguments.ways))
 
 
 def card(device: str) -> str:

@@ -1,23 +1,221 @@
-"""Learning on a GPU: the same as eager float32's? Loading, evaluation, trials side by side, accuracy."""
+"""Learning on a GPU: whether it is the same as float32's, loading, evaluation, trials side by side, accuracy."""
 
 from __future__ import annotations
 
-from gpu_speed import Setting, Tell
+import multiprocessing
+import statistics
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from gpu_speed import WAYS, Setting, Tell, Trainer
+from paper import random_batch, weights_file
+
+from capetune.config import Config, load_config
+from capetune.datasets.builtin import open_data
+from capetune.datasets.episodes.stream import train_loader
+from capetune.datasets.packs.reader import Pack
+from capetune.evaluation.evaluate import evaluate
+from capetune.evaluation.model import ModelPredictor
+from capetune.models.estimator import PoseEstimator
+from capetune.models.execution import Way, prepare, way
+from capetune.pose import Batch
+from capetune.training.features import Features, keep_features, open_features
+from capetune.training.feed import feeder
+from capetune.training.loop import train_epoch
+from capetune.training.optim import capturable, make_optimizer, make_schedule
+from capetune.training.ranks import Ranks
+from capetune.training.step import CapturedStep, train_step
+
+FAST = ["model.backbone.precision=auto"]
+SECONDS = 4  # for which trials run side by side
 
 
-def losses(setting: Setting, tell: Tell) -> None: ...
+def losses(setting: Setting, tell: Tell) -> None:
+    """300 steps of `tiny`, the same batches: float32 as written against bfloat16 captured, and compiled."""
+    steps, last = (8, 4) if setting.tiny else (300, 50)
+    shared = ["model.dropout=0", "train.input_noise=0", f"model.backbone.weights={weights_file()}", "data.workers=8"]
+    config = load_config("tiny", None, [*shared, *(["data.size=64", "data.workers=0"] if setting.tiny else [])])
+    loader = train_loader(open_data("synthetic"), config.data, config.train.batch_size, config.seed)
+    batches = list(loader.epoch(1, steps))
+    found = {}
+    for name, precision, run in (
+        ("float32, eager", "float32", Way()),
+        ("float32, eager, another order of sums", "float32", Way()),
+        ("bfloat16, captured", "auto", WAYS["captured"]._replace(captured=setting.device == "cuda")),
+        ("bfloat16, compiled", "auto", WAYS["compiled"]._replace(captured=setting.device == "cuda")),
+    ):
+        torch.set_float32_matmul_precision("highest" if name == "float32, eager" else "high")
+        torch.backends.cudnn.allow_tf32 = name != "float32, eager"
+        trainer = Trainer(setting, config.with_overrides({"model.backbone.precision": precision}), run, batches[0])
+        curve, begun = [], time.monotonic()
+        for batch in batches:
+            trainer.batch = batch.padded(len(batch), 68).to(setting.device)
+            curve.append(trainer()["loss"].clone())
+        found[name] = torch.stack(curve).tolist()
+        seconds = round(time.monotonic() - begun, 1)
+        mean = statistics.mean(found[name][-last:])
+        of = mean / statistics.mean(found["float32, eager"][-last:])
+        first = statistics.mean(found[name][:last])
+        tell("losses", run=name, steps=steps, first=first, last=mean, of_float32=round(of, 4), seconds=seconds)
+    prepare(setting.device)
 
 
-def loading(setting: Setting, tell: Tell) -> None: ...
+def loading(setting: Setting, tell: Tell) -> None:
+    """The paper's training at batches of 32 with its loader: images a second, and the share of waiting for batches."""
+    config = setting.paper([f"model.backbone.weights={weights_file()}", "train.batch_size=32"])
+    pack, ranks = open_data("synthetic"), Ranks(device=setting.device)
+    steps = 2 if setting.tiny else 40
+    for workers in (0, "auto"):
+        asked = config.with_overrides({"data.workers": workers})
+        model = PoseEstimator(asked.model).to(setting.device).run_as(way(asked.model, setting.device))
+        optimizer = make_optimizer(model, asked.train)
+        schedule = make_schedule(optimizer, asked.train, 1000)
+        if model.way.captured:
+            capturable(optimizer, setting.device)
+        learn = CapturedStep() if model.way.captured else train_step
+        feed = feeder(pack, asked, ranks, None, model.way.shaped)
+        for epoch, count in ((1, 8), (2, steps)):
+            begun, waited = time.monotonic(), Waiting(feed(epoch, count))
+            train_epoch(model, waited, optimizer, schedule, asked, setting.device, learn=learn)
+            taken = time.monotonic() - begun
+        rate = steps * asked.train.batch_size / taken
+        tell("loading", workers=workers, images_a_second=round(rate), waiting=round(waited.seconds / taken, 3))
 
 
-def evaluation(setting: Setting, tell: Tell) -> None: ...
+class Waiting:
+    """The same batches; `seconds` that were waited for them."""
+
+    def __init__(self, batches: Any) -> None:
+        self.batches, self.seconds = batches, 0.0
+
+    def __iter__(self) -> Any:
+        return self
+
+    def __next__(self) -> Any:
+        begun = time.monotonic()
+        try:
+            return next(self.batches)
+        finally:
+            self.seconds += time.monotonic() - begun
 
 
-def trials(setting: Setting, tell: Tell) -> None: ...
+def evaluation(setting: Setting, tell: Tell) -> None:
+    """The official 200 episodes of 15 queries on 20 categories, with the paper's model."""
+    config = setting.paper([f"model.backbone.weights={weights_file()}"])
+    pack, episodes = open_data("synthetic"), 1 if setting.tiny else 200
+    whole = pack.part(1, "test")
+    chosen = whole.categories[:20]
+    part = replace(whole, categories=chosen, instances={c.id: whole.instances[c.id] for c in chosen})
+    model = PoseEstimator(config.model).to(setting.device).run_as(way(config.model, setting.device))
+    predictor = ModelPredictor(model, pack, config.data, setting.device)
+    begun = time.monotonic()
+    report = evaluate(part, predictor, 1, episodes, 15)
+    seconds = round(time.monotonic() - begun, 1)
+    tell("evaluate", pairs=report.scores.pairs, seconds=seconds, model_seconds=round(predictor.seconds, 1))
 
 
-def scores(setting: Setting, tell: Tell) -> None: ...
+def trials(setting: Setting, tell: Tell) -> None:
+    """Steps of `demo` on kept features a second, of 1, 2, 4 and 8 processes on the card together."""
+    if setting.device == "cpu":
+        return
+    counts = (1, 2, 4, 8)
+    context = multiprocessing.get_context("spawn")
+    gate, results = context.Barrier(max(counts) + 1), context.Queue()
+    processes = [context.Process(target=_trial, args=(i, counts, gate, results)) for i in range(max(counts))]
+    for process in processes:
+        process.start()
+    for count in counts:
+        gate.wait(120)
+        gate.wait(120)
+        rates = [results.get(timeout=60) for _ in range(count)]
+        free, total = torch.cuda.mem_get_info()
+        tell("trials", at_once=count, steps_a_second=round(sum(rates)), used_gib=round((total - free) / 2**30, 1))
+    for process in processes:
+        process.join(60)
 
 
-def accuracy(setting: Setting, tell: Tell) -> None: ...
+def _trial(number: int, counts: tuple[int, ...], gate: Any, results: Any) -> None:
+    prepare("cuda")
+    setting = Setting("cuda", False, 1)
+    config = load_config("demo", None, ["model.backbone.weights=none"])
+    count = config.train.batch_size
+    whole = random_batch(64, count)
+    batch = Batch(*(whole.images[:, :, :0, :0], *whole.tensors()[1:])).to("cuda")
+    channels = PoseEstimator(config.model).backbone.net.channels[0]
+    trainer = Trainer(setting, config, WAYS["captured"], batch, (torch.randn(count, channels, 8, 8, device="cuda"),))
+    setting.finished(trainer, 10)()
+    for at_once in counts:
+        gate.wait(120)
+        if number < at_once:
+            done, begun = 0, time.monotonic()
+            while time.monotonic() - begun < SECONDS:
+                setting.finished(trainer, 20)()
+                done += 20
+            results.put(done / (time.monotonic() - begun))
+        gate.wait(120)
+
+
+def scores(setting: Setting, tell: Tell) -> None:
+    """mPCK4 of short trainings of `demo` on unseen synthetic categories: as written in float32, and captured."""
+    seeds, steps = ((1,), 4) if setting.tiny else ((1, 2, 3), 600)
+    with tempfile.TemporaryDirectory() as folder:
+        features, pack = _features(Path(folder), 2)
+        for name, settings in (
+            ("captured", ["model.execution=captured"]),
+            ("float32, eager", ["model.execution=eager"]),
+        ):
+            for seed in seeds[: 2 if name != "captured" else 3]:
+                config = load_config("demo", None, [*FAST, *settings, f"seed={seed}", "model.refine=true"])
+                begun = time.monotonic()
+                model = _train(config, pack, features, steps, setting)
+                taken = round(time.monotonic() - begun, 1)
+                tell("scores", run=name, seed=seed, steps=steps, seconds=taken, **_score(model, pack, config, setting))
+
+
+def accuracy(setting: Setting, tell: Tell) -> None:
+    """README's accuracy run (1600 steps) at 20 times its budget: how far the method goes on unseen categories."""
+    with tempfile.TemporaryDirectory() as folder:
+        features, pack = _features(Path(folder), 4)
+        for steps, batch in ((1600, 32), (8000, 128)):
+            count = 4 if setting.tiny else steps
+            settings = [*FAST, "seed=1", "model.refine=true", f"train.batch_size={8 if setting.tiny else batch}"]
+            config = load_config("demo", None, settings)
+            begun = time.monotonic()
+            model = _train(config, pack, features, count, setting)
+            taken = round(time.monotonic() - begun, 1)
+            for shots in (1, 5):
+                found = _score(model, pack, config, setting, shots)
+                tell("accuracy", steps=count, batch=batch, shots=shots, seconds=taken, **found)
+
+
+def _features(folder: Path, copies: int) -> tuple[Features, Pack]:
+    """Of `demo`'s backbone, for the built-in data."""
+    config, pack = load_config("demo"), open_data("synthetic")
+    keep_features(folder / "features", pack, config, copies, device="cuda" if torch.cuda.is_available() else "cpu")
+    return open_features(folder / "features"), pack
+
+
+def _train(config: Config, pack: Pack, features: Features, steps: int, setting: Setting) -> PoseEstimator:
+    torch.manual_seed(config.seed)
+    model = PoseEstimator(config.model).to(setting.device).run_as(way(config.model, setting.device))
+    optimizer = make_optimizer(model, config.train)
+    schedule = make_schedule(optimizer, config.train, steps)
+    if model.way.captured:
+        capturable(optimizer, setting.device)
+    learn = CapturedStep() if model.way.captured else train_step
+    feed = feeder(pack, config, Ranks(device=setting.device), features, model.way.shaped)
+    train_epoch(model, feed(1, steps), optimizer, schedule, config, setting.device, learn=learn)
+    return model.eval()
+
+
+def _score(model: PoseEstimator, pack: Pack, config: Config, setting: Setting, shots: int = 1) -> dict[str, Any]:
+    """On the test part's 20 unseen categories: 3 episodes of 15 queries, as README's runs."""
+    predictor = ModelPredictor(model, pack, config.data, setting.device, losses=config.loss)
+    report = evaluate(pack.part(1, "test"), predictor, shots, 1 if setting.tiny else 3, 15)
+    forced = predictor.mean_losses()["forced_mpck4"]
+    found = {"mpck4": report.scores.mpck4, "template": report.template.mpck4, "teacher_forced": forced}
+    return {name: round(float(value), 4) for name, value in found.items()}

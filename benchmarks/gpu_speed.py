@@ -33,6 +33,7 @@ class Setting:
     device: str
     tiny: bool
     rounds: int
+    names: tuple[str, ...] = tuple(WAYS)
 
     def finished(self, work: Callable[[], Any], times: int = 1) -> Callable[[], None]:
         """The same, `times` over, waiting for the GPU: kernels are only queued when a call returns."""
@@ -48,7 +49,7 @@ class Setting:
     @property
     def ways(self) -> dict[str, Way]:
         gpu = self.device == "cuda"
-        return {name: way._replace(captured=way.captured and gpu) for name, way in WAYS.items()}
+        return {name: way._replace(captured=way.captured and gpu) for name, way in WAYS.items() if name in self.names}
 
     def paper(self, settings: Iterable[str] = ()) -> Config:
         small = ["data.size=64", "model.width=32", "model.heads=4"] if self.tiny else []

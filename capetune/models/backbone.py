@@ -75,7 +75,7 @@ class Backbone(nn.Module):
         return self.embed(self.features(images))
 
     def embed(self, features: Maps) -> Maps:
-        """features: from `features`, in float16 too. Returns for each stride (B, width, h, w): projected, places added."""
+        """features: from `features`, or in float16. Returns for each stride (B, width, h, w), projected and with places."""
         maps = []
         for i, (project, seen) in enumerate(zip(self.project, features, strict=True)):
             x = project(seen.float())

@@ -111,12 +111,14 @@ def keep_features(
     config: Config,
     copies: int,
     progress: Callable[[int, int], None] = lambda done, instances: None,
+    device: torch.device | str = "cpu",
 ) -> None:
-    """Compute and write the maps of the train and val parts of `config.data.split`; `folder` appears when it is whole.
+    """Compute, on `device`, and write the maps of the train and val parts of `config.data.split`; `folder` appears when
+    it is whole.
 
     progress: called with the train instances done and in all. Raises UserError as `TrainSet` and `Backbone` do.
     """
-    train, backbone = TrainSet(pack, config.data.split), Backbone(config.model).eval()
+    train, backbone = TrainSet(pack, config.data.split), Backbone(config.model).eval().to(device)
     instances = list(train.instances.values())
     val = [instance for group in pack.part(config.data.split, "val").instances.values() for instance in group]
     rng, size = generator(config.seed, 0), config.data.size
@@ -159,7 +161,7 @@ def _write(
     done = 0
     for chunk in images:
         with torch.no_grad():
-            seen = [maps.half().numpy() for maps in backbone.features(chunk)]
+            seen = [maps.half().cpu().numpy() for maps in backbone.features(chunk.to(backbone.mean.device))]
         seen = [maps.reshape(-1, *lead[1:], *maps.shape[1:]) for maps in seen]
         if not files:
             shapes = [(*lead, *maps.shape[len(lead) :]) for maps in seen]
