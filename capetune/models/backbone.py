@@ -75,7 +75,7 @@ class Backbone(nn.Module):
         return self.embed(self.features(images))
 
     def embed(self, features: Maps) -> Maps:
-        """features: from `features`, or in float16. Returns for each stride (B, width, h, w), projected and with places."""
+        """features: from `features`, or in float16. Returns (B, width, h, w) for each stride, projected, with places."""
         maps = []
         for i, (project, seen) in enumerate(zip(self.project, features, strict=True)):
             x = project(seen.float())
