@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import multiprocessing
 import statistics
-import tempfile
 import time
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -21,8 +19,9 @@ from capetune.datasets.packs.reader import Pack
 from capetune.evaluation.evaluate import evaluate
 from capetune.evaluation.model import ModelPredictor
 from capetune.models.estimator import PoseEstimator
-from capetune.models.execution import Way, prepare, way
+from capetune.models.execution import prepare, way
 from capetune.pose import Batch
+from capetune.storage.cache import writable_cache
 from capetune.training.features import Features, keep_features, open_features
 from capetune.training.feed import feeder
 from capetune.training.loop import train_epoch
@@ -30,37 +29,40 @@ from capetune.training.optim import capturable, make_optimizer, make_schedule
 from capetune.training.ranks import Ranks
 from capetune.training.step import CapturedStep, train_step
 
-FAST = ["model.backbone.precision=auto"]
 SECONDS = 4  # for which trials run side by side
 
 
 def losses(setting: Setting, tell: Tell) -> None:
     """300 steps of `tiny`, the same batches: float32 as written against bfloat16 captured, and compiled."""
     steps, last = (8, 4) if setting.tiny else (300, 50)
+    small = ["data.size=64", "data.workers=0", "model.width=32", "model.heads=4", "model.decoder.layers=2"]
     shared = ["model.dropout=0", "train.input_noise=0", f"model.backbone.weights={weights_file()}", "data.workers=8"]
-    config = load_config("tiny", None, [*shared, *(["data.size=64", "data.workers=0"] if setting.tiny else [])])
+    config = load_config("tiny", None, [*shared, *(small if setting.tiny else [])])
     loader = train_loader(open_data("synthetic"), config.data, config.train.batch_size, config.seed)
     batches = list(loader.epoch(1, steps))
-    found = {}
-    for name, precision, run in (
-        ("float32, eager", "float32", Way()),
-        ("float32, eager, another order of sums", "float32", Way()),
-        ("bfloat16, captured", "auto", WAYS["captured"]._replace(captured=setting.device == "cuda")),
-        ("bfloat16, compiled", "auto", WAYS["compiled"]._replace(captured=setting.device == "cuda")),
-    ):
-        torch.set_float32_matmul_precision("highest" if name == "float32, eager" else "high")
-        torch.backends.cudnn.allow_tf32 = name != "float32, eager"
-        trainer = Trainer(setting, config.with_overrides({"model.backbone.precision": precision}), run, batches[0])
+    plain = None
+    for name, run in setting.ways.items():
+        exact = name == "eager"
+        torch.set_float32_matmul_precision("highest" if exact else "high")
+        torch.backends.cudnn.allow_tf32 = not exact
+        precision = {"model.backbone.precision": "float32" if exact else "auto"}
+        trainer = Trainer(setting, config.with_overrides(precision), run, batches[0])
         curve, begun = [], time.monotonic()
         for batch in batches:
             trainer.batch = batch.padded(len(batch), 68).to(setting.device)
             curve.append(trainer()["loss"].clone())
-        found[name] = torch.stack(curve).tolist()
-        seconds = round(time.monotonic() - begun, 1)
-        mean = statistics.mean(found[name][-last:])
-        of = mean / statistics.mean(found["float32, eager"][-last:])
-        first = statistics.mean(found[name][:last])
-        tell("losses", run=name, steps=steps, first=first, last=mean, of_float32=round(of, 4), seconds=seconds)
+        course = torch.stack(curve).tolist()
+        first, mean = statistics.mean(course[:last]), statistics.mean(course[-last:])
+        plain = mean if exact else plain
+        tell(
+            "losses",
+            run=f"{name}, {'float32' if exact else 'bfloat16'}",
+            steps=steps,
+            first=round(first, 4),
+            last=round(mean, 4),
+            of_float32=round(mean / plain, 4) if plain else None,
+            seconds=round(time.monotonic() - begun, 1),
+        )
     prepare(setting.device)
 
 
@@ -161,42 +163,39 @@ def _trial(number: int, counts: tuple[int, ...], gate: Any, results: Any) -> Non
 
 def scores(setting: Setting, tell: Tell) -> None:
     """mPCK4 of short trainings of `demo` on unseen synthetic categories: as written in float32, and captured."""
-    seeds, steps = ((1,), 4) if setting.tiny else ((1, 2, 3), 600)
-    with tempfile.TemporaryDirectory() as folder:
-        features, pack = _features(Path(folder), 2)
-        for name, settings in (
-            ("captured", ["model.execution=captured"]),
-            ("float32, eager", ["model.execution=eager"]),
-        ):
-            for seed in seeds[: 2 if name != "captured" else 3]:
-                config = load_config("demo", None, [*FAST, *settings, f"seed={seed}", "model.refine=true"])
-                begun = time.monotonic()
-                model = _train(config, pack, features, steps, setting)
-                taken = round(time.monotonic() - begun, 1)
-                tell("scores", run=name, seed=seed, steps=steps, seconds=taken, **_score(model, pack, config, setting))
+    features, pack = kept_features()
+    steps = 4 if setting.tiny else 300
+    for name in ("captured", "eager"):
+        for seed in (1, 2, 3):
+            settings = [f"model.execution={name}", f"seed={seed}", "model.refine=true"]
+            config = load_config("demo", None, settings)
+            begun = time.monotonic()
+            model = _train(config, pack, features, steps, setting)
+            taken = round(time.monotonic() - begun, 1)
+            tell("scores", run=name, seed=seed, steps=steps, seconds=taken, **_score(model, pack, config, setting))
 
 
 def accuracy(setting: Setting, tell: Tell) -> None:
     """README's accuracy run (1600 steps) at 20 times its budget: how far the method goes on unseen categories."""
-    with tempfile.TemporaryDirectory() as folder:
-        features, pack = _features(Path(folder), 4)
-        for steps, batch in ((1600, 32), (8000, 128)):
-            count = 4 if setting.tiny else steps
-            settings = [*FAST, "seed=1", "model.refine=true", f"train.batch_size={8 if setting.tiny else batch}"]
-            config = load_config("demo", None, settings)
-            begun = time.monotonic()
-            model = _train(config, pack, features, count, setting)
-            taken = round(time.monotonic() - begun, 1)
-            for shots in (1, 5):
-                found = _score(model, pack, config, setting, shots)
-                tell("accuracy", steps=count, batch=batch, shots=shots, seconds=taken, **found)
+    features, pack = kept_features()
+    for steps, batch in ((1600, 32), (8000, 128)):
+        count = 4 if setting.tiny else steps
+        config = load_config("demo", None, ["seed=1", "model.refine=true", f"train.batch_size={batch}"])
+        begun = time.monotonic()
+        model = _train(config, pack, features, count, setting)
+        taken = round(time.monotonic() - begun, 1)
+        for shots in (1, 5):
+            found = _score(model, pack, config, setting, shots)
+            tell("accuracy", steps=count, batch=batch, shots=shots, seconds=taken, **found)
 
 
-def _features(folder: Path, copies: int) -> tuple[Features, Pack]:
-    """Of `demo`'s backbone, for the built-in data."""
+def kept_features() -> tuple[Features, Pack]:
+    """Two crops an instance of the built-in data, as `demo`'s backbone sees them; made on first use."""
     config, pack = load_config("demo"), open_data("synthetic")
-    keep_features(folder / "features", pack, config, copies, device="cuda" if torch.cuda.is_available() else "cpu")
-    return open_features(folder / "features"), pack
+    folder = writable_cache() / "gpu-features"
+    if not folder.is_dir():
+        keep_features(folder, pack, config, 2, device="cuda" if torch.cuda.is_available() else "cpu")
+    return open_features(folder), pack
 
 
 def _train(config: Config, pack: Pack, features: Features, steps: int, setting: Setting) -> PoseEstimator:

@@ -75,7 +75,7 @@ class Backbone(nn.Module):
         return self.embed(self.features(images))
 
     def embed(self, features: Maps) -> Maps:
-        """features: from `features`, or in float16. Returns (B, width, h, w) for each stride, projected, with places."""
+        """features: from `features`, or in float16. Returns (B, width, h, w) a stride: projected, with places added."""
         maps = []
         for i, (project, seen) in enumerate(zip(self.project, features, strict=True)):
             x = project(seen.float())

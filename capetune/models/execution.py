@@ -11,6 +11,7 @@ from capetune.config import ModelConfig
 # Poses are padded to these numbers of keypoints, so that few shapes are captured and compiled. MP-100's categories have
 # 8 to 68, most of them 17 or fewer.
 SIZES = (8, 17, 32, 68, 100)
+PAYS = 5000  # steps of a training: compiling took 52 s and saved 15 ms a step on an H200 (docs/gpu.md)
 
 
 class Way(NamedTuple):
@@ -25,14 +26,15 @@ class Way(NamedTuple):
         return self.compiled or self.captured
 
 
-def way(config: ModelConfig, device: torch.device | str, world: int = 1) -> Way:
-    """What `model.execution` means on a device, in a training of `world` workers.
+def way(config: ModelConfig, device: torch.device | str, world: int = 1, steps: int = 0) -> Way:
+    """What `model.execution` means on a device, in a training of `world` workers and `steps` steps.
 
-    A CPU runs the model as it is written, unless it is to be compiled. What several workers exchange isn't captured.
+    auto: a CPU runs the model as it is written; a GPU replays it, compiled where a training is long enough to pay for
+    that. What several workers exchange isn't captured.
     """
     gpu, how = torch.device(device).type == "cuda", config.execution
-    captured = gpu and world == 1 and how != "eager"
-    return Way(how == "compiled", captured)
+    compiled = how == "compiled" or (how == "auto" and gpu and steps >= PAYS)
+    return Way(compiled, gpu and world == 1 and how != "eager")
 
 
 def padded_size(keypoints: int) -> int:

@@ -69,7 +69,9 @@ def fit(
     steps = settings.steps or steps_per_epoch(len(part), settings.batch_size * settings.accumulate, full)
     working = shared(config, ranks.world, full)
     prepare(ranks.device)
-    model.to(ranks.device).run_as(way(config.model, ranks.device, ranks.world))
+    model.to(ranks.device).run_as(
+        way(config.model, ranks.device, ranks.world, 0 if features else steps * settings.epochs)
+    )
     averaged = average(model, settings.ema)
     kept = model if averaged is None else cast(PoseEstimator, averaged.module)  # what is evaluated and saved
     optimizer = make_optimizer(model, settings)
