@@ -1,4 +1,4 @@
-.PHONY: setup demo test test-long check bench bench-gpu faults
+.PHONY: setup demo test test-long test-gpu check bench bench-gpu wheels faults
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
@@ -39,5 +39,14 @@ bench: setup
 faults: setup
 	$(BIN)/python benchmarks/faults.py $(ARGS)
 
+# Where there is a GPU: that what is compiled and captured gives what is written.
+test-gpu: setup
+	$(BIN)/python -m pytest tests/gpu
+
+# Figures on a GPU, each kept as it is measured: make bench-gpu ARGS="--save", or ARGS=--tiny to try the script on a CPU.
 bench-gpu: setup
 	$(BIN)/python benchmarks/gpu.py $(ARGS)
+
+# What bench-gpu and test-gpu need where there are PyTorch and timm, but neither Ray nor a registry: a folder to carry along.
+wheels: setup
+	benchmarks/wheels.sh $(BIN) wheels

@@ -62,6 +62,7 @@ class Captured(Generic[R]):
     def _capture(self, tensors: Sequence[Tensor]) -> tuple[torch.cuda.CUDAGraph, list[Tensor], R]:
         inputs = [tensor.clone(memory_format=torch.preserve_format) for tensor in tensors]
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, pool=self._pool, stream=self._stream):
+        # Other threads may ask for memory meanwhile: a loader's pins what it fetched.
+        with torch.cuda.graph(graph, pool=self._pool, stream=self._stream, capture_error_mode="thread_local"):
             outcome = self._function(inputs)
         return graph, inputs, outcome

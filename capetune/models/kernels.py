@@ -27,8 +27,8 @@ def attend(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None) -> Te
     _attend[(batch * heads, steps)](
         query, key, value, shown, out,
         *query.stride()[:3], *key.stride()[:3], *strides,
-        length, steps, width**-0.5,
-        heads, width, 64, bias is not None, num_warps=2,
+        length, steps,
+        heads, width, width**-0.5, 64, bias is not None, num_warps=2,
     )  # fmt: skip
     return out
 
@@ -53,12 +53,12 @@ def read(look: Tensor, reference: Tensor, value: Tensor, heads: int) -> Tensor:
 def _attend(
     query, key, value, bias, out,
     qb, qh, qt, kb, kh, ks, bb, bt, bs,
-    length, steps, scale,
-    HEADS: tl.constexpr, D: tl.constexpr, BLOCK: tl.constexpr, BIASED: tl.constexpr,
+    length, steps,
+    HEADS: tl.constexpr, D: tl.constexpr, SCALE: tl.constexpr, BLOCK: tl.constexpr, BIASED: tl.constexpr,
 ):  # fmt: skip
     batch, head, step = tl.program_id(0) // HEADS, tl.program_id(0) % HEADS, tl.program_id(1)
     d, s = tl.arange(0, D), tl.arange(0, BLOCK)
-    asked = tl.load(query + batch * qb + head * qh + step * qt + d) * scale
+    asked = tl.load(query + batch * qb + head * qh + step * qt + d) * SCALE
     most = tl.full([], -1e30, tl.float32)
     total = tl.full([], 0.0, tl.float32)
     mixed = tl.zeros([D], dtype=tl.float32)
