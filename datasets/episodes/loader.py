@@ -44,6 +44,7 @@ class Loader(Generic[T]):
             stream,
             batch_size=None,
             num_workers=workers,
+            collate_fn=_as_it_is,
             multiprocessing_context="forkserver" if workers and not fork else None,
             persistent_workers=workers > 0,
             pin_memory=pin and workers > 0,
@@ -57,3 +58,7 @@ class Loader(Generic[T]):
             if isinstance(batch, UserError):
                 raise batch
             yield batch
+
+
+def _as_it_is(batch: T) -> T:
+    return batch

@@ -95,6 +95,26 @@ def test_frozen_stages_fold_in_training_and_those_that_learn_do_not(
     assert (kept == 0, kept == norms) == (frozen == 0, frozen == "all")
 
 
+@pytest.mark.parametrize("frozen", [0, 2])
+def test_gradients_reach_both_through_the_folded_weights(
+    make: Callable[..., Backbone], x: torch.Tensor, frozen: int
+) -> None:
+    """No norm is computed where the statistics are kept, as a pretrained network's are in training."""
+    net = make("resnet50", frozen=frozen).net.double()
+    plain = copy.deepcopy(net)
+    for module in plain.modules():
+        module.__dict__.pop("forward", None)
+    for each in (net, plain):
+        sum(maps.square().mean() for maps in each(x.double())).backward()
+    assert norms_run(net, x.double()) == 0
+    learning = [weight for weight in net.parameters() if weight.requires_grad]
+    assert learning
+    for mine, its in zip(net.parameters(), plain.parameters(), strict=True):
+        assert (mine.grad is None) == (its.grad is None)
+        if mine.grad is not None:
+            torch.testing.assert_close(mine.grad, its.grad, rtol=1e-6, atol=1e-9)
+
+
 def test_weights_keep_their_names(make: Callable[..., Backbone], x: torch.Tensor) -> None:
     backbone = make(frozen="all")
     before = {name: value.clone() for name, value in backbone.state_dict().items()}

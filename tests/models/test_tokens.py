@@ -160,3 +160,15 @@ def test_table_is_differentiable_in_place_and_table() -> None:
 def test_axes_have_embeddings_of_their_own() -> None:
     places = table(V)
     assert not torch.allclose(places(torch.tensor([0.2, 0.7])), places(torch.tensor([0.7, 0.2])))
+
+
+@pytest.mark.parametrize("sequence", ["xy", "point"])
+def test_a_layout_is_made_once_and_serves_training_after_prediction(sequence: str) -> None:
+    with torch.inference_mode():
+        first = layout(sequence, 77)
+    assert layout(sequence, 77, torch.device("cpu")) is first
+    assert not first.kind.is_inference()
+    kinds = list(zip(first.kind.tolist(), first.keypoint.tolist(), strict=True))
+    assert [(int(kind), keypoint) for kind, keypoint in first.steps] == kinds
+    assert all(first.steps[step] in ((Kind.X, i), (Kind.POINT, i)) for i, step in enumerate(first.x.tolist()))
+    assert all(first.steps[step] in ((Kind.Y, i), (Kind.POINT, i)) for i, step in enumerate(first.y.tolist()))

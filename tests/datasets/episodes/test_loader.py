@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from capetune.datasets.episodes.loader import Loader, Stream
+from capetune.errors import UserError
+
+
+class Numbers(Stream[tuple[int, int, int]]):
+    """Epoch, number and the process that made it; the data of epoch 9 is bad."""
+
+    def made(self, epoch: int, steps: int, worker: int, workers: int) -> Iterator[tuple[int, int, int]]:
+        for step in range(worker, steps, workers):
+            if epoch == 9 and step == 3:
+                raise UserError("bad data")
+            yield epoch, step, os.getpid()
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_every_epoch_has_its_batches_in_order(workers: int) -> None:
+    loader = Loader(Numbers(), workers)
+    for epoch, steps in ((1, 5), (2, 2), (3, 7)):
+        assert [made[:2] for made in loader.epoch(epoch, steps)] == [(epoch, step) for step in range(steps)]
+
+
+def test_processes_stay_from_epoch_to_epoch() -> None:
+    loader = Loader(Numbers(), 2)
+    first, second = ({pid for _, _, pid in loader.epoch(epoch, 4)} for epoch in (1, 2))
+    assert first == second
+    assert len(first) == 2
+    assert os.getpid() not in first
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_an_epoch_that_was_left_in_its_middle_does_not_run_into_the_next(workers: int) -> None:
+    loader = Loader(Numbers(), workers)
+    left = loader.epoch(1, 50)
+    next(left)
+    assert [made[:2] for made in loader.epoch(2, 3)] == [(2, 0), (2, 1), (2, 2)]
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_bad_data_is_one_line_and_the_loader_goes_on(workers: int) -> None:
+    loader = Loader(Numbers(), workers)
+    with pytest.raises(UserError, match=r"^bad data$"):
+        list(loader.epoch(9, 8))
+    assert len(list(loader.epoch(1, 3))) == 3
