@@ -8,8 +8,8 @@
 #SBATCH --exclusive
 #SBATCH --gpus-per-node=8
 #SBATCH --time=24:00:00
-#SBATCH --requeue
 #SBATCH --signal=B:USR1@300
+#SBATCH --requeue
 #SBATCH --open-mode=append
 #SBATCH --output=capetune-%j.log
 # --exclusive: at its end Ray stops every Ray of yours on a node. --signal: five minutes before the time is up the command
@@ -19,36 +19,41 @@ set -euo pipefail
 # shellcheck disable=SC1091
 . "${CAPETUNE_VENV:-$HOME/capetune/.venv}/bin/activate"
 
-# A folder that all nodes see, for this job alone: Ray's token, and what is told of the command.
-job=$SLURM_SUBMIT_DIR/.capetune-$SLURM_JOB_ID
-(umask 077 && mkdir "$job" && python -c 'import secrets; print(secrets.token_hex(32))' >"$job/token")
+# A folder that all nodes see, for this job alone: Ray's token, and the process that the command is.
+export job=$SLURM_SUBMIT_DIR/.capetune-$SLURM_JOB_ID log=$SLURM_SUBMIT_DIR/capetune-$SLURM_JOB_ID.log
+rm -rf "$job"
 trap 'rm -rf "$job"' EXIT
+(umask 077 && mkdir "$job" && python -c 'import secrets; print(secrets.token_hex(32))' >"$job/token")
 export RAY_AUTH_MODE=token RAY_AUTH_TOKEN_PATH=$job/token
-export RAY_TMPDIR=/tmp/ray-$SLURM_JOB_ID # of nobody else's, and short: Ray's sockets lie below it
-export RAY_SYMMETRIC_RUN_CLUSTER_WAIT_TIMEOUT=300
 
-head=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
+head=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1) # this node
 export RAY_ADDRESS=$head:6379
+export RAY_TMPDIR=/tmp/ray-$SLURM_JOB_ID          # short: Ray's sockets lie below it
+export RAY_SYMMETRIC_RUN_CLUSTER_WAIT_TIMEOUT=300 # seconds for all nodes to come
+export RAY_gcs_rpc_server_reconnect_timeout_s=20  # after the command's end the other nodes end so much later
 
-# The command runs on the first node, which is this one. It has begun where its number is written down: Ray ends with 0 too
-# where it couldn't start.
+# What Ray itself says goes to capetune-JOB.ray.log, the command's words to capetune-JOB.log. Ray ends with 0 where it can't
+# start, too: a node that ends before there is a code ends the job.
 # shellcheck disable=SC2016
-run='echo $$ >"$0/pid" && exec capetune "$@"'
-srun --cpus-per-task="$SLURM_CPUS_ON_NODE" --kill-on-bad-exit=1 \
+srun --cpus-per-task="$SLURM_CPUS_ON_NODE" --kill-on-bad-exit=1 --output="${log%.log}.ray.log" --open-mode=append \
+  bash -c '"$@" && [ -e "$job/code" ]' node \
   ray symmetric-run --address "$RAY_ADDRESS" --min-nodes "$SLURM_JOB_NUM_NODES" \
-  --num-cpus "$SLURM_CPUS_ON_NODE" --num-gpus "${SLURM_GPUS_ON_NODE:-0}" \
-  -- bash -c "$run" "$job" "$@" &
+  --num-cpus "$SLURM_CPUS_ON_NODE" --num-gpus "${SLURM_GPUS_ON_NODE:-0}" -- \
+  bash -c '"$@" >>"$log" 2>&1 & echo $! >"$job/pid"; code=0; wait $! || code=$?; echo $code >"$job/code"; exit $code' \
+  command capetune "$@" &
 step=$!
 
+# shellcheck disable=SC2329
 again() {
-  if [ -e "$job/pid" ]; then kill "$(cat "$job/pid")" || true; fi
+  kill "$(cat "$job/pid")" || kill "$step"
   wait "$step" || true
   scontrol requeue "$SLURM_JOB_ID"
-  exit 0
+  exit
 }
 trap again USR1
-wait "$step"
-if [ ! -e "$job/pid" ]; then
-  echo "Ray didn't start on all $SLURM_JOB_NUM_NODES nodes: see above" >&2
+wait "$step" || true
+if [ ! -e "$job/code" ]; then
+  echo "Ray didn't start, or was ended: see ${log%.log}.ray.log" >&2
   exit 1
 fi
+exit "$(cat "$job/code")"
