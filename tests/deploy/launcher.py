@@ -1,5 +1,5 @@
-"""What `ray up` and the clouds take: Ray's own check of a cluster file, and the clouds' own of machines, which Ray leaves
-to them."""
+"""What `ray up` takes: Ray's own check of a cluster file, and the clouds' own of their machines, which Ray leaves to
+them."""
 
 from __future__ import annotations
 

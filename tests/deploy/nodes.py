@@ -1,5 +1,5 @@
-"""Machines of a cluster, on this one: each a name and an address of its own on a network that leads nowhere else, with its own
-processes, /tmp, /run, /etc and shared memory. Namespaces of Linux, so root is needed; all ends with them.
+"""Machines of a cluster, on this one: each a name and an address of its own on a network that leads nowhere else, with
+its own processes, /tmp, /run, /etc and shared memory. Namespaces of Linux, so root is needed; all ends with them.
 """
 
 from __future__ import annotations
