@@ -1,5 +1,5 @@
-"""What KubeRay makes of a manifest, on machines of `nodes`: a pod's environment, files and `ray start`, and the shell line
-by which its submitter sends the entrypoint (ray-operator/controllers/ray/common/job.go)."""
+"""What KubeRay makes of a manifest, on machines of `nodes`: a pod's environment, files and `ray start`, and the shell
+line by which its submitter sends the entrypoint (ray-operator/controllers/ray/common/job.go)."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""deploy/kuberay/rayjob.yaml: its pods are started, and its entrypoint is sent, as KubeRay does it, on three machines; the
-bucket is moto's."""
+"""deploy/kuberay/rayjob.yaml: its pods are started, and its entrypoint is sent, as KubeRay does it, on three machines;
+the bucket is moto's."""
 
 from __future__ import annotations
 
@@ -127,4 +127,4 @@ def read(laptop: Node, key: str) -> str:
     )
     done = laptop.run(sys.executable, "-c", code, env=S3 | {"AWS_REGION": "eu-central-1"})
     assert done.returncode == 0, done.stderr
-    return done.stdout
+    return done.stdout.rstrip()
