@@ -6,14 +6,15 @@
 #SBATCH --nodes=2
 #SBATCH --ntasks-per-node=1
 #SBATCH --exclusive
+#SBATCH --mem=0
 #SBATCH --gpus-per-node=8
 #SBATCH --time=24:00:00
 #SBATCH --signal=B:USR1@300
 #SBATCH --requeue
 #SBATCH --open-mode=append
 #SBATCH --output=capetune-%j.log
-# --exclusive: at its end Ray stops every Ray of yours on a node. --signal: five minutes before the time is up the command
-# is told to end, and the job is queued again; --resume-or-start goes on where it was.
+# --exclusive, --mem=0: whole nodes; at its end Ray stops every Ray of yours there. --signal: five minutes before the time is
+# up the command is told to end, and the job is queued again; --resume-or-start goes on where it was.
 set -euo pipefail
 
 # shellcheck disable=SC1091
@@ -36,7 +37,7 @@ export RAY_gcs_rpc_server_reconnect_timeout_s=20  # after the command's end the 
 # start, too: a node that ends before there is a code ends the job.
 # shellcheck disable=SC2016
 srun --cpus-per-task="$SLURM_CPUS_ON_NODE" --kill-on-bad-exit=1 --output="${log%.log}.ray.log" --open-mode=append \
-  bash -c '"$@" && [ -e "$job/code" ]' node \
+  bash -c '"$@"; rm -rf "$RAY_TMPDIR"; [ -e "$job/code" ]' node \
   ray symmetric-run --address "$RAY_ADDRESS" --min-nodes "$SLURM_JOB_NUM_NODES" \
   --num-cpus "$SLURM_CPUS_ON_NODE" --num-gpus "${SLURM_GPUS_ON_NODE:-0}" -- \
   bash -c '"$@" >>"$log" 2>&1 & echo $! >"$job/pid"; code=0; wait $! || code=$?; echo $code >"$job/code"; exit $code' \

@@ -1,4 +1,4 @@
-"""The Slurm script by shellcheck. What it does is run in test_started.py."""
+"""The Slurm script by shellcheck. What it does is run in test_slurm_job.py."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def test_the_script_is_clean() -> None:
     ("right", "wrong", "told"),
     [
         ('--min-nodes "$SLURM_JOB_NUM_NODES"', "--min-nodes $SLURM_JOB_NUM_NODES", "SC2086"),
-        ('"$job" "$@" &', '"$job" $@ &', "SC2068"),
+        ('command capetune "$@" &', "command capetune $@ &", "SC2068"),
         ("head=$(scontrol", "head = $(scontrol", "SC2283"),
         ("trap again USR1", "trap again KILL", "SC2173"),
         ("#!/usr/bin/env bash", "#!/bin/sh", "SC3040"),

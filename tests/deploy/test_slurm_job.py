@@ -85,6 +85,7 @@ def test_a_search_runs_on_all_nodes_to_its_end(login: Node) -> None:
     results = json.loads((login.shared / "runs/whole/results.json").read_text())
     assert [trial["status"] for trial in results["trials"]] == ["completed"] * 2
     assert not (login.shared / f".capetune-{job}").exists()
+    assert "ray" not in login.run("ls", "/tmp").stdout
 
 
 def test_a_search_whose_time_is_up_is_queued_again_and_goes_on(login: Node) -> None:
