@@ -104,6 +104,21 @@ def test_a_search_whose_time_is_up_is_queued_again_and_goes_on(login: Node) -> N
     assert [json.loads(line)["epoch"] for line in history] == list(range(1, 31))  # none twice, none left out
 
 
+def test_a_cancelled_search_stays_so_and_leaves_no_ray(login: Node) -> None:
+    (login.shared / "config.yaml").write_text(with_epochs(300))
+    job = send(login, *SEARCH, "--name", "gone", "--config", "config.yaml")
+    wait_for(login, job, "running, epoch 2/300")
+    login.run("scancel", job)
+    assert wait(login, job, "CANCELLED", "COMPLETED", "FAILED")["Restarts"] == "0"
+    until = time.monotonic() + 60
+    while login.run("pgrep", "--full", "raylet").returncode == 0:
+        assert time.monotonic() < until
+        time.sleep(0.5)
+    assert not (login.shared / f".capetune-{job}").exists()
+    shown = login.run(BIN / "capetune", "runs", "--runs", SHARED / "runs", "--json").stdout
+    assert {run["name"]: run["state"] for run in json.loads(shown)}["gone"] == "interrupted"
+
+
 def test_what_is_wrong_ends_the_job_with_the_command_s_code(login: Node) -> None:
     job = send(login, *SEARCH, "--name", "wrong", "--config", "none-such.yaml")
     found = wait(login, job, "COMPLETED", "FAILED")
