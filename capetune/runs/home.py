@@ -39,12 +39,13 @@ def at_home(runs: Path | str) -> Iterator[Path]:
 class Desk:
     """Who works on a run. number: of the lease, by which its workers know."""
 
-    def __init__(self, folder: Path, listener: Listener) -> None:
+    def __init__(self, folder: Path, listener: Listener, patient: bool) -> None:
         self.folder = folder
         self.listener = listener
         address = address_of(folder)
         self.place = open_place(address or folder)
-        self.lease = lease.take(self.place)
+        told = lambda words: listener(Doubted(words))  # noqa: E731
+        self.lease = lease.take_patiently(self.place, told) if patient else lease.take(self.place)
         self.copy = None if address is None else Copy(self.place, folder, _drivers)
         self.superseded = False
         self._alone = threading.Lock()
@@ -105,14 +106,15 @@ class Desk:
 
 
 @contextmanager
-def at_work(folder: Path, listener: Listener = ignore) -> Iterator[Desk]:
+def at_work(folder: Path, listener: Listener = ignore, patient: bool = False) -> Iterator[Desk]:
     """Work on the run in a folder, or at the address that it is a copy of, alone: on whatever machine another process
     is. What is written into the folder meanwhile is sent there. A run that came to nothing leaves nothing.
 
-    listener: hears Doubted where the place is away for long. Raises UserError where another process works there.
+    listener: hears Doubted where the place is away for long. patient: wait for a process of another machine that may be
+    gone, and say so. Raises UserError where another process works there.
     """
     made = not folder.parent.exists()
-    desk = Desk(folder, listener)
+    desk = Desk(folder, listener, patient)
     try:
         desk.open()
         yield desk

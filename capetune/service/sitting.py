@@ -43,7 +43,7 @@ def sit(begun: Begun, request: SearchRequest, listener: Listener) -> SearchResul
     check_scorable(pack, config.data.split)
     make_sampler(space.header.sampler, 0)  # says what it needs installed
     facts = described(pack, config.data.split, listener)
-    with at_work(folder, listener) as desk:
+    with at_work(folder, listener, patient=request.resume_or_start) as desk:
         listener = desk.hear
         run = read_run(folder) or Run(folder, "search", "running")
         if run.state == "completed" and request.hours is None and (request.trials or 0) <= run.told("trials"):

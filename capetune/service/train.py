@@ -140,7 +140,7 @@ def _run(request: TrainRequest, listener: Listener) -> TrainResult:
     with ray_joined(request.address, request.verbose, listener, AGAIN) as cluster:
         check_workers(pack, cluster, config, least, most)
         record = facts | {"config_hash": config.hash(), "config": config.model_dump(mode="json")}
-        with at_work(folder, listener) as desk:
+        with at_work(folder, listener, patient=True) as desk:
             machines_checked(cluster, folder, pack, listener)
             with recorded(found, record, AGAIN, listener):
                 features = keeping.make(folder, config, pack, listener)

@@ -11,6 +11,8 @@ import getpass
 import json
 import os
 import socket
+import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,6 +26,7 @@ from capetune.storage.place import Missing, Place
 FOLDER = "lease"
 BEAT = 10.0  # seconds between signs of life
 SILENCE = 120.0  # after which another may take over: a store may be away for a minute and more
+LOOK = 5.0  # seconds between looks of who waits whether another is gone; places tell whole seconds
 
 
 class Superseded(UserError):
@@ -31,6 +34,14 @@ class Superseded(UserError):
 
     def __init__(self, address: str) -> None:
         super().__init__(f"another capetune has taken over {address}, where nothing was heard of this one for too long")
+
+
+class Held(UserError):
+    """Another process works there. age: seconds since its last sign of life, None where that isn't asked."""
+
+    def __init__(self, address: str, words: str, age: float | None) -> None:
+        super().__init__(f"another capetune works on {address} now ({words}); wait for it, or give another --name")
+        self.age = age
 
 
 @dataclass(frozen=True)
@@ -89,13 +100,13 @@ class Lease:
 
 
 def take(place: Place) -> Lease:
-    """Raises UserError, naming who holds it, where another process works there or was first."""
+    """Raises Held where another process works there, UserError where one was first."""
     leases = place.below(FOLDER)
     numbers = _numbers(leases)
     last = max(numbers, default=0)
-    found = who(place)
+    found = _standing(place)
     if found is not None:
-        raise UserError(f"another capetune works on {place.address} now ({found}); wait for it, or give another --name")
+        raise Held(place.address, *found)
     lease = Lease(place, last + 1)
     first = leases.create(_name(lease.number), _content(lease.holder))
     if not first or superseded(place, lease.number):
@@ -107,8 +118,30 @@ def take(place: Place) -> Lease:
     return lease
 
 
+def take_patiently(place: Place, told: Callable[[str], None]) -> Lease:
+    """As `take`, for a scheduler's next try: a process of another machine that may be gone is waited for until it is
+    silent for long enough. Raises Held as soon as it is heard of. told: hears once who is waited for."""
+    before: float | None = None
+    while True:
+        try:
+            return take(place)
+        except Held as held:
+            if held.age is None or (before is not None and held.age < before):
+                raise
+            if before is None:
+                told(f"waiting up to {SILENCE:.0f} s: {str(held).partition(';')[0]}, and may be gone")
+            before = held.age
+        time.sleep(LOOK)
+
+
 def who(place: Place) -> str | None:
     """Who works there now, in words; None where nobody does."""
+    found = _standing(place)
+    return None if found is None else found[0]
+
+
+def _standing(place: Place) -> tuple[str, float | None] | None:
+    """Who works there now, in words, and how long ago it was heard of where that decides."""
     leases = place.below(FOLDER)
     last = max(_numbers(leases), default=0)
     if not last:
@@ -119,14 +152,14 @@ def who(place: Place) -> str | None:
         if holder is not None and holder.ended:
             return None
         if holder is not None and holder.machine == _machine():
-            return holder.words if _lives(holder) else None
+            return (holder.words, None) if _lives(holder) else None
         age = leases.age(name)
     except Missing:
-        return who(place)  # the next one has just taken over
+        return _standing(place)  # the next one has just taken over
     words = "somebody whose lease can't be read" if holder is None else holder.words
     if age is None:
-        return words
-    return None if age > SILENCE else f"{words}, last sign of life {max(0.0, age):.0f} s ago"
+        return words, None
+    return None if age > SILENCE else (f"{words}, last sign of life {max(0.0, age):.0f} s ago", age)
 
 
 def superseded(place: Place, number: int) -> bool:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from uuid import uuid4
 
@@ -60,6 +61,23 @@ def test_a_second_process_is_refused_and_sees_that_one_works_there(runs: str, ho
         wait_for(lambda: "one/run.json" in list(open_place(runs).names()))
         with at_home(runs) as other:
             assert find_run(other, "one").state_now == "running"
+
+
+def test_a_next_try_waits_for_a_lost_machine_and_says_so(
+    runs: str, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lost = take(open_place(f"{runs}/one"))
+    lost.holder = replace(lost.holder, machine="another", host="other-host")
+    assert lost.beat()
+    monkeypatch.setattr(lease, "SILENCE", 2.0)
+    monkeypatch.setattr(lease, "LOOK", 0.2)
+    told: list[Event] = []
+    with at_work(home / "one", told.append, patient=True) as desk:
+        assert desk.number == lost.number + 1
+    (doubt,) = told
+    assert isinstance(doubt, Doubted)
+    assert doubt.why.startswith("waiting up to 2 s: another capetune works on ")
+    assert "on other-host" in doubt.why
 
 
 def test_work_that_came_to_nothing_leaves_nothing(runs: str, home: Path, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ import pytest
 from capetune.errors import UserError
 from capetune.storage import lease
 from capetune.storage.address import open_place
-from capetune.storage.lease import Holder, Lease, superseded, take, who
+from capetune.storage.lease import Held, Holder, Lease, superseded, take, take_patiently, who
 from capetune.storage.place import Place
 from tests.storage.conftest import Make
 
@@ -94,6 +94,45 @@ def test_a_sign_of_life_keeps_others_away(tmp_path: Path) -> None:
     assert first.beat()
     with pytest.raises(UserError, match="other-host"):
         take(place)
+
+
+def test_a_scheduler_s_next_try_waits_whether_the_lost_machine_stays_silent(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = elsewhere(place)
+    monkeypatch.setattr(lease, "SILENCE", 2.0)
+    monkeypatch.setattr(lease, "LOOK", 0.2)
+    told: list[str] = []
+    second = take_patiently(place, told.append)
+    assert superseded(place, first.number)
+    assert second.beat()
+    (line,) = told
+    assert line.startswith(f"waiting up to 2 s: another capetune works on {place.address} now (process ")
+    assert "on other-host" in line
+    assert line.endswith(" s ago), and may be gone")
+
+
+def test_a_next_try_is_refused_as_soon_as_the_other_machine_is_heard_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = open_place(tmp_path)
+    first, end = elsewhere(place), threading.Event()
+    monkeypatch.setattr(lease, "LOOK", 0.5)
+
+    def live() -> None:
+        while not end.wait(0.3):
+            first.beat()
+
+    alive = threading.Thread(target=live)
+    alive.start()
+    begun = time.monotonic()
+    try:
+        with pytest.raises(Held, match="other-host"):
+            take_patiently(place, lambda line: None)
+    finally:
+        end.set()
+        alive.join()
+    assert time.monotonic() - begun < lease.SILENCE / 2
 
 
 def test_of_a_process_of_this_machine_it_is_known_at_once_that_it_is_gone(tmp_path: Path) -> None:
