@@ -37,6 +37,9 @@ def command(
     workers_per_trial: int | None = typer.Option(
         None, "--workers-per-trial", min=1, help="Training workers (DDP) each trial has; default: 1."
     ),
+    trials_per_gpu: int | None = typer.Option(
+        None, "--trials-per-gpu", min=1, help="Trials that share a GPU, each with its part of the memory; default: 1."
+    ),
     keep: int | None = typer.Option(
         None, "--keep", min=1, help="Best trials whose best checkpoint is kept; default: 3."
     ),

@@ -41,6 +41,7 @@ class SearchRequest(Request):
     config: Path | None = None
     set: Settings = ()
     workers_per_trial: Count | None = None
+    trials_per_gpu: Count | None = None
     keep: Count | None = None
     cache_features: int = Field(0, ge=0)
     features: Path | None = None

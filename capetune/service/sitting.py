@@ -59,7 +59,7 @@ def sit(begun: Begun, request: SearchRequest, listener: Listener) -> SearchResul
         go_on = again("search --resume", folder)
         facts |= {"goal": list(space.header.metric), "mode": list(space.header.mode), **describe_protocol(config)}
         with ray_joined(request.address, request.verbose, listener, go_on) as cluster:
-            together = plan(cluster, how.workers_per_trial, how.trials)
+            together = plan(cluster, how.workers_per_trial, how.trials, how.trials_per_gpu)
             _check_shared(keeping, folder, cluster)
             for check in preflight(config, space, pack, folder, cluster, together, how.keep, room):
                 listener(check)
@@ -96,6 +96,7 @@ class _How:
     hours: float | None
     keep: int
     workers_per_trial: int
+    trials_per_gpu: int
     cache_features: int
     features: str | None
     tracker: str | None
@@ -109,6 +110,7 @@ class _How:
             hours=header.budget.hours if request.hours is None else request.hours,
             keep=request.keep or before.get("keep", KEEP),
             workers_per_trial=request.workers_per_trial or before.get("workers_per_trial", 1),
+            trials_per_gpu=request.trials_per_gpu or before.get("trials_per_gpu", 1),
             cache_features=before.get("cache_features", request.cache_features),
             features=str(request.features.resolve()) if request.features else before.get("features"),
             tracker=request.track or before.get("tracker"),

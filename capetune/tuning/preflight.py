@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import optuna
@@ -27,27 +27,38 @@ SPARE = 2  # checkpoints of a running trial: the best and the latest; one more w
 
 @dataclass(frozen=True)
 class Plan:
-    """How trials share the cluster. workers: training workers a trial. threads: CPUs a worker. device: cpu or cuda."""
+    """How trials share the cluster. workers: training workers a trial. threads: CPUs a worker. device: cpu or cuda.
+    per_gpu: trials that share a GPU."""
 
     at_once: int
     workers: int
     threads: int
     device: str
+    per_gpu: int = 1
 
     @property
     def words(self) -> str:
         each = f"{self.workers} worker{'s' * (self.workers > 1)} a trial"
-        what = "1 GPU" if self.device == "cuda" else f"{self.threads} CPU{'s' * (self.threads > 1)}"
+        shared = f"1/{self.per_gpu} of a GPU" if self.per_gpu > 1 else "1 GPU"
+        what = shared if self.device == "cuda" else f"{self.threads} CPU{'s' * (self.threads > 1)}"
         return f"{each}, {what} a worker: {self.at_once} trial{'s' * (self.at_once > 1)} at once"
 
 
-def plan(cluster: Cluster, workers: int, trials: int) -> Plan:
-    """As many trials at once as the cluster has GPUs for, or else CPUs. Raises UserError where that is none."""
+def plan(cluster: Cluster, workers: int, trials: int, per_gpu: int = 1) -> Plan:
+    """As many trials at once as the cluster has GPUs for, or else CPUs; per_gpu: of one worker each that share a GPU.
+
+    Raises UserError where that is none, or where nothing can be shared so.
+    """
+    if per_gpu > 1 and not cluster.gpus:
+        raise UserError("there is no GPU to be shared: leave --trials-per-gpu out")
+    if per_gpu > 1 and workers > 1:
+        raise UserError("trials of several workers have their GPUs to themselves: leave --trials-per-gpu out")
+    cluster = replace(cluster, machines=tuple((cpus, gpus * per_gpu) for cpus, gpus in cluster.machines))
     have, what = cluster.places(1), "GPUs" if cluster.gpus else "CPUs"
     if workers > have:
         raise UserError(f"a trial of {workers} workers needs {workers} {what}, the cluster has {have}; use fewer")
     at_once = max(1, min(trials, have // workers))
-    return Plan(at_once, workers, cluster.threads(at_once * workers), "cuda" if cluster.gpus else "cpu")
+    return Plan(at_once, workers, cluster.threads(at_once * workers), "cuda" if cluster.gpus else "cpu", per_gpu)
 
 
 def preflight(

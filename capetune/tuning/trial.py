@@ -5,6 +5,7 @@ The folder is the truth: whatever is killed, a trial goes on from what it holds.
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import shutil
@@ -137,7 +138,12 @@ def fill_folder(bench: Bench, trial: dict[str, Any], work: Work) -> None:
 
 
 def _train(config: Config, bench: Bench, work: Work) -> None:
-    torch.set_num_threads(work.plan.threads)
+    plan = work.plan
+    torch.set_num_threads(plan.threads)
+    if plan.device == "cuda":
+        gc.collect()  # what the trial before in this process left
+        torch.cuda.empty_cache()
+        torch.cuda.set_per_process_memory_fraction(1 / plan.per_gpu)  # it fails by itself, not its neighbours
     pack = _pack(work)
     features = open_features(work.features) if work.features else None
     begun = time.monotonic()
@@ -154,7 +160,7 @@ def _train(config: Config, bench: Bench, work: Work) -> None:
 
     with tempfile.TemporaryDirectory() as aside, scalars(bench.folder) as write:
         start = _start(bench.folder, Path(aside))
-        fit(config, pack, report, Ranks(device=work.plan.device, cpus=work.plan.threads), start, features=features)
+        fit(config, pack, report, Ranks(device=plan.device, cpus=plan.threads), start, features=features)
 
 
 def _pack(work: Work) -> Pack:

@@ -53,7 +53,7 @@ def resources(plan: Plan) -> dict[str, float]:
     for of all CPUs none may be left, but a trifle of the head node, where it belongs."""
     if plan.workers > 1:
         return {"node:__internal_head__": 0.001}
-    return {"CPU": plan.threads, **({"GPU": 1} if plan.device == "cuda" else {})}
+    return {"CPU": plan.threads, **({"GPU": 1 / plan.per_gpu} if plan.device == "cuda" else {})}
 
 
 class _Quiet(TrialProgressCallback):

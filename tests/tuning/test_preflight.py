@@ -41,6 +41,15 @@ def test_a_trial_larger_than_the_cluster_is_refused():
         plan(cluster(64, 2), 4, 1)
 
 
+def test_trials_may_share_a_gpu() -> None:
+    shared = plan(cluster(64, 2), 1, 20, per_gpu=4)
+    assert shared == Plan(8, 1, 8, "cuda", 4)
+    assert "1/4 of a GPU a worker: 8 trials at once" in shared.words
+    for have, workers, why in ((cluster(8), 1, "no GPU"), (cluster(64, 2), 2, "of several workers")):
+        with pytest.raises(UserError, match=why):
+            plan(have, workers, 20, per_gpu=2)
+
+
 def test_a_checkpoint_is_forecast_within_a_few_percent(tmp_path, read, config):
     small = config.with_overrides({"model.backbone.weights": "none"})
     model = PoseEstimator(small.model)
