@@ -33,6 +33,16 @@ def ignore(event: Event) -> None:
     """The listener that isn't interested."""
 
 
+def both(first: Listener, second: Listener) -> Listener:
+    """One listener of two, which hear in this order."""
+
+    def hear(event: Event) -> None:
+        first(event)
+        second(event)
+
+    return hear
+
+
 @dataclass(frozen=True)
 class StepBegan(Event):
     """Something that takes seconds or more, and what it works on: a folder, a number of workers."""
@@ -64,7 +74,7 @@ class DataDescribed(Event):
 
 @dataclass(frozen=True)
 class ClusterJoined(Event):
-    """token: the file whose content its dashboard asks for, None where the cluster isn't ours."""
+    """token: the file whose content its dashboard asks for, None where that isn't known."""
 
     cpus: int
     gpus: int

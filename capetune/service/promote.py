@@ -144,8 +144,9 @@ def _work(request: PromoteRequest, promotion: Promotion, run: Run, facts: dict[s
 
     for split in promotion.splits:
         check_scorable(promotion.pack, split)
+    title = f"capetune promote {request.name}"
     with (
-        ray_joined(request.address, request.verbose, listener, AGAIN) as cluster,
+        ray_joined(request.address, request.verbose, listener, title, AGAIN) as cluster,
         recorded(run, facts, AGAIN, listener),
     ):
         shared = plan(cluster, request.workers, len(promotion.left()))

@@ -58,7 +58,7 @@ def sit(begun: Begun, request: SearchRequest, listener: Listener) -> SearchResul
         check_net(config.model.backbone)  # missing weights are said here, not by every trial
         go_on = again("search --resume", folder)
         facts |= {"goal": list(space.header.metric), "mode": list(space.header.mode), **describe_protocol(config)}
-        with ray_joined(request.address, request.verbose, listener, go_on) as cluster:
+        with ray_joined(request.address, request.verbose, listener, f"capetune search {run.name}", go_on) as cluster:
             together = plan(cluster, how.workers_per_trial, how.trials)
             _check_shared(keeping, folder, cluster)
             for check in preflight(config, space, pack, folder, cluster, together, how.keep, room):

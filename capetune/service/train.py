@@ -137,7 +137,8 @@ def _run(request: TrainRequest, listener: Listener) -> TrainResult:
     check_net(config.model.backbone)  # missing weights are said here, not by every worker
     facts = described(pack, config.data.split, listener)
     history = read_history(folder)
-    with ray_joined(request.address, request.verbose, listener, AGAIN) as cluster:
+    title = f"capetune train {found.name}"
+    with ray_joined(request.address, request.verbose, listener, title, AGAIN) as cluster:
         check_workers(pack, cluster, config, least, most)
         record = facts | {"config_hash": config.hash(), "config": config.model_dump(mode="json")}
         with at_work(folder, listener) as desk:

@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import optuna
 from optuna.storages import BaseStorage
@@ -18,9 +19,10 @@ from optuna.trial import FrozenTrial, TrialState
 from ray import tune
 from ray.tune.experiment import Trial
 
+from capetune.cluster.gauges import States
 from capetune.cluster.probe import lost_nodes
 from capetune.errors import UserError
-from capetune.events import Doubted, Listener
+from capetune.events import Doubted, Listener, both
 from capetune.runs.commands import again
 from capetune.runs.failures import ERROR
 from capetune.runs.history import read_history
@@ -28,6 +30,7 @@ from capetune.runs.record import JOURNAL
 from capetune.runs.results import TRIALS, TrialResult, saved_overrides, saved_results, trial_folder, trial_folders
 from capetune.storage.scratch import address_of
 from capetune.tuning.goal import Goal
+from capetune.tuning.names import named_trainable
 from capetune.tuning.patience import away
 from capetune.tuning.preflight import Plan
 from capetune.tuning.rebuild import rebuild
@@ -37,7 +40,7 @@ from capetune.tuning.search import Search, check_scorable
 from capetune.tuning.searcher import StudySearcher
 from capetune.tuning.storage import open_storage, study_names, without_password
 from capetune.tuning.trial import Work, no_room, run_trial
-from capetune.tuning.tuner import run_tuner
+from capetune.tuning.tuner import resources, run_tuner
 from capetune.tuning.watcher import EVENTS, Keep, Limit, Watcher, tell
 
 
@@ -68,6 +71,7 @@ def run_search(
     spent = sum(len(read_history(folder)) for folder in (search.folder / TRIALS).glob("trial-*"))
     limit = Limit(search.budget, spent)
     known: set[str] = set()
+    listener = both(listener, States(search.folder.name).hear)
     watcher = Watcher(search, study, earlier, limit, listener, keep, partial(lost_nodes, known))
     watcher.say_earlier()
     ended = {result.number for result in earlier}
@@ -199,7 +203,14 @@ def _run(
         # A trial in a process of its own would first import torch and Ray, for some seconds.
         reuse_actors=plan.workers == 1 and not work.portable,
     )
-    run_tuner(partial(run_trial, work=work), plan, search.folder, tune_config, [watcher, *trackers], watcher.limit)
+    shown = "trials of {run}, one after another" if tune_config.reuse_actors else "trial {number} of {run}"
+    title = partial(_title, shown, search.folder.name)
+    trainable = named_trainable(partial(run_trial, work=work), resources(plan), "Trial", title)
+    run_tuner(trainable, search.folder, tune_config, [watcher, *trackers], watcher.limit)
+
+
+def _title(shown: str, run: str, trial: dict[str, Any]) -> str:
+    return shown.format(run=run, **trial)
 
 
 def _folder_name(trial: Trial) -> str:
