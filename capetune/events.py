@@ -33,16 +33,6 @@ def ignore(event: Event) -> None:
     """The listener that isn't interested."""
 
 
-def both(first: Listener, second: Listener) -> Listener:
-    """One listener of two, which hear in this order."""
-
-    def hear(event: Event) -> None:
-        first(event)
-        second(event)
-
-    return hear
-
-
 @dataclass(frozen=True)
 class StepBegan(Event):
     """Something that takes seconds or more, and what it works on: a folder, a number of workers."""

@@ -6,6 +6,7 @@ after its end. Ray puts `ray_` before the names and adds WorkerId, one for each 
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import Counter as Count
 from collections.abc import Callable, Iterator, Mapping
@@ -15,9 +16,10 @@ from typing import Any
 
 from ray.util.metrics import Counter, Gauge, Histogram
 
-from capetune.events import Event, JobChanged, TrialEnded, TrialStarted
+from capetune.events import Event, JobChanged, Listener, TrialEnded, TrialStarted
 
-OFTEN = 1.0  # seconds between two tellings, at the least
+OFTEN = 1.0  # seconds between two tellings of steps, at the least
+AGAIN = 5.0  # seconds after which a gauge is set again: one that isn't for twenty is gone from Ray's answers
 TAGS = ("run", "trial", "rank")
 STEP_SECONDS = [0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0]
 
@@ -42,6 +44,32 @@ def _instruments() -> dict[str, Any]:
     return made
 
 
+class Gauges:
+    """Values that are in sight until the end, however long none of them changes. A context manager."""
+
+    def __init__(self) -> None:
+        self.values: dict[tuple[str, tuple[tuple[str, str], ...]], float] = {}
+        self.over = threading.Event()
+        self.thread = threading.Thread(target=self._repeat, daemon=True, name="gauges")
+
+    def __enter__(self) -> Gauges:
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.over.set()
+        self.thread.join()
+
+    def set(self, name: str, value: float, tags: Mapping[str, str]) -> None:
+        self.values[name, tuple(tags.items())] = value
+        _instruments()[name].set(value, dict(tags))
+
+    def _repeat(self) -> None:
+        while not self.over.wait(AGAIN):
+            for (name, tags), value in list(self.values.items()):
+                _instruments()[name].set(value, dict(tags))
+
+
 class Meter:
     """What one training process tells of itself, about once a second.
 
@@ -49,12 +77,20 @@ class Meter:
     are taken, None where it has none.
     """
 
-    def __init__(self, run: str, trial: str, rank: int, images: int, memory: Callable[[], int] | None = None) -> None:
+    def __init__(
+        self,
+        run: str,
+        trial: str,
+        rank: int,
+        images: int,
+        gauges: Gauges,
+        memory: Callable[[], int] | None = None,
+    ) -> None:
         self.tags = {"run": run, "trial": trial, "rank": str(rank)}
         self.rank = rank
         self.images = images
+        self.gauges = gauges
         self.memory = memory
-        self.to_tell = _instruments()
         self.last = 0.0  # when the step before ended, 0: of this epoch none has
         self.told = 0.0
         self.seconds: list[float] = []  # of steps that are to be told of
@@ -72,28 +108,24 @@ class Meter:
             self._tell(epoch - 1 + step / steps)
 
     def _tell(self, epoch: float) -> None:
-        self.to_tell["epoch"].set(epoch, self.tags)
-        self.to_tell["images_total"].inc(self.steps * self.images, self.tags)
-        for seconds in self.seconds:
-            self.to_tell["step_seconds"].observe(seconds, self.tags)
-        self.seconds, self.steps = [], 0
+        told = _instruments()
+        self.gauges.set("epoch", epoch, self.tags)
         if self.memory is not None:
-            self.to_tell["gpu_memory_bytes"].set(self.memory(), self.tags)
+            self.gauges.set("gpu_memory_bytes", self.memory(), self.tags)
+        told["images_total"].inc(self.steps * self.images, self.tags)
+        for seconds in self.seconds:
+            told["step_seconds"].observe(seconds, self.tags)
+        self.seconds, self.steps = [], 0
 
     def epoch(self, metrics: Mapping[str, float]) -> None:
         """After every epoch, with its metrics. The score is all ranks', and told by the first."""
         self.last = 0.0
-        self.to_tell["epoch"].set(metrics["epoch"], self.tags)
-        self.to_tell["loss"].set(metrics["train_loss"], self.tags)
+        self.gauges.set("epoch", metrics["epoch"], self.tags)
+        self.gauges.set("loss", metrics["train_loss"], self.tags)
         if self.rank == 0:
-            self.to_tell["mpck4"].set(metrics["mpck4"], self.tags)
+            self.gauges.set("mpck4", metrics["mpck4"], self.tags)
         if metrics.get("seconds_data", 0.0) > 0:
-            self.to_tell["data_wait_seconds_total"].inc(metrics["seconds_data"], self.tags)
-
-    def end(self) -> None:
-        """Its process may go on with another trial, and Ray with what was told last of this one."""
-        if self.memory is not None:
-            self.to_tell["gpu_memory_bytes"].set(0, self.tags)
+            _instruments()["data_wait_seconds_total"].inc(metrics["seconds_data"], self.tags)
 
 
 @contextmanager
@@ -104,31 +136,30 @@ def metered(run: str, trial: str, rank: int, images: int, device: str) -> Iterat
         import torch
 
         memory = partial(torch.cuda.memory_reserved, device)
-    meter = Meter(run, trial, rank, images, memory)
-    try:
-        yield meter
-    finally:
-        meter.end()
+    with Gauges() as gauges:
+        yield Meter(run, trial, rank, images, gauges, memory)
 
 
-class States:
-    """Counts a run's trials, or a promotion's jobs, by the state that events tell of; for the driver."""
+@contextmanager
+def states_counted(run: str, listener: Listener) -> Iterator[Listener]:
+    """For the driver: the listener, which hears as before, and has a run's trials, or a promotion's jobs, counted by
+    the state that events tell of."""
+    states: dict[int | str, str] = {}
+    said: set[str] = set()
 
-    def __init__(self, run: str) -> None:
-        self.run = run
-        self.states: dict[int | str, str] = {}
-        self.said: set[str] = set()
+    with Gauges() as gauges:
 
-    def hear(self, event: Event) -> None:
-        if isinstance(event, TrialStarted):
-            self.states[event.trial] = "running"
-        elif isinstance(event, TrialEnded):
-            self.states[event.trial] = event.status
-        elif isinstance(event, JobChanged):
-            self.states[event.job] = event.state
-        else:
-            return
-        counts = Count(self.states.values())
-        self.said |= counts.keys()
-        for state in self.said:
-            _instruments()["trials"].set(counts[state], {"run": self.run, "state": state})
+        def hear(event: Event) -> None:
+            listener(event)
+            if isinstance(event, TrialStarted | TrialEnded):
+                states[event.trial] = "running" if isinstance(event, TrialStarted) else event.status
+            elif isinstance(event, JobChanged):
+                states[event.job] = event.state
+            else:
+                return
+            counts = Count(states.values())
+            said.update(counts)
+            for state in said:  # those that have become none, too
+                gauges.set("trials", counts[state], {"run": run, "state": state})
+
+        yield hear

@@ -74,7 +74,7 @@ def launch_training(
     from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
     from ray.util.queue import Empty, Queue
 
-    from capetune.training.worker import SharedDevices, train_worker
+    from capetune.training.worker import SharedDevices, WorkersNamed, train_worker
 
     least, most = workers
     check_workers(pack, cluster, config, least, most)
@@ -87,7 +87,9 @@ def launch_training(
     place: dict[str, Any] = {"num_cpus": 0, "resources": {"node:__internal_head__": 0.001}}
     names = (PurePath(run).name, plain_name(folder)) if run else (plain_name(folder), "")
     # The queue of a training that was cut off before may be there still, and no two may have a name.
-    place["name"] = f"{'/'.join(filter(None, names))}/news-{secrets.token_hex(2)}"
+    title = "/".join(filter(None, names))
+    place["name"] = f"{title}/news-{secrets.token_hex(2)}"
+    place["enable_task_events"] = False  # twice a second there is no news: a failed task to Ray, and listed as such
     above = Path(run).parent if run and not is_address(run) else folder.parent.resolve()
     events = Queue(actor_options=place | {"scheduling_strategy": "DEFAULT"})  # not among what a trial has reserved
     quiet: dict[str, Any] = {"logging_config": LoggingConfig(log_level="ERROR")}  # unknown to the types of ray.train
@@ -117,6 +119,7 @@ def launch_training(
         run_config=RunConfig(
             name=str(folder.resolve().relative_to(above)),  # Ray's dashboard lists it so
             storage_path=str(above),
+            callbacks=[WorkersNamed(title)],  # type: ignore[list-item]
             failure_config=FailureConfig(max_failures=2 if least == most else LOSSES),
             **quiet,
         ),

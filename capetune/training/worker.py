@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 from ray.exceptions import RayActorError
 from ray.train.backend import Backend, BackendConfig
 from ray.train.collective import broadcast_from_rank_zero
+from ray.train.v2._internal.execution.callback import ControllerCallback
+from ray.train.v2._internal.execution.worker_group import WorkerGroup
 
 from capetune.config import Config
 from capetune.errors import UserError
@@ -33,6 +35,25 @@ class SharedDevices(BackendConfig):
     @property
     def backend_cls(self) -> type[Backend]:
         return _SharedDevices
+
+
+class WorkersNamed(ControllerCallback):
+    """Ray's dashboard shows workers as those of `title`. There is no setting: in the process that starts them, before
+    it does, their class is replaced by one with a name for itself."""
+
+    def __init__(self, title: str) -> None:
+        self.title = title
+
+    def after_controller_start(self, train_run_context: Any) -> None:
+        title, private = self.title, WorkerGroup
+        before: Any = private._worker_cls
+
+        class RayTrainWorker(before):
+            def __repr__(self) -> str:
+                return f"worker of {title}"
+
+        RayTrainWorker.__qualname__ = RayTrainWorker.__name__
+        private._worker_cls = RayTrainWorker
 
 
 def train_worker(settings: dict[str, Any]) -> None:

@@ -15,12 +15,12 @@ from typing import Any, Literal
 from ray import tune
 from ray.tune.experiment import Trial
 
-from capetune.cluster.gauges import States
+from capetune.cluster.gauges import states_counted
 from capetune.datasets.packs.reader import open_pack
 from capetune.evaluation.evaluate import evaluate
 from capetune.evaluation.model import ModelPredictor
 from capetune.evaluation.protocol import EPISODES
-from capetune.events import EpochDone, JobChanged, Listener, both, ignore
+from capetune.events import EpochDone, JobChanged, Listener, ignore
 from capetune.runs.checkpoints import keep_checkpoints
 from capetune.runs.failures import ERROR
 from capetune.runs.history import read_history
@@ -57,11 +57,12 @@ def run_promotion(
     tune_config = tune.TuneConfig(
         max_concurrent_trials=plan.at_once, trial_dirname_creator=lambda trial: trial.config["job"]["name"]
     )
-    callback = _Callback(promotion, both(listener, States(promotion.folder.name).hear), fetch)
     given = {"job": tune.grid_search(jobs)}
     job, title = partial(run_job, work=work, asked=asked), partial(_title, promotion.folder.name)
     trainable = named_trainable(job, resources(plan), "Job", title)
-    run_tuner(trainable, promotion.folder, tune_config, [callback], given=given)
+    with states_counted(promotion.folder.name, listener) as hear:
+        callback = _Callback(promotion, hear, fetch)
+        run_tuner(trainable, promotion.folder, tune_config, [callback], given=given)
 
 
 def _title(run: str, given: dict[str, Any]) -> str:

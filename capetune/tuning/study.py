@@ -19,10 +19,10 @@ from optuna.trial import FrozenTrial, TrialState
 from ray import tune
 from ray.tune.experiment import Trial
 
-from capetune.cluster.gauges import States
+from capetune.cluster.gauges import states_counted
 from capetune.cluster.probe import lost_nodes
 from capetune.errors import UserError
-from capetune.events import Doubted, Listener, both
+from capetune.events import Doubted, Listener
 from capetune.runs.commands import again
 from capetune.runs.failures import ERROR
 from capetune.runs.history import read_history
@@ -61,6 +61,13 @@ def run_search(
 
     Raises UserError where the disk is full, or the storage isn't that of the folder's trials.
     """
+    with states_counted(search.folder.name, listener) as hear:
+        return _searched(search, plan, hear, keep, trackers)
+
+
+def _searched(
+    search: Search, plan: Plan, listener: Listener, keep: Keep, trackers: Sequence[tune.Callback]
+) -> list[TrialResult]:
     check_scorable(search.pack, search.config.data.split)
     search.folder.mkdir(parents=True, exist_ok=True)
     mend(search.folder)
@@ -71,7 +78,6 @@ def run_search(
     spent = sum(len(read_history(folder)) for folder in (search.folder / TRIALS).glob("trial-*"))
     limit = Limit(search.budget, spent)
     known: set[str] = set()
-    listener = both(listener, States(search.folder.name).hear)
     watcher = Watcher(search, study, earlier, limit, listener, keep, partial(lost_nodes, known))
     watcher.say_earlier()
     ended = {result.number for result in earlier}
