@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -49,25 +48,22 @@ def run_search(
     plan: Plan,
     listener: Listener,
     keep: Keep = lambda results: None,
-    trackers: Sequence[tune.Callback] = (),
 ) -> list[TrialResult]:
     """Run it to the end of its budget and return every trial that ended, best first.
 
     Called again for a folder where it was cut off, or with a larger budget, it goes on: ended trials are kept, the
     others continue from their latest epoch, the sampler and ASHA's rungs know all of them. listener: hears TrialEnded
     of every trial that ended before, then TrialStarted, EpochDone, CheckpointKept and TrialEnded as they happen, which
-    are in events.jsonl too. keep: called with the trials that have ended, best first, whenever one does. trackers:
-    callbacks of Tune's that hear of it all too. The caller holds the folder (`storage.hold.held`).
+    are in events.jsonl too. keep: called with the trials that have ended, best first, whenever one does. The caller
+    holds the folder (`storage.hold.held`).
 
     Raises UserError where the disk is full, or the storage isn't that of the folder's trials.
     """
     with states_counted(search.folder.name, listener) as hear:
-        return _searched(search, plan, hear, keep, trackers)
+        return _searched(search, plan, hear, keep)
 
 
-def _searched(
-    search: Search, plan: Plan, listener: Listener, keep: Keep, trackers: Sequence[tune.Callback]
-) -> list[TrialResult]:
+def _searched(search: Search, plan: Plan, listener: Listener, keep: Keep) -> list[TrialResult]:
     check_scorable(search.pack, search.config.data.split)
     search.folder.mkdir(parents=True, exist_ok=True)
     mend(search.folder)
@@ -93,7 +89,7 @@ def _searched(
     fresh = max(0, search.budget.trials - len(begun))
     if (fresh or unfinished) and not limit.stop_all():
         try:
-            _run(search, plan, study, unfinished, fresh, watcher, trackers)
+            _run(search, plan, study, unfinished, fresh, watcher)
         except Exception as error:
             limit.full = no_room(error, search.folder)
             if search.storage is not None and away(error):  # it may come through Tune, as text
@@ -182,7 +178,6 @@ def _run(
     unfinished: list[FrozenTrial],
     fresh: int,
     watcher: Watcher,
-    trackers: Sequence[tune.Callback],
 ) -> None:
     watcher.lost_nodes()  # those that were lost before are none of ours
     features = None if search.features is None else search.features.resolve()
@@ -212,7 +207,7 @@ def _run(
     shown = "trials of {run}, one after another" if tune_config.reuse_actors else "trial {number} of {run}"
     title = partial(_title, shown, search.folder.name)
     trainable = named_trainable(partial(run_trial, work=work), resources(plan), "Trial", title)
-    run_tuner(trainable, search.folder, tune_config, [watcher, *trackers], watcher.limit)
+    run_tuner(trainable, search.folder, tune_config, [watcher], watcher.limit)
 
 
 def _title(shown: str, run: str, trial: dict[str, Any]) -> str:

@@ -170,8 +170,8 @@ def _pack(work: Work) -> Pack:
 
 
 def told(metrics: Metrics, trouble: str | None) -> dict[str, Any]:
-    """What Tune hears of an epoch: its metrics, as numbers for who tracks them, and all of them in `row` for us, as
-    text, which trackers leave out. trouble: a line that is to be said."""
+    """What Tune hears of an epoch: its metrics, which schedulers read, and all of them in `row` for us. trouble: a line
+    that is to be said."""
     return {**metrics, "row": json.dumps(metrics), "trouble": trouble}
 
 
