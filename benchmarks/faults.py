@@ -150,7 +150,7 @@ def machine_lost(place: Place, verb: str, announced: bool = False) -> Outcome:
 
 
 FAULTS: dict[str, Callable[[Place], Outcome]] = {
-    "search-worker-killed": lambda p: hit(p, "search", killed("ray::ImplicitFunc")),
+    "search-worker-killed": lambda p: hit(p, "search", killed("ray::Trial")),
     "search-driver-killed": lambda p: hit(p, "search", signalled(signal.SIGKILL), again=True),
     "search-all-killed": lambda p: hit(p, "search", all_killed, again=True),
     "search-raylet-killed": lambda p: hit(p, "search", killed("raylet/raylet"), again=True),

@@ -64,7 +64,7 @@ class DataDescribed(Event):
 
 @dataclass(frozen=True)
 class ClusterJoined(Event):
-    """token: the file whose content its dashboard asks for, None where the cluster isn't ours."""
+    """token: the file whose content its dashboard asks for, None where that isn't known."""
 
     cpus: int
     gpus: int

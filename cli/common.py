@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -12,6 +13,12 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from capetune.datasets.packs.reader import Pack
+
+
+class Tracker(StrEnum):
+    mlflow = "mlflow"
+    wandb = "wandb"
+
 
 PRESETS = (
     "tiny: the paper's ResNet-50 at 512 px for 5 epochs, no small model; full: that for 300; paper: its exact setting; "
@@ -31,6 +38,9 @@ Features = typer.Option(
     None, "--features", metavar="DIR", help="Where kept features lie, for several runs; default: the run, to its end."
 )
 Runs = typer.Option("runs", "--runs", metavar="DIR", help="Where runs are kept: a folder, s3://…, gs://….")
+Track = typer.Option(
+    None, "--track", help="Send every epoch to MLflow or Weights & Biases too (pip install 'capetune[mlflow]')."
+)
 Name = typer.Option(None, "--name", help="The run's name; default: made from what is run.")
 Rank = typer.Option(1, "--rank", min=1, help="With a search: its best trial is 1, the second best 2.")
 Split = typer.Option(None, "--split", min=1, max=5, help="MP-100 split; default: the configuration's data.split.")

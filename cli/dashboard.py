@@ -1,8 +1,9 @@
-"""`capetune dashboard`: a search in optuna-dashboard."""
+"""`capetune dashboard`: a search in optuna-dashboard, or Ray's own dashboard."""
 
 from __future__ import annotations
 
 from importlib.util import find_spec
+from pathlib import Path
 from socketserver import ThreadingMixIn
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
@@ -13,18 +14,37 @@ from capetune.errors import UserError
 
 
 def command(
-    optuna: str = typer.Option(..., "--optuna", metavar="NAME", help="The search to open."),
-    port: int = typer.Option(8080, "--port", min=1, max=65535, help="On loopback."),
+    optuna: str | None = typer.Option(None, "--optuna", metavar="NAME", help="The search to open in optuna-dashboard."),
+    ray: bool = typer.Option(False, "--ray", help="Open Ray's dashboard, the browser given its token."),
+    port: int = typer.Option(8080, "--port", min=1, max=65535, help="With --optuna: on loopback."),
     runs: str = common.Runs,
+    address: str | None = common.Dashboard,
+    token_file: Path | None = common.TokenFile,
 ) -> None:
-    """Open a search's study in optuna-dashboard, while it runs or after. Needs pip install 'capetune[dashboard]'.
+    """Open a search's study in optuna-dashboard, while it runs or after, or the dashboard of a running Ray.
 
-    Ray's own dashboard needs no command: its address is printed when a search starts.
+    --optuna needs pip install 'capetune[dashboard]'. --ray finds the token where `submit` does, and that of a Ray which
+    capetune has started here; through a tunnel it works too.
 
-    Example:
+    Examples:
 
       capetune dashboard --optuna decoder-20261123-081500
+
+      capetune dashboard --ray
+
+      capetune dashboard --ray --address http://127.0.0.1:8266 --token-file ~/cluster-token
     """
+    if ray == (optuna is not None):
+        raise UserError("which dashboard? give --ray, or --optuna NAME")
+    if ray:
+        from capetune.cluster.handover import open_dashboard
+
+        open_dashboard(address, token_file, common.say)
+    else:
+        _open_study(str(optuna), port, runs)
+
+
+def _open_study(optuna: str, port: int, runs: str) -> None:
     from capetune.runs.home import at_home
     from capetune.runs.registry import find_run
 

@@ -20,6 +20,7 @@ def command(
     workers: int = typer.Option(1, "--workers", min=1, help="Training workers (DDP) each job has."),
     episodes: int | None = typer.Option(None, "--episodes", min=1, help="Episodes a category; default: official, 200."),
     queries: int = typer.Option(15, "--queries", min=1, help="Queries an episode; 15 is official."),
+    track: common.Tracker | None = common.Track,
     runs: str = common.Runs,
     address: str | None = common.Address,
     verbose: bool = common.Verbose,

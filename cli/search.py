@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
 
 import typer
 
 from capetune.cli import common
-
-
-class Tracker(StrEnum):
-    mlflow = "mlflow"
-    wandb = "wandb"
 
 
 def command(
@@ -56,9 +50,7 @@ def command(
         metavar="URL",
         help="Optuna's storage, such as postgresql://user@host/db (PGPASSWORD is read); default: a journal in the run.",
     ),
-    track: Tracker | None = typer.Option(
-        None, "--track", help="Send every epoch to MLflow or Weights & Biases too (pip install 'capetune[mlflow]')."
-    ),
+    track: common.Tracker | None = common.Track,
     runs: str = common.Runs,
     address: str | None = common.Address,
     verbose: bool = common.Verbose,

@@ -34,6 +34,7 @@ def command(
     cache_features: int = common.CacheFeatures,
     features: Path | None = common.Features,
     name: str | None = common.Name,
+    track: common.Tracker | None = common.Track,
     runs: str = common.Runs,
     address: str | None = common.Address,
     verbose: bool = common.Verbose,

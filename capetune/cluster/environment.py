@@ -44,6 +44,15 @@ def token_file() -> Path:
     return cache_folder() / "ray-token"
 
 
+def token_at_hand() -> Path | None:
+    """The file in which Ray finds the token of the cluster that it joins; None where the cluster asks for none, or the
+    token isn't in a file."""
+    if os.environ.get("RAY_AUTH_MODE") != "token" or os.environ.get("RAY_AUTH_TOKEN"):
+        return None
+    file = Path(os.environ.get("RAY_AUTH_TOKEN_PATH") or Path.home() / ".ray/auth_token")
+    return file if file.is_file() else None
+
+
 def _guard() -> None:
     """A Ray of our own: bound to loopback, asking for a token on every connection; its file is readable to us only."""
     file = token_file()

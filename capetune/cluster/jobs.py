@@ -60,10 +60,8 @@ class Jobs:
     """
 
     def __init__(self, address: str | None = None, token: Path | None = None) -> None:
-        self.url = (address or os.environ.get("RAY_API_SERVER_ADDRESS") or DASHBOARD).rstrip("/")
-        if urlsplit(self.url).scheme not in ("http", "https"):
-            raise UserError(f"--address {self.url}: the dashboard's URL is wanted, such as http://head:8265")
-        secret = _secret(token)
+        self.url = dashboard_url(address)
+        secret = secret_of(token)
         self.headers = {"Authorization": f"Bearer {secret}"} if secret else {}
         self._same_ray(str(self.get("/api/version")["ray_version"]))
         from ray.job_submission import JobSubmissionClient
@@ -83,25 +81,7 @@ class Jobs:
 
     def get(self, path: str) -> Any:
         """What the dashboard answers, from JSON."""
-        try:
-            request = urllib.request.Request(self.url + path, headers=self.headers)
-            with urllib.request.urlopen(request, timeout=30) as got:
-                return json.loads(got.read())
-        except urllib.error.HTTPError as error:
-            raise UserError(self._refused(error.code)) from None
-        except (OSError, ValueError) as error:
-            why = getattr(error, "reason", error)
-            cure = "give --address, or dig a tunnel: ssh -L 8265:127.0.0.1:8265 HEAD"
-            raise UserError(f"no Ray dashboard answers at {self.url} ({why}); {cure}") from None
-
-    def _refused(self, status: int) -> str:
-        if status == 401:
-            return f"the cluster at {self.url} asks for a token: give --token-file, or set RAY_AUTH_TOKEN"
-        if status == 403:
-            return (
-                f"the cluster at {self.url} refuses this token; `ray get-auth-token` on its head prints the right one"
-            )
-        return f"the dashboard at {self.url} answers {status}"
+        return answer(self.url, path, self.headers)
 
     @contextmanager
     def _plain(self) -> Iterator[None]:
@@ -191,8 +171,39 @@ def _job(details: Any) -> Job:
     return Job(details.submission_id, state, verb, name, many, begun, ended, details.driver_exit_code, why)
 
 
-def _secret(file: Path | None) -> str | None:
-    """Raises UserError where a token file that was named can't be read."""
+def dashboard_url(address: str | None) -> str:
+    """That of the address, or else the one that is taken where none is named. Raises UserError where it is no URL."""
+    url = (address or os.environ.get("RAY_API_SERVER_ADDRESS") or DASHBOARD).rstrip("/")
+    if urlsplit(url).scheme not in ("http", "https"):
+        raise UserError(f"--address {url}: the dashboard's URL is wanted, such as http://head:8265")
+    return url
+
+
+def answer(url: str, path: str, headers: Mapping[str, str]) -> Any:
+    """What the dashboard at a URL answers, from JSON. Raises UserError where it refuses to, or nothing answers."""
+    try:
+        request = urllib.request.Request(url + path, headers=dict(headers))
+        with urllib.request.urlopen(request, timeout=30) as got:
+            return json.loads(got.read())
+    except urllib.error.HTTPError as error:
+        raise UserError(_refused(url, error.code)) from None
+    except (OSError, ValueError) as error:
+        why = getattr(error, "reason", error)
+        cure = "give --address, or dig a tunnel: ssh -L 8265:127.0.0.1:8265 HEAD"
+        raise UserError(f"no Ray dashboard answers at {url} ({why}); {cure}") from None
+
+
+def _refused(url: str, status: int) -> str:
+    if status == 401:
+        return f"the cluster at {url} asks for a token: give --token-file, or set RAY_AUTH_TOKEN"
+    if status == 403:
+        return f"the cluster at {url} refuses this token; `ray get-auth-token` on its head prints the right one"
+    return f"the dashboard at {url} answers {status}"
+
+
+def secret_of(file: Path | None) -> str | None:
+    """The token in a file, or else the one that Ray itself would take. Raises UserError where a file that was named
+    can't be read."""
     if file is None and (given := os.environ.get("RAY_AUTH_TOKEN")):
         return given.strip()
     named = file or (Path(path) if (path := os.environ.get("RAY_AUTH_TOKEN_PATH")) else None)

@@ -17,6 +17,7 @@ import psutil
 from capetune.cluster.environment import prepare_environment, started, token_file
 from capetune.cluster.folder import Kept, rays, scratch_as_default, session_folder
 from capetune.cluster.machines import Cluster
+from capetune.cluster.names import driver_named
 from capetune.cluster.processes import PATIENCE, end_ray, group_apart, own_signals, unheard
 from capetune.cluster.processors import usable_cpus
 from capetune.errors import UserError
@@ -27,13 +28,16 @@ _held: list[Cluster] = []  # the session that this process is in: within it, ano
 
 
 @contextmanager
-def ray_cluster(address: str | None = None, verbose: bool = False, cpus: int | None = None) -> Iterator[Cluster]:
+def ray_cluster(
+    address: str | None = None, verbose: bool = False, cpus: int | None = None, title: str | None = None
+) -> Iterator[Cluster]:
     """A Ray session, ended on leaving, however that comes about. Where this process has started Ray itself, it is that
     one, and it goes on.
 
     address: None starts Ray here, bound to loopback and guarded by a token; else a running cluster to join, such as
     `auto` or `host:6379`, from one of its machines. verbose: let Ray and its workers print. cpus: logical CPUs of
-    a local Ray; default all that this process may use. A local Ray's files go with it, as `session_folder` says.
+    a local Ray; default all that this process may use. title: of what runs in it, as Ray lists it. A local Ray's files
+    go with it, as `session_folder` says.
     Raises UserError where the cluster can't be reached or the dashboard doesn't start.
     """
     if started():
@@ -48,7 +52,8 @@ def ray_cluster(address: str | None = None, verbose: bool = False, cpus: int | N
     with ExitStack() as ends:
         folder = None if address else ends.enter_context(session_folder())
         ends.callback(end_ray, before, ray.shutdown)
-        context = _start(folder, verbose, cpus, before) if folder else _join(str(address), verbose)
+        with driver_named(title):
+            context = _start(folder, verbose, cpus, before) if folder else _join(str(address), verbose)
         if not verbose:
             _hush()
         _held.append(_described(context.dashboard_url, token_file() if address is None else None))

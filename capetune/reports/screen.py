@@ -109,6 +109,8 @@ class Screen:
     def _(self, event: events.ClusterJoined) -> None:
         token = f" (token in {event.token})" if event.token else ""
         self._print(f"Ray: {event.cpus} CPUs, {event.gpus} GPUs; dashboard {event.dashboard}{token}")
+        if event.token:
+            self._print(f"look inside: capetune dashboard --ray --address {event.dashboard}")
 
     @_hear.register
     def _(self, event: events.CheckPassed) -> None:

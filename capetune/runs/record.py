@@ -61,7 +61,7 @@ class _Facts(TypedDict, total=False):
     workers_per_trial: int
     cache_features: int
     features: str | None
-    tracker: str | None
+    tracker: Literal["mlflow", "wandb"] | None
     environment: dict[str, Any]
 
 

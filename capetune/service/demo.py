@@ -86,7 +86,7 @@ def run(request: DemoRequest, listener: Listener = ignore) -> DemoResult:
     training = TrainRequest(
         best=True, search=name, set=_schedule(request.full or _full()), name=f"{name}-best", **common
     )
-    with ray_cluster(verbose=request.verbose):  # one session for both
+    with ray_cluster(verbose=request.verbose, title="capetune demo"):  # one session for both
         searched = search.run(searching, listener)
         clock.begin("train --best")
         trained = train.run(training, listener)

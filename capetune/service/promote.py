@@ -18,6 +18,7 @@ from capetune.runs.home import Desk, at_work
 from capetune.runs.promotion import Promotion, read_tables, tabulated, with_table
 from capetune.runs.record import TABLES, Run, recorded
 from capetune.runs.registry import begun, find_search
+from capetune.runs.trackers import Tracker, tracked, values_of
 from capetune.service.request import Count, Request, Settings
 from capetune.service.steps import housed, machines_checked, open_data, ray_joined
 from capetune.service.train import AGAIN
@@ -53,6 +54,7 @@ class PromoteRequest(Request):
     workers: Count = 1
     episodes: Count | None = None
     queries: Count = 15
+    track: Tracker | None = None
     address: str | None = None
     verbose: bool = False
 
@@ -134,19 +136,21 @@ def _facts(promotion: Promotion, run: Run) -> dict[str, Any]:
 
 
 def _work(request: PromoteRequest, promotion: Promotion, run: Run, facts: dict[str, Any], desk: Desk) -> None:
-    listener = desk.hear
     # torch and Ray take seconds to import: not before what can be refused without them.
     prepare_environment(request.address, request.verbose)
-    listener(StepBegan("imports", "PyTorch and Ray"))
+    desk.hear(StepBegan("imports", "PyTorch and Ray"))
     from capetune.tuning.preflight import plan
     from capetune.tuning.promote import run_promotion
     from capetune.tuning.search import check_scorable
 
     for split in promotion.splits:
         check_scorable(promotion.pack, split)
+    title = f"capetune promote {request.name}"
+    tracker = request.track or run.facts.get("tracker")
     with (
-        ray_joined(request.address, request.verbose, listener, AGAIN) as cluster,
-        recorded(run, facts, AGAIN, listener),
+        tracked(tracker, promotion.folder, desk.hear, values_of(promotion.config)) as listener,
+        ray_joined(request.address, request.verbose, listener, title, AGAIN) as cluster,
+        recorded(run, facts | {"tracker": tracker}, AGAIN, listener),
     ):
         shared = plan(cluster, request.workers, len(promotion.left()))
         listener(CheckPassed("cluster", shared.words))

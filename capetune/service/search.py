@@ -19,6 +19,7 @@ from capetune.runs.copy import bring
 from capetune.runs.record import CONFIG, SPACE, read_run
 from capetune.runs.registry import find_run, run_folder
 from capetune.runs.results import TrialResult, trial_rows
+from capetune.runs.trackers import Tracker
 from capetune.service.request import Count, Request, Settings, Split
 from capetune.service.steps import housed, open_data
 from capetune.storage.lease import FOLDER as LEASE
@@ -49,7 +50,7 @@ class SearchRequest(Request):
     resume: str | None = None
     resume_or_start: bool = False
     storage: str | None = None
-    track: Literal["mlflow", "wandb"] | None = None
+    track: Tracker | None = None
     address: str | None = None
     verbose: bool = False
 

@@ -16,6 +16,7 @@ from capetune.runs.facts import describe_protocol, environment
 from capetune.runs.home import at_work
 from capetune.runs.record import CONFIG, SPACE, Run, read_run, recorded
 from capetune.runs.results import TrialResult, saved_results, write_results
+from capetune.runs.trackers import Tracker, tracked
 from capetune.service.features import Keeping
 from capetune.service.search import Begun, SearchFailed, SearchRequest, SearchResult
 from capetune.service.steps import described, machines_checked, ray_joined
@@ -28,7 +29,6 @@ from capetune.tuning.search import Search, check_scorable
 from capetune.tuning.space import Budget
 from capetune.tuning.storage import check_new, study_name, without_password
 from capetune.tuning.study import run_search
-from capetune.tuning.trackers import make_tracker
 
 TRIALS = 20  # where neither the request nor the space says
 KEEP = 3
@@ -54,11 +54,14 @@ def sit(begun: Begun, request: SearchRequest, listener: Listener) -> SearchResul
         how = _How.of(begun, request, run)
         keeping = Keeping(how.cache_features, None if how.features is None else Path(how.features))
         room = keeping.check(config, pack, how.workers_per_trial, tuple(space.parameters))
-        trackers = [make_tracker(how.tracker, folder)] if how.tracker else []
         check_net(config.model.backbone)  # missing weights are said here, not by every trial
         go_on = again("search --resume", folder)
         facts |= {"goal": list(space.header.metric), "mode": list(space.header.mode), **describe_protocol(config)}
-        with ray_joined(request.address, request.verbose, listener, go_on) as cluster:
+        title = f"capetune search {run.name}"
+        with (
+            tracked(how.tracker, folder, listener, {}) as listener,
+            ray_joined(request.address, request.verbose, listener, title, go_on) as cluster,
+        ):
             together = plan(cluster, how.workers_per_trial, how.trials, how.trials_per_gpu)
             _check_shared(keeping, folder, cluster)
             for check in preflight(config, space, pack, folder, cluster, together, how.keep, room):
@@ -76,7 +79,7 @@ def sit(begun: Begun, request: SearchRequest, listener: Listener) -> SearchResul
                 listener(_began(search, how.trials))
                 # Kept at every trial's end, so that an interrupted search has a best configuration too.
                 written = partial(write_results, folder, config, facts)
-                results = run_search(search, together, listener, written, trackers)
+                results = run_search(search, together, listener, written)
                 written(results)
                 _raise_if_all_failed(results, folder)
                 left = max(0, how.trials - sum(result.status != "stopped" for result in results))
@@ -99,7 +102,7 @@ class _How:
     trials_per_gpu: int
     cache_features: int
     features: str | None
-    tracker: str | None
+    tracker: Tracker | None
 
     @classmethod
     def of(cls, begun: Begun, request: SearchRequest, run: Run) -> _How:

@@ -9,6 +9,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+from capetune.cluster.environment import token_at_hand
 from capetune.cluster.head import head_address, watched
 from capetune.cluster.machines import Cluster
 from capetune.cluster.session import ray_cluster
@@ -75,12 +76,13 @@ def machines_checked(cluster: Cluster, folder: Path, pack: Pack, listener: Liste
 
 
 @contextmanager
-def ray_joined(address: str | None, verbose: bool, listener: Listener, again: str) -> Iterator[Cluster]:
-    """`ray_cluster`, which the listener hears too. again: what to type next where Ray's head is lost."""
+def ray_joined(address: str | None, verbose: bool, listener: Listener, title: str, again: str) -> Iterator[Cluster]:
+    """`ray_cluster`, which the listener hears too. title: what Ray lists it as. again: what to type next where its head
+    is lost."""
     listener(StepBegan("ray", address or ""))
-    with ray_cluster(address, verbose) as cluster:
-        token = str(cluster.token) if cluster.token else None
-        listener(ClusterJoined(cluster.cpus, cluster.gpus, cluster.dashboard, token))
+    with ray_cluster(address, verbose, title=title) as cluster:
+        token = cluster.token or token_at_hand()
+        listener(ClusterJoined(cluster.cpus, cluster.gpus, cluster.dashboard, str(token) if token else None))
         ours = cluster.token is not None
         if address and os.environ.get("RAY_AUTH_MODE") != "token":
             listener(Doubted(f"the cluster at {address} asks for no token: who reaches its ports can run code on it"))

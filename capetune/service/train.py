@@ -31,6 +31,7 @@ from capetune.runs.history import read_history
 from capetune.runs.home import at_work
 from capetune.runs.record import Run, recorded
 from capetune.runs.registry import begun, find_search, run_folder
+from capetune.runs.trackers import Tracker, tracked, values_of
 from capetune.service.features import Keeping
 from capetune.service.request import Count, Request, Settings, Split
 from capetune.service.steps import described, housed, machines_checked, open_data, ray_joined
@@ -76,6 +77,7 @@ class TrainRequest(Request):
     cache_features: int = Field(0, ge=0)
     features: Path | None = None
     name: str | None = None
+    track: Tracker | None = None
     address: str | None = None
     verbose: bool = False
 
@@ -137,9 +139,14 @@ def _run(request: TrainRequest, listener: Listener) -> TrainResult:
     check_net(config.model.backbone)  # missing weights are said here, not by every worker
     facts = described(pack, config.data.split, listener)
     history = read_history(folder)
-    with ray_joined(request.address, request.verbose, listener, AGAIN) as cluster:
+    title = f"capetune train {found.name}"
+    tracker = request.track or found.facts.get("tracker")
+    with (
+        tracked(tracker, folder, listener, values_of(config)) as listener,
+        ray_joined(request.address, request.verbose, listener, title, AGAIN) as cluster,
+    ):
         check_workers(pack, cluster, config, least, most)
-        record = facts | {"config_hash": config.hash(), "config": config.model_dump(mode="json")}
+        record = facts | {"config_hash": config.hash(), "config": config.model_dump(mode="json"), "tracker": tracker}
         with at_work(folder, listener, patient=True) as desk:
             machines_checked(cluster, folder, pack, listener)
             with recorded(found, record, AGAIN, listener):

@@ -14,7 +14,7 @@ import shutil
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePath
 from urllib.parse import quote, unquote
 
 from capetune.errors import UserError
@@ -47,6 +47,11 @@ def scratch(address: str) -> Iterator[Path]:
         shutil.rmtree(own, ignore_errors=True)
         with contextlib.suppress(OSError):  # another copy of this process, or of another process, is in use
             own.parent.rmdir()
+
+
+def plain_name(path: Path) -> str:
+    """A folder's name, or that of what it is a copy of."""
+    return PurePath(address_of(path) or path).name
 
 
 def address_of(path: Path) -> str | None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import queue
+import secrets
 import threading
 from collections.abc import Callable
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, Literal
 
 from capetune.cluster.machines import Cluster
@@ -16,7 +17,8 @@ from capetune.errors import UserError
 from capetune.events import Doubted, EpochDone, Event, Listener, StepsDone, WorkersCounted
 from capetune.runs.failures import ERROR, error_line
 from capetune.runs.history import read_history
-from capetune.storage.scratch import address_of
+from capetune.storage.address import is_address
+from capetune.storage.scratch import address_of, plain_name
 from capetune.storage.whole import write_aside
 
 LOSSES = 20  # of machines, that an elastic training goes through before it is given up
@@ -72,7 +74,7 @@ def launch_training(
     from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
     from ray.util.queue import Empty, Queue
 
-    from capetune.training.worker import SharedDevices, train_worker
+    from capetune.training.worker import SharedDevices, WorkersNamed, train_worker
 
     least, most = workers
     check_workers(pack, cluster, config, least, most)
@@ -83,6 +85,12 @@ def launch_training(
         os.environ.setdefault("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", "25")
     # It would wait for a CPU of its own, where trials hold them all, and end with any node that is lost but the head.
     place: dict[str, Any] = {"num_cpus": 0, "resources": {"node:__internal_head__": 0.001}}
+    names = (PurePath(run).name, plain_name(folder)) if run else (plain_name(folder), "")
+    # The queue of a training that was cut off before may be there still, and no two may have a name.
+    title = "/".join(filter(None, names))
+    place["name"] = f"{title}/news-{secrets.token_hex(2)}"
+    place["enable_task_events"] = False  # twice a second there is no news: a failed task to Ray, and listed as such
+    above = Path(run).parent if run and not is_address(run) else folder.parent.resolve()
     events = Queue(actor_options=place | {"scheduling_strategy": "DEFAULT"})  # not among what a trial has reserved
     quiet: dict[str, Any] = {"logging_config": LoggingConfig(log_level="ERROR")}  # unknown to the types of ray.train
     room: dict[str, Any] = {"use_gpu": use_gpu, "resources_per_worker": None if use_gpu else {"CPU": threads}}
@@ -99,6 +107,7 @@ def launch_training(
             "folder": address_of(folder) or str(folder.resolve()),
             "run": run or address_of(folder) or "",
             "lease": lease,
+            "names": names,
             "workers": most,
             "threads": threads,
             "events": events,
@@ -108,8 +117,9 @@ def launch_training(
         },
         scaling_config=scaling,
         run_config=RunConfig(
-            name=folder.name,
-            storage_path=str(folder.parent.resolve()),
+            name=str(folder.resolve().relative_to(above)),  # Ray's dashboard lists it so
+            storage_path=str(above),
+            callbacks=[WorkersNamed(title)],  # type: ignore[list-item]
             failure_config=FailureConfig(max_failures=2 if least == most else LOSSES),
             **quiet,
         ),

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 from ray.exceptions import RayActorError
 from ray.train.backend import Backend, BackendConfig
 from ray.train.collective import broadcast_from_rank_zero
+from ray.train.v2._internal.execution.callback import ControllerCallback
+from ray.train.v2._internal.execution.worker_group import WorkerGroup
 
 from capetune.config import Config
 from capetune.errors import UserError
@@ -35,16 +37,35 @@ class SharedDevices(BackendConfig):
         return _SharedDevices
 
 
+class WorkersNamed(ControllerCallback):
+    """Ray's dashboard shows workers as those of `title`. There is no setting: in the process that starts them, before
+    it does, their class is replaced by one with a name for itself."""
+
+    def __init__(self, title: str) -> None:
+        self.title = title
+
+    def after_controller_start(self, train_run_context: Any) -> None:
+        title, private = self.title, WorkerGroup
+        before: Any = private._worker_cls
+
+        class RayTrainWorker(before):
+            def __repr__(self) -> str:
+                return f"worker of {title}"
+
+        RayTrainWorker.__qualname__ = RayTrainWorker.__name__
+        private._worker_cls = RayTrainWorker
+
+
 def train_worker(settings: dict[str, Any]) -> None:
     """The `train_loop_per_worker` of a TorchTrainer.
 
     settings: config (a dict), pack and folder (of the data and of the training), run and lease (as `runs.desk.at_bench`
-    takes them), workers (how many the configuration's batch is for), threads (for torch on a CPU), start (a
-    checkpoint's folder to begin with, or None), features (a folder of kept ones, or None), keep (the metric and mode by
-    which the best checkpoint is kept), events (a ray queue; rank 0 puts {"epoch", "step", "steps"} twice a second,
-    {"metrics"} after each epoch, and {"doubt"}, a line; any rank {"error", "damaged"}, a line and whether it is the
-    pack that is, where it finds the input bad). Rank 0 keeps checkpoints and history in the folder: from there a
-    training goes on, however it was ended.
+    takes them), names (of the run and of its trial, by which the metrics are told apart), workers (how many the
+    configuration's batch is for), threads (for torch on a CPU), start (a checkpoint's folder to begin with, or None),
+    features (a folder of kept ones, or None), keep (the metric and mode by which the best checkpoint is kept), events
+    (a ray queue; rank 0 puts {"epoch", "step", "steps"} twice a second, {"metrics"} after each epoch, and {"doubt"}, a
+    line; any rank {"error", "damaged"}, a line and whether it is the pack that is, where it finds the input bad). Rank
+    0 keeps checkpoints and history in the folder: from there a training goes on, however it was ended.
     """
     import ray.train
 
@@ -77,6 +98,7 @@ def _train(settings: dict[str, Any], bench: Bench) -> None:
     import ray.train.torch
     import torch
 
+    from capetune.cluster.gauges import metered
     from capetune.datasets.packs.reader import open_pack
     from capetune.runs.checkpoints import resume_point
     from capetune.runs.copy import bring
@@ -99,10 +121,12 @@ def _train(settings: dict[str, Any], bench: Bench) -> None:
         torch.cuda.set_device(device)
     config = Config.model_validate(settings["config"])
     events, folder = settings["events"], bench.folder
+    run, trial = settings["names"]
     said, begun = 0.0, time.monotonic()
 
     def progress(epoch: int, steps: int, step: int) -> None:
         nonlocal said
+        meter.step(epoch, steps, step)
         if rank == 0 and (time.monotonic() - said > 0.5 or step == steps):
             said = time.monotonic()
             _put(events, {"epoch": epoch, "step": step, "steps": steps})
@@ -110,6 +134,7 @@ def _train(settings: dict[str, Any], bench: Bench) -> None:
     def report(metrics: Metrics, save: Save) -> None:
         nonlocal begun
         metrics["seconds"] = time.monotonic() - begun
+        meter.epoch(metrics)
         trouble = None
         if rank == 0:
             _, trouble = bench.keep_epoch(metrics, save, write, *settings["keep"])
@@ -134,8 +159,9 @@ def _train(settings: dict[str, Any], bench: Bench) -> None:
         lambda model: ray.train.torch.prepare_model(model, move_to_device=False),
         lambda array: gather(array, device),
     )
+    mine = shared(config, world, settings["workers"])
     if rank == 0:
-        batch = step_size(shared(config, world, settings["workers"]), world)
+        batch = step_size(mine, world)
         _put(events, {"workers": world, "batch": batch, "asked": step_size(config, settings["workers"])})
     # Of this training, where Ray has started its workers anew or an earlier run was interrupted.
     start = resume_point(folder, mend=rank == 0)
@@ -147,6 +173,7 @@ def _train(settings: dict[str, Any], bench: Bench) -> None:
         ExitStack() as copies,
         process_group(rank, world, device, address, broadcast_from_rank_zero),
         scalars(folder) if rank == 0 else nullcontext(lambda metrics: None) as write,
+        metered(run, trial, rank, step_size(mine, 1), str(device)) as meter,
     ):
         if start is None and settings["start"]:
             start = copies.enter_context(at_home(settings["start"]))

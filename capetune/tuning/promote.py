@@ -15,6 +15,7 @@ from typing import Any, Literal
 from ray import tune
 from ray.tune.experiment import Trial
 
+from capetune.cluster.gauges import states_counted
 from capetune.datasets.packs.reader import open_pack
 from capetune.evaluation.evaluate import evaluate
 from capetune.evaluation.model import ModelPredictor
@@ -28,9 +29,10 @@ from capetune.storage.scratch import address_of
 from capetune.storage.whole import write_aside
 from capetune.training.checkpoint import load_model
 from capetune.tuning.goal import Goal
+from capetune.tuning.names import name_epoch, name_task, named_trainable
 from capetune.tuning.preflight import Plan
 from capetune.tuning.trial import Work, at_part, fill_folder
-from capetune.tuning.tuner import run_tuner
+from capetune.tuning.tuner import resources, run_tuner
 
 BEST = Goal(("mpck4",), ("max",))
 
@@ -55,9 +57,16 @@ def run_promotion(
     tune_config = tune.TuneConfig(
         max_concurrent_trials=plan.at_once, trial_dirname_creator=lambda trial: trial.config["job"]["name"]
     )
-    callback = _Callback(promotion, listener, fetch)
     given = {"job": tune.grid_search(jobs)}
-    run_tuner(partial(run_job, work=work, asked=asked), plan, promotion.folder, tune_config, [callback], given=given)
+    job, title = partial(run_job, work=work, asked=asked), partial(_title, promotion.folder.name)
+    trainable = named_trainable(job, resources(plan), "Job", title)
+    with states_counted(promotion.folder.name, listener) as hear:
+        callback = _Callback(promotion, hear, fetch)
+        run_tuner(trainable, promotion.folder, tune_config, [callback], given=given)
+
+
+def _title(run: str, given: dict[str, Any]) -> str:
+    return f"{given['job']['name']} of {run}"
 
 
 def run_job(given: dict[str, Any], work: Work, asked: dict[str, Any]) -> None:
@@ -104,6 +113,13 @@ class _Callback(tune.Callback):
     def __getstate__(self) -> dict:
         return {}  # Tune pickles callbacks with its own state; a live display can't be
 
+    def _who(self, trial: Trial) -> str:
+        return f"Job {trial.config['job']['name']} of {self.promotion.folder.name}"
+
+    def _name(self, trial: Trial, done: int, score: float | None = None) -> None:
+        epochs = self.promotion.config.train.epochs
+        name_epoch(trial, self._who(trial), done + 1, epochs, None if score is None else ("mpck4", score))
+
     def _say(self, trial: Trial, state: Literal["running", "scoring", "ended", "lost"]) -> None:
         job = trial.config["job"]["name"]
         if state == "ended":
@@ -112,15 +128,20 @@ class _Callback(tune.Callback):
         self.listener(JobChanged(self.promotion.folder.name, job, state, scores))
 
     def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        job = trial.config["job"]["name"]
+        history = read_history(self.promotion.folder / job)
+        self._name(trial, int(history[-1]["epoch"]) if history else 0)
         self._say(trial, "running")
 
     def on_trial_result(
         self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
     ) -> None:
         if result.get("scoring"):
+            name_task(trial, f"{self._who(trial)}: scoring")
             self._say(trial, "scoring")
             return
         run, job, row = self.promotion.folder.name, trial.config["job"]["name"], json.loads(result["row"])
+        self._name(trial, int(row["epoch"]), row["mpck4"])
         self.listener(EpochDone(run, int(row["epoch"]), row, job=job))
 
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import optuna
 from optuna.storages import BaseStorage
@@ -18,6 +18,7 @@ from optuna.trial import FrozenTrial, TrialState
 from ray import tune
 from ray.tune.experiment import Trial
 
+from capetune.cluster.gauges import states_counted
 from capetune.cluster.probe import lost_nodes
 from capetune.errors import UserError
 from capetune.events import Doubted, Listener
@@ -28,6 +29,7 @@ from capetune.runs.record import JOURNAL
 from capetune.runs.results import TRIALS, TrialResult, saved_overrides, saved_results, trial_folder, trial_folders
 from capetune.storage.scratch import address_of
 from capetune.tuning.goal import Goal
+from capetune.tuning.names import named_trainable
 from capetune.tuning.patience import away
 from capetune.tuning.preflight import Plan
 from capetune.tuning.rebuild import rebuild
@@ -37,7 +39,7 @@ from capetune.tuning.search import Search, check_scorable
 from capetune.tuning.searcher import StudySearcher
 from capetune.tuning.storage import open_storage, study_names, without_password
 from capetune.tuning.trial import Work, no_room, run_trial
-from capetune.tuning.tuner import run_tuner
+from capetune.tuning.tuner import resources, run_tuner
 from capetune.tuning.watcher import EVENTS, Keep, Limit, Watcher, tell
 
 
@@ -46,18 +48,22 @@ def run_search(
     plan: Plan,
     listener: Listener,
     keep: Keep = lambda results: None,
-    trackers: Sequence[tune.Callback] = (),
 ) -> list[TrialResult]:
     """Run it to the end of its budget and return every trial that ended, best first.
 
     Called again for a folder where it was cut off, or with a larger budget, it goes on: ended trials are kept, the
     others continue from their latest epoch, the sampler and ASHA's rungs know all of them. listener: hears TrialEnded
     of every trial that ended before, then TrialStarted, EpochDone, CheckpointKept and TrialEnded as they happen, which
-    are in events.jsonl too. keep: called with the trials that have ended, best first, whenever one does. trackers:
-    callbacks of Tune's that hear of it all too. The caller holds the folder (`storage.hold.held`).
+    are in events.jsonl too. keep: called with the trials that have ended, best first, whenever one does. The caller
+    holds the folder (`storage.hold.held`).
 
     Raises UserError where the disk is full, or the storage isn't that of the folder's trials.
     """
+    with states_counted(search.folder.name, listener) as hear:
+        return _searched(search, plan, hear, keep)
+
+
+def _searched(search: Search, plan: Plan, listener: Listener, keep: Keep) -> list[TrialResult]:
     check_scorable(search.pack, search.config.data.split)
     search.folder.mkdir(parents=True, exist_ok=True)
     mend(search.folder)
@@ -83,7 +89,7 @@ def run_search(
     fresh = max(0, search.budget.trials - len(begun))
     if (fresh or unfinished) and not limit.stop_all():
         try:
-            _run(search, plan, study, unfinished, fresh, watcher, trackers)
+            _run(search, plan, study, unfinished, fresh, watcher)
         except Exception as error:
             limit.full = no_room(error, search.folder)
             if search.storage is not None and away(error):  # it may come through Tune, as text
@@ -172,7 +178,6 @@ def _run(
     unfinished: list[FrozenTrial],
     fresh: int,
     watcher: Watcher,
-    trackers: Sequence[tune.Callback],
 ) -> None:
     watcher.lost_nodes()  # those that were lost before are none of ours
     features = None if search.features is None else search.features.resolve()
@@ -199,7 +204,14 @@ def _run(
         # A trial in a process of its own would first import torch and Ray, for some seconds.
         reuse_actors=plan.workers == 1 and not work.portable,
     )
-    run_tuner(partial(run_trial, work=work), plan, search.folder, tune_config, [watcher, *trackers], watcher.limit)
+    shown = "trials of {run}, one after another" if tune_config.reuse_actors else "trial {number} of {run}"
+    title = partial(_title, shown, search.folder.name)
+    trainable = named_trainable(partial(run_trial, work=work), resources(plan), "Trial", title)
+    run_tuner(trainable, search.folder, tune_config, [watcher], watcher.limit)
+
+
+def _title(shown: str, run: str, trial: dict[str, Any]) -> str:
+    return shown.format(run=run, **trial)
 
 
 def _folder_name(trial: Trial) -> str:

@@ -15,13 +15,14 @@ import traceback
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import torch
 from ray import tune
 from ray.tune import Checkpoint
 
+from capetune.cluster.gauges import metered
 from capetune.cluster.machines import Cluster
 from capetune.config import Config
 from capetune.datasets.packs.reader import Pack, PackDamaged, open_pack
@@ -34,11 +35,13 @@ from capetune.runs.record import CONFIG
 from capetune.runs.results import VALUES, trial_name
 from capetune.storage.address import is_address
 from capetune.storage.hold import held
+from capetune.storage.scratch import plain_name
 from capetune.storage.whole import write_aside
 from capetune.training.features import open_features
 from capetune.training.launch import TrainingFailed, launch_training
 from capetune.training.loop import Metrics, Save, fit
 from capetune.training.ranks import Ranks
+from capetune.training.share import step_size
 from capetune.training.tensorboard import scalars
 from capetune.tuning.goal import Goal
 from capetune.tuning.preflight import Plan
@@ -151,6 +154,7 @@ def _train(config: Config, bench: Bench, work: Work) -> None:
     def report(metrics: Metrics, save: Save) -> None:
         nonlocal begun
         metrics["seconds"] = time.monotonic() - begun
+        meter.epoch(metrics)
         path, trouble = bench.keep_epoch(metrics, save, write, work.goal.metric, work.goal.modes[0])
         if work.may_end(int(metrics["epoch"])):
             trouble = bench.sent() or trouble
@@ -158,9 +162,10 @@ def _train(config: Config, bench: Bench, work: Work) -> None:
         tune.report(told(metrics, said), checkpoint=Checkpoint.from_directory(path) if work.portable else None)
         begun = time.monotonic()
 
-    with tempfile.TemporaryDirectory() as aside, scalars(bench.folder) as write:
+    metering = metered(PurePath(work.run).name, plain_name(bench.folder), 0, step_size(config, 1), work.plan.device)
+    with tempfile.TemporaryDirectory() as aside, scalars(bench.folder) as write, metering as meter:
         start = _start(bench.folder, Path(aside))
-        fit(config, pack, report, Ranks(device=plan.device, cpus=plan.threads), start, features=features)
+        fit(config, pack, report, Ranks(device=plan.device, cpus=plan.threads), start, meter.step, features)
 
 
 def _pack(work: Work) -> Pack:
@@ -172,8 +177,8 @@ def _pack(work: Work) -> Pack:
 
 
 def told(metrics: Metrics, trouble: str | None) -> dict[str, Any]:
-    """What Tune hears of an epoch: its metrics, as numbers for who tracks them, and all of them in `row` for us, as
-    text, which trackers leave out. trouble: a line that is to be said."""
+    """What Tune hears of an epoch: its metrics, which schedulers read, and all of them in `row` for us. trouble: a line
+    that is to be said."""
     return {**metrics, "row": json.dumps(metrics), "trouble": trouble}
 
 

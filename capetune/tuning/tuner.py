@@ -4,31 +4,32 @@ from __future__ import annotations
 
 import shutil
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from ray import tune
 from ray.tune.progress_reporter import TrialProgressCallback
 
+from capetune.tuning.names import actors_named
 from capetune.tuning.preflight import Plan
 
 STATE = ".tune"  # Tune's own files; nothing is read from them
 
 
 def run_tuner(
-    trainable: Callable[[dict[str, Any]], None],
-    plan: Plan,
+    trainable: type,
     folder: Path,
     tune_config: tune.TuneConfig,
     callbacks: Sequence[tune.Callback],
     stop: tune.Stopper | None = None,
     given: dict[str, Any] | None = None,
 ) -> None:
-    """Let Tune run its trials to the end. folder: of the run here, for Tune's own state. given: its param_space."""
+    """Let Tune run its trials to the end. trainable: as `named_trainable` makes it. folder: of the run here, for
+    Tune's own state. given: its param_space."""
     shutil.rmtree(folder / STATE, ignore_errors=True)
     tuner = tune.Tuner(
-        tune.with_resources(trainable, resources(plan)),
+        trainable,
         param_space=given or {},
         tune_config=tune_config,
         run_config=tune.RunConfig(
@@ -41,7 +42,7 @@ def run_tuner(
             verbose=0,
         ),
     )
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), actors_named(folder.name):
         # Paused trials' threads hold their folders: another trial's process must not be theirs.
         warnings.filterwarnings("ignore", "Consider boosting PBT performance by enabling `reuse_actors`")
         tuner.fit()

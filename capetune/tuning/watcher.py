@@ -39,6 +39,7 @@ from capetune.storage.scratch import address_of, named
 from capetune.storage.whole import write_aside
 from capetune.training.loop import Metrics
 from capetune.tuning.goal import Goal
+from capetune.tuning.names import name_epoch
 from capetune.tuning.search import Search
 from capetune.tuning.space import Budget
 from capetune.tuning.trial import Away, DiskFull
@@ -108,7 +109,9 @@ class Watcher(tune.Callback):
         return {}  # Tune pickles callbacks with its own state; a live display can't be
 
     def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        self._say(TrialStarted(**self._facts(trial.config["number"], dict(trial.config["overrides"]))))
+        facts = self._facts(trial.config["number"], dict(trial.config["overrides"]))
+        self._name(trial, facts)
+        self._say(TrialStarted(**facts))
 
     def on_trial_result(
         self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
@@ -119,7 +122,9 @@ class Watcher(tune.Callback):
             add_to_history(trial_folder(self.search.folder, number), row)
         if result.get("trouble"):
             self._say(Doubted(result["trouble"]))
-        self._say(EpochDone(**self._facts(number, dict(trial.config["overrides"])), metrics=row))
+        facts = self._facts(number, dict(trial.config["overrides"]))
+        self._name(trial, facts)
+        self._say(EpochDone(**facts, metrics=row))
 
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         self.ending.append(trial)
@@ -278,6 +283,11 @@ class Watcher(tune.Callback):
             "template": best.get("template_mpck4"),
             "twin": self._twin(number, self._hash(overrides)),
         }
+
+    def _name(self, trial: Trial, facts: dict[str, Any]) -> None:
+        score = None if facts["score"] is None else (self.search.goal.metric, facts["score"])
+        who = f"Trial {facts['trial']} of {facts['run']}"
+        name_epoch(trial, who, facts["epoch"] + 1, self.search.config.train.epochs, score)
 
     def _say(self, event: Event) -> None:
         with (self.search.folder / EVENTS).open("a") as stream:

@@ -66,3 +66,21 @@ def test_what_the_user_set_for_ray_stays(private, monkeypatch):
     monkeypatch.setenv("RAY_TRAIN_ENABLE_STATE_TRACKING", "0")
     environment._set_environment(verbose=True)
     assert os.environ["RAY_TRAIN_ENABLE_STATE_TRACKING"] == "0"
+
+
+def test_the_token_of_a_joined_cluster_is_in_a_file_where_ray_reads_it_from_one(tmp_path, monkeypatch):
+    for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    usual = tmp_path / ".ray/auth_token"
+    usual.parent.mkdir()
+    usual.write_text("secret")
+    assert environment.token_at_hand() is None  # the cluster asks for none
+    monkeypatch.setenv("RAY_AUTH_MODE", "token")
+    assert environment.token_at_hand() == usual
+    monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(tmp_path / "mine"))
+    assert environment.token_at_hand() is None
+    (tmp_path / "mine").write_text("secret")
+    assert environment.token_at_hand() == tmp_path / "mine"
+    monkeypatch.setenv("RAY_AUTH_TOKEN", "secret")
+    assert environment.token_at_hand() is None

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from capetune.cluster.jobs import Jobs, _secret
+from capetune.cluster.jobs import Jobs, secret_of
 from capetune.errors import UserError
 
 
@@ -16,22 +16,22 @@ def _nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_token_comes_from_where_ray_would_take_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert _secret(None) is None
+    assert secret_of(None) is None
     (tmp_path / ".ray").mkdir()
     (tmp_path / ".ray/auth_token").write_text("home\n")
-    assert _secret(None) == "home"
+    assert secret_of(None) == "home"
     (tmp_path / "named").write_text("named")
     monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(tmp_path / "named"))
-    assert _secret(None) == "named"
+    assert secret_of(None) == "named"
     monkeypatch.setenv("RAY_AUTH_TOKEN", "given")
-    assert _secret(None) == "given"
+    assert secret_of(None) == "given"
     (tmp_path / "own").write_text("own")
-    assert _secret(tmp_path / "own") == "own"
+    assert secret_of(tmp_path / "own") == "own"
 
 
 def test_a_token_s_file_that_is_not_there_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"can't read the token in .*/nowhere: No such file"):
-        _secret(tmp_path / "nowhere")
+        secret_of(tmp_path / "nowhere")
 
 
 @pytest.mark.parametrize("address", ["head:6379", "ray://head:10001", "auto"])

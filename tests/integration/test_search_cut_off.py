@@ -51,7 +51,7 @@ def test_a_search_that_is_killed_anywhere_goes_on_without_losing_or_repeating_a_
 
     program = start("search", "--resume", "hard")
     program.wait_for("epoch 3/4")
-    trials = [process for process in program.children() if "ray::ImplicitFunc" in " ".join(process.cmdline())]
+    trials = [process for process in program.children() if "ray::Trial" in " ".join(process.cmdline())]
     victim = trials[0]
     victim.kill()
     program.wait_for("completed, epoch 4/4")

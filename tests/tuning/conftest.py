@@ -62,6 +62,10 @@ def bench(search):
     return Bench(search())
 
 
+class Handle:
+    """Stands for an actor's handle: the watcher names what is asked of it."""
+
+
 class Bench:
     def __init__(self, search, earlier=(), budget=None):
         self.search = search
@@ -80,6 +84,7 @@ class Bench:
         config = {"number": asked.number, "overrides": values}
         trial = SimpleNamespace(trial_id=f"id{asked.number}", config=config, status="RUNNING", error=None)
         trial.get_error = lambda: trial.error
+        trial.temporary_state = SimpleNamespace(ray_actor=Handle())
         self.watcher.on_trial_start(0, [], trial)
         return trial
 

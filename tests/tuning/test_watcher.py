@@ -238,3 +238,18 @@ def test_a_study_is_told_of_epochs_without_a_copy_of_all_its_trials(monkeypatch)
     tell_epochs(study, 0, [(1, 0.5), (2, 0.4)])
     tell_epochs(study, 0, [(2, 0.4), (3, 0.3)])
     assert study.get_trials(deepcopy=False)[0].intermediate_values == {1: 0.5, 2: 0.4, 3: 0.3}
+
+
+def test_what_a_trial_s_process_does_next_is_named_by_the_trial_its_epoch_and_its_score(bench):
+    trial, other = bench.trial(), bench.trial()
+    named = [trial.temporary_state.ray_actor.train.name]
+    for epoch, score in ((1, 0.4), (2, 0.6), (3, 0.5)):
+        bench.report(trial, epoch, score)
+        named.append(trial.temporary_state.ray_actor.train.name)
+    assert named == [
+        "Trial 0 of run: epoch 1 of 3",
+        "Trial 0 of run: epoch 2 of 3, mpck4 0.400 so far",
+        "Trial 0 of run: epoch 3 of 3, mpck4 0.600 so far",
+        "Trial 0 of run: its end, mpck4 0.600 so far",
+    ]
+    assert other.temporary_state.ray_actor.train.name == "Trial 1 of run: epoch 1 of 3"
