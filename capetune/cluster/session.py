@@ -6,7 +6,7 @@ from __future__ import annotations
 import logging
 import os
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
@@ -52,8 +52,8 @@ def ray_cluster(
     with ExitStack() as ends:
         folder = None if address else ends.enter_context(session_folder())
         ends.callback(end_ray, before, ray.shutdown)
-        with driver_named(title):
-            context = _start(folder, verbose, cpus, before) if folder else _join(str(address), verbose)
+        with driver_named(title) as named:
+            context = _start(folder, verbose, cpus, before, named) if folder else _join(str(address), verbose, named)
         if not verbose:
             _hush()
         _held.append(_described(context.dashboard_url, token_file() if address is None else None))
@@ -81,20 +81,23 @@ def _described(dashboard: str | None, token: Path | None) -> Cluster:
     return Cluster(dashboard if dashboard.startswith("http") else f"http://{dashboard}", token, machines)
 
 
-def _join(address: str, verbose: bool) -> Any:
+def _join(address: str, verbose: bool, named: Mapping[str, Any]) -> Any:
     import ray
     import ray._private.worker as worker
 
     try:
         with own_signals(), nullcontext() if verbose else unheard(worker):
-            return ray.init(address, log_to_driver=verbose, logging_level=logging.INFO if verbose else logging.ERROR)
+            level = logging.INFO if verbose else logging.ERROR
+            return ray.init(address, log_to_driver=verbose, logging_level=level, **named)
     except Exception as error:  # Ray raises plain ones, too
         here = any("raylet" in (process.info["name"] or "") for process in psutil.process_iter(["name"]))
         cure = "" if here else f"; no Ray runs on this machine: {ELSEWHERE}"
         raise UserError(f"can't join the Ray cluster at {address}: {_line(error)}{cure}") from None
 
 
-def _start(folder: Path, verbose: bool, cpus: int | None, before: Sequence[psutil.Process]) -> Any:
+def _start(
+    folder: Path, verbose: bool, cpus: int | None, before: Sequence[psutil.Process], named: Mapping[str, Any]
+) -> Any:
     """Start Ray here, its files in the folder; a second time where its dashboard didn't start: of two Rays that start
     at once, both may find the usual port free."""
     import ray
@@ -121,6 +124,7 @@ def _start(folder: Path, verbose: bool, cpus: int | None, before: Sequence[psuti
                     log_to_driver=verbose,
                     logging_level=logging.INFO if verbose else logging.CRITICAL,
                     _temp_dir=str(rays(folder)),
+                    **named,
                 )
             if context.dashboard_url:
                 return context

@@ -15,12 +15,23 @@ from typing import Any, Literal, Protocol
 
 from capetune.config import Config, config_value, leaf_keys
 from capetune.errors import UserError
-from capetune.events import Doubted, Ended, EpochDone, Event, JobChanged, Listener, TrialEnded, TrialStarted
+from capetune.events import (
+    Doubted,
+    Ended,
+    EpochDone,
+    Event,
+    JobChanged,
+    Listener,
+    TrainingBegan,
+    TrialEnded,
+    TrialStarted,
+)
+from capetune.runs.history import read_history
 from capetune.runs.results import trial_name
 from capetune.storage.scratch import plain_name
 from capetune.storage.whole import write_aside
 
-IDS = "trackers.json"  # in a run's folder: tracker → trial, job or "" → the id of the run there
+IDS = "trackers.json"  # in a run's folder: tracker → folder of a trial, a job or "" → id of the run there, last epoch
 Tracker = Literal["mlflow", "wandb"]
 State = Literal["ended", "cut off", "failed"]
 
@@ -31,9 +42,11 @@ class Service(Protocol):
     def begin(self, name: str, known: str | None, values: Mapping[str, Any]) -> str:
         """A run of that name, or the known one where it is there still. values: what it was started with."""
 
-    def send(self, id: str, metrics: Mapping[str, float], epoch: int) -> None: ...
+    def send(self, id: str, metrics: Mapping[str, float], epoch: int) -> None:
+        """What came of an epoch, later than those sent before."""
 
-    def end(self, id: str, state: State) -> None: ...
+    def end(self, id: str, state: State) -> None:
+        """Nothing more comes for now."""
 
 
 class MLflow:
@@ -151,7 +164,7 @@ class _Tracking:
         self.folder = folder
         self.listener = listener
         self.values = values
-        self.open: dict[str, str] = {}
+        self.open: dict[str, tuple[str, int]] = {}  # as in IDS
         self.lost = False
 
     def hear(self, event: Event) -> None:
@@ -165,47 +178,65 @@ class _Tracking:
             self.listener(Doubted(f"--track {self.name}: {_line(error)}; what follows isn't sent there"))
 
     def _send(self, event: Event) -> None:
-        if isinstance(event, TrialStarted):
-            self._begin(_part(event.trial), {"number": event.trial, **event.overrides})
+        if isinstance(event, TrainingBegan):
+            self._begin("", self.values)
+        elif isinstance(event, TrialStarted):
+            self._trial(event)
         elif isinstance(event, EpochDone):
-            part = event.job or ("" if event.trial is None else _part(event.trial))
-            self.service.send(self._begin(part, self.values), event.metrics, event.epoch)
-        elif isinstance(event, TrialEnded) and _part(event.trial) in self.open:
+            part = event.job or ("" if event.trial is None else trial_name(event.trial))
+            self._epoch(part, event.metrics, event.epoch)
+        elif isinstance(event, TrialEnded) and not event.earlier:
             states: dict[str, State] = {"failed": "failed", "stopped": "cut off"}
-            self._end(_part(event.trial), states.get(event.status, "ended"))
+            self._trial(event)
+            self._end(trial_name(event.trial), states.get(event.status, "ended"))
         elif isinstance(event, JobChanged):
             self._job(event)
         elif isinstance(event, Ended):
             ends: dict[str, State] = {"completed": "ended", "interrupted": "cut off", "failed": "failed"}
             self.end_all(ends[event.state])
 
+    def _trial(self, event: TrialStarted | TrialEnded) -> None:
+        self._begin(trial_name(event.trial), {"number": event.trial, **event.overrides})
+
     def _job(self, event: JobChanged) -> None:
-        id = self._begin(event.job, self.values)
+        id, epoch = self._begin(event.job, self.values)
         if event.scores:
             scores = {f"test_mpck4_{shots}shot": score for shots, score in event.scores.items()}
-            self.service.send(id, scores, int(self.values["train.epochs"]))
+            self.service.send(id, scores, epoch)
         if event.state in ("ended", "lost"):
             self._end(event.job, "ended" if event.scores else "failed")
 
-    def _begin(self, part: str, values: Mapping[str, Any]) -> str:
+    def _begin(self, part: str, values: Mapping[str, Any]) -> tuple[str, int]:
+        """A part's run there, and its last epoch, with those that nobody heard of: a sitting was cut off before."""
         if part not in self.open:
-            file = self.folder / IDS
-            ids = json.loads(file.read_text()) if file.is_file() else {}
-            known = ids.setdefault(self.name, {})
-            self.open[part] = self.service.begin(part or self.run, known.get(part), values)
-            if known.get(part) != self.open[part]:
-                known[part] = self.open[part]
-                write_aside(file, json.dumps(ids, indent=2) + "\n")
+            before, sent = self._ids().get(self.name, {}).get(part, (None, 0))
+            id = self.service.begin(Path(part).name or self.run, before, values)
+            self.open[part] = (id, sent if id == before else 0)
+            self._keep(part)
+            for row in read_history(self.folder / part):
+                self._epoch(part, row, int(row["epoch"]))
         return self.open[part]
 
+    def _epoch(self, part: str, metrics: Mapping[str, float], epoch: int) -> None:
+        id, sent = self._begin(part, self.values)
+        if epoch > sent:  # else it was trained again
+            self.service.send(id, metrics, epoch)
+            self.open[part] = (id, epoch)
+            self._keep(part)
+
+    def _ids(self) -> dict[str, dict[str, tuple[str, int]]]:
+        file = self.folder / IDS
+        return json.loads(file.read_text()) if file.is_file() else {}
+
+    def _keep(self, part: str) -> None:
+        ids = self._ids()
+        ids.setdefault(self.name, {})[part] = self.open[part]
+        write_aside(self.folder / IDS, json.dumps(ids, indent=2) + "\n")
+
     def _end(self, part: str, state: State) -> None:
-        self.service.end(self.open.pop(part), state)
+        self.service.end(self.open.pop(part)[0], state)
 
     def end_all(self, state: State) -> None:
         for part in list(self.open):
             with suppress(Exception):  # what could be sent is there
                 self._end(part, state)
-
-
-def _part(trial: int) -> str:
-    return Path(trial_name(trial)).name

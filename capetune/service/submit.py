@@ -41,6 +41,7 @@ def submit(request: Request, jobs: Jobs, id: str | None = None) -> Job:
     with packed(request) as folder:
         env = {"RAY_JOB_STOP_WAIT_TIME_S": str(GRACE), "PYTHONUNBUFFERED": "1"}
         told = {"capetune_verb": verb, "capetune_run": name, "capetune_workers": str(_workers(request))}
+        told["job_name"] = f"capetune {verb} {name}".strip()  # as Ray's dashboard lists it
         return jobs.submit(id, ENTRYPOINT, folder, env, told)
 
 

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import ray
 import ray.tune.execution.tune_controller as tune_controller
 from ray import tune
 from ray.tune.execution.class_cache import _ActorClassCache
@@ -45,7 +46,9 @@ def actors_named(run: str) -> Iterator[None]:
     class Cache(_ActorClassCache):
         def get(self, trainable_cls: type) -> Any:
             named = copy.copy(super().get(trainable_cls))
-            named._default_options = named._default_options | {"name": next(names)}
+            # In a namespace of the driver's own: in one that several share, two runs may be called alike.
+            own = {"name": next(names), "namespace": f"capetune-{ray.get_runtime_context().get_job_id()}"}
+            named._default_options = named._default_options | own
             return named
 
     private: Any = tune_controller

@@ -53,7 +53,7 @@ def test_a_search_is_found_by_its_names_and_opened_with_its_token(start, place, 
     program.wait_for("trial 1: running, epoch 2/")
 
     (job,) = asked(dashboard, token, "/api/jobs/")
-    assert job["entrypoint"] == "capetune search night"
+    assert (job["metadata"]["job_name"], job["entrypoint"]) == ("capetune search night",) * 2
     actors = sorted((row["class_name"], row["name"], row["repr_name"]) for row in listed(dashboard, token, "actors"))
     shown = "trials of night, one after another"
     assert actors == [("Trial", "night/process-1", shown), ("Trial", "night/process-2", shown)]

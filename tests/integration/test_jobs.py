@@ -79,6 +79,9 @@ def test_a_search_is_sent_followed_stopped_and_sent_again_to_its_end(dashboard, 
     (job,) = told["jobs"]
     assert (job["id"], job["trials_wanted"]) == ("one", 2)
     assert job["trials"]["running"] >= 1
+    info = JobSubmissionClient(dashboard, headers={"Authorization": f"Bearer {SECRET}"}).list_jobs()
+    shown = [(one.submission_id, one.metadata["job_name"], one.entrypoint) for one in info]
+    assert shown == [("one", "capetune search sent", "python -m capetune request --sent request.json")]
     assert job["epochs"] >= 2
     assert job["worker_hours"] > 0
     assert "of 2 CPUs in use" in say("status", "--price", 3).stdout

@@ -28,6 +28,13 @@ PATIENCE = 90.0  # seconds from the first epoch until the last of the answers is
 ALWAYS = {"loss", "mpck4", "images_total", "step_seconds", "epoch", "trials"}
 SOMETIMES = {"gpu_memory_bytes", "data_wait_seconds_total"}  # with a GPU; where the loop tells of it
 FILLED = {"$run": ".*", "$__rate_interval": "30s", "$__range": "10m"}
+WORDS = {"avg", "by", "histogram_quantile", "max", "max_over_time", "rate", "sum"} | {
+    "le",
+    "rank",
+    "run",
+    "state",
+    "trial",
+}
 
 Ask = Callable[[str], list[dict[str, Any]]]
 
@@ -45,11 +52,9 @@ def queries() -> dict[str, str]:
 
 
 def metrics_of(query: str) -> set[str]:
-    """The metrics that a query names, without what a histogram puts behind its name."""
-    unquoted = re.sub(r'"[^"]*"', "", query)
-    return {re.sub("_(bucket|sum|count)$", "", name) for name in re.findall(r"[a-z_:]*_[a-z0-9_:]{12,}", unquoted)} - {
-        "histogram_quantile"
-    }
+    """The metrics that a query names, without what a histogram puts behind its name: every word that is no other."""
+    words = re.findall(r"[a-zA-Z_:][\w:]*", re.sub(r'"[^"]*"|\[\d+\w+\]', "", query))
+    return {re.sub("_(bucket|sum|count)$", "", word) for word in words if word not in WORDS}
 
 
 @contextlib.contextmanager
@@ -149,3 +154,8 @@ def test_the_dashboard_names_all_eight_metrics_and_no_other():
     tree = json.loads(DASHBOARD.read_text())
     asked = [variable["query"] for variable in tree["templating"]["list"]]
     assert asked == ["prometheus", "label_values(ray_capetune_epoch, run)"]
+
+
+def test_a_metric_of_others_would_be_seen():
+    query = 'sum by (run) (rate(ray_train_report_blocked_seconds_sum{run=~"a_b"}[30s])) / up'
+    assert metrics_of(query) == {"ray_train_report_blocked_seconds", "up"}

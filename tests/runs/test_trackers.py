@@ -12,7 +12,9 @@ from mlflow import MlflowClient
 
 from capetune.config import load_config
 from capetune.errors import UserError
-from capetune.events import Doubted, Ended, EpochDone, JobChanged, TrialEnded, TrialStarted
+from capetune.events import Doubted, Ended, EpochDone, JobChanged, TrainingBegan, TrialEnded, TrialStarted
+from capetune.runs.history import add_to_history
+from capetune.runs.results import trial_folder
 from capetune.runs.trackers import IDS, tracked, values_of
 
 
@@ -116,6 +118,29 @@ def test_a_trial_that_goes_on_goes_on_in_the_same_run(run, mlflow):
     assert len(heard) == 7
 
 
+def test_an_epoch_that_nobody_heard_of_is_sent_when_it_goes_on_and_none_twice(run, mlflow):
+    for epoch in (1, 2, 3):
+        add_to_history(run, {"epoch": float(epoch), "mpck4": 0.25 * epoch})
+    with tracked("mlflow", run, lambda event: None, {}) as hear:
+        hear(EpochDone("night", 1, {"epoch": 1.0, "mpck4": 0.25}))  # the training was ahead
+    with tracked("mlflow", run, lambda event: None, {}) as hear:
+        hear(TrainingBegan("night", 4))
+        hear(EpochDone("night", 3, {"epoch": 3.0, "mpck4": 0.5}))  # trained again
+        hear(EpochDone("night", 4, {"epoch": 4.0, "mpck4": 1.0}))
+    assert scores(mlflow, runs_of(mlflow)["night"]) == [(1, 0.25), (2, 0.5), (3, 0.75), (4, 1.0)]
+
+
+def test_a_trial_that_ended_in_no_sitting_is_told_of_by_its_history(run, mlflow):
+    folder = trial_folder(run, 5)
+    folder.mkdir(parents=True)
+    add_to_history(folder, {"epoch": 1.0, "mpck4": 0.5})
+    with tracked("mlflow", run, lambda event: None, {}) as hear:
+        hear(TrialEnded("night", 4, "completed", {}, 1, 0.5, None, earlier=True))
+        hear(TrialEnded("night", 5, "completed", {}, 1, 0.5, None))
+    (one,) = runs_of(mlflow).values()
+    assert (one.info.run_name, one.info.status, scores(mlflow, one)) == ("trial-005", "FINISHED", [(1, 0.5)])
+
+
 def test_a_run_that_was_deleted_there_is_begun_anew(run, mlflow):
     for _ in range(2):
         with tracked("mlflow", run, lambda event: None, {}) as hear:
@@ -128,6 +153,7 @@ def test_a_run_that_was_deleted_there_is_begun_anew(run, mlflow):
 def test_a_training_has_its_configuration_and_a_job_its_test_scores(run, mlflow):
     config = load_config("demo")
     with tracked("mlflow", run, lambda event: None, values_of(config)) as hear:
+        hear(TrainingBegan("night", 1))
         hear(EpochDone("night", 1, {"epoch": 1.0, "mpck4": 0.25}))
         hear(Ended("night", "completed"))
         hear(JobChanged("night", "split1-seed0", "running"))
@@ -139,7 +165,7 @@ def test_a_training_has_its_configuration_and_a_job_its_test_scores(run, mlflow)
     states = {"night": "FINISHED", "split1-seed0": "FINISHED", "split2-seed0": "FAILED"}
     assert {name: one.info.status for name, one in found.items()} == states
     assert found["night"].data.params["train.epochs"] == str(config.train.epochs)
-    assert scores(mlflow, found["split1-seed0"], "test_mpck4_5shot") == [(config.train.epochs, 0.875)]
+    assert scores(mlflow, found["split1-seed0"], "test_mpck4_5shot") == [(1, 0.875)]
 
 
 def test_a_tracker_that_fails_meanwhile_is_said_once_and_ends_nothing(run, mlflow, place):
