@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 
 import pytest
 
@@ -43,5 +44,7 @@ def test_what_a_trial_reserves(plan: Plan, wanted: dict[str, float]) -> None:
 def test_three_trials_that_share_a_pretended_gpu_run_at_once_and_see_the_same() -> None:
     share = resources(Plan(3, 1, 1, "cuda", 3))
     command = [sys.executable, "-c", PROGRAM, str(share["CPU"]), str(share["GPU"])]
-    ran = subprocess.run(command, env=dict(os.environ), capture_output=True, text=True, timeout=120)
+    with tempfile.TemporaryDirectory() as folder:  # Ray's sockets want a short path
+        environment = os.environ | {"RAY_TMPDIR": folder, "HOME": folder}
+        ran = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
     assert ran.stdout.splitlines()[-2:] == ["['0', '0', '0']", "True"], ran.stderr[-2000:]
