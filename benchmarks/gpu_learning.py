@@ -19,7 +19,7 @@ from capetune.datasets.packs.reader import Pack
 from capetune.evaluation.evaluate import evaluate
 from capetune.evaluation.model import ModelPredictor
 from capetune.models.estimator import PoseEstimator
-from capetune.models.execution import prepare, way
+from capetune.models.execution import prepare
 from capetune.pose import Batch
 from capetune.storage.cache import writable_cache
 from capetune.training.features import Features, keep_features, open_features
@@ -73,7 +73,7 @@ def loading(setting: Setting, tell: Tell) -> None:
     steps = 2 if setting.tiny else 40
     for workers in (0, "auto"):
         asked = config.with_overrides({"data.workers": workers})
-        model = PoseEstimator(asked.model).to(setting.device).run_as(way(asked.model, setting.device))
+        model = PoseEstimator(asked.model).settle(setting.device)
         optimizer = make_optimizer(model, asked.train)
         schedule = make_schedule(optimizer, asked.train, 1000)
         if model.way.captured:
@@ -112,7 +112,7 @@ def evaluation(setting: Setting, tell: Tell) -> None:
     whole = pack.part(1, "test")
     chosen = whole.categories[:20]
     part = replace(whole, categories=chosen, instances={c.id: whole.instances[c.id] for c in chosen})
-    model = PoseEstimator(config.model).to(setting.device).run_as(way(config.model, setting.device))
+    model = PoseEstimator(config.model).settle(setting.device)
     predictor = ModelPredictor(model, pack, config.data, setting.device)
     begun = time.monotonic()
     report = evaluate(part, predictor, 1, episodes, 15)
@@ -200,7 +200,7 @@ def kept_features() -> tuple[Features, Pack]:
 
 def _train(config: Config, pack: Pack, features: Features, steps: int, setting: Setting) -> PoseEstimator:
     torch.manual_seed(config.seed)
-    model = PoseEstimator(config.model).to(setting.device).run_as(way(config.model, setting.device))
+    model = PoseEstimator(config.model).settle(setting.device)
     optimizer = make_optimizer(model, config.train)
     schedule = make_schedule(optimizer, config.train, steps)
     if model.way.captured:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from capetune.config import LossConfig, ModelConfig, TrainConfig
 from capetune.models.backbone import Backbone, Maps
 from capetune.models.decoder import Decoder, Memory
-from capetune.models.execution import Way
+from capetune.models.execution import Way, prepare, way
 from capetune.models.generate import generate, places
 from capetune.models.losses import total_loss
 from capetune.models.prefix import disturbed
@@ -44,6 +44,12 @@ class PoseEstimator(nn.Module):
         self.support = SupportEncoder(config)
         self.decoder = Decoder(config)
         self.way = Way()
+
+    def settle(self, device: torch.device | str, world: int = 1, steps: int = 0) -> PoseEstimator:
+        """Move to a device, and run there as `model.execution` says, in a training of `world` workers and `steps` steps
+        if in any. Returns the model."""
+        prepare(device)
+        return self.to(device).run_as(way(self.config, device, world, steps))
 
     def run_as(self, way: Way) -> PoseEstimator:
         """Run it and its copies so from now on; capturing is left to the callers, by `Captured`. Returns the model."""

@@ -30,11 +30,10 @@ def way(config: ModelConfig, device: torch.device | str, world: int = 1, steps: 
     """What `model.execution` means on a device, in a training of `world` workers and `steps` steps.
 
     auto: a CPU runs the model as it is written; a GPU replays it, compiled where a training is long enough to pay for
-    that. What several workers exchange isn't captured.
+    that. What several workers exchange isn't captured: theirs runs as it is written, or compiled where it is asked for.
     """
-    gpu, how = torch.device(device).type == "cuda", config.execution
-    compiled = how == "compiled" or (how == "auto" and gpu and steps >= PAYS)
-    return Way(compiled, gpu and world == 1 and how != "eager")
+    captured, how = torch.device(device).type == "cuda" and world == 1, config.execution
+    return Way(how == "compiled" or (how == "auto" and captured and steps >= PAYS), captured and how != "eager")
 
 
 def padded_size(keypoints: int) -> int:

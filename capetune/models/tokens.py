@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum
-from functools import lru_cache
+from functools import cache
 from typing import Literal
 
 import torch
@@ -57,7 +57,7 @@ def layout(sequence: Sequence, keypoints: int, device: torch.device | str = "cpu
     return _layout(sequence, keypoints, torch.device(device))
 
 
-@lru_cache(maxsize=256)
+@cache  # for good: a captured step reads it where it lies
 def _layout(sequence: Sequence, keypoints: int, device: torch.device) -> Layout:
     cycle = [Kind.COORD, Kind.X, Kind.Y, Kind.SEP] if sequence == "xy" else [Kind.POINT]
     kinds = cycle * keypoints + [Kind.EOS]

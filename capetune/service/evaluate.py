@@ -114,7 +114,11 @@ def _model(request: EvaluateRequest, listener: Listener, copies: ExitStack) -> t
 
     model, _ = load_model(checkpoint)
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    return ModelPredictor(model.to(device), pack, meta.config.data, device), named(str(checkpoint)), meta.config.hash()
+    return (
+        ModelPredictor(model.settle(device), pack, meta.config.data, device),
+        named(str(checkpoint)),
+        meta.config.hash(),
+    )
 
 
 def _part(request: EvaluateRequest, listener: Listener) -> Part:

@@ -46,11 +46,14 @@ class Keeping:
             return None
         folder = self.shared or run / FOLDER
         if not folder.is_dir():
+            import torch
+
             from capetune.training.features import keep_features
 
             crops = "one crop" if self.copies == 1 else f"{self.copies} crops"
             listener(StepBegan("features", f"{crops} of each train instance"))
-            keep_features(folder, pack, config, self.copies, lambda *far: listener(Progress("features", *far)))
+            device = "cuda" if torch.cuda.is_available() else "cpu"
+            keep_features(folder, pack, config, self.copies, lambda *far: listener(Progress("features", *far)), device)
         return folder
 
     def end(self, run: Path) -> None:

@@ -20,7 +20,6 @@ from capetune.datasets.packs.reader import Pack
 from capetune.errors import UserError
 from capetune.models.backbone import Maps
 from capetune.models.estimator import PoseEstimator
-from capetune.models.execution import prepare, way
 from capetune.pose import Batch
 from capetune.runs.checkpoints import CheckpointMeta, read_meta
 from capetune.runs.facts import describe_data
@@ -68,10 +67,7 @@ def fit(
     settings, full = config.train, ranks.full or ranks.world
     steps = settings.steps or steps_per_epoch(len(part), settings.batch_size * settings.accumulate, full)
     working = shared(config, ranks.world, full)
-    prepare(ranks.device)
-    model.to(ranks.device).run_as(
-        way(config.model, ranks.device, ranks.world, 0 if features else steps * settings.epochs)
-    )
+    model.settle(ranks.device, ranks.world, 0 if features else steps * settings.epochs)
     averaged = average(model, settings.ema)
     kept = model if averaged is None else cast(PoseEstimator, averaged.module)  # what is evaluated and saved
     optimizer = make_optimizer(model, settings)

@@ -97,7 +97,7 @@ def _score(checkpoint: Path, work: Work, shots: Sequence[int], episodes: int | N
     model, meta = load_model(checkpoint)
     pack, device, data = open_pack(work.pack), work.plan.device, meta.config.data
     part = pack.part(data.split, "test")
-    predictor = ModelPredictor(model.to(device), pack, data, device)
+    predictor = ModelPredictor(model.settle(device), pack, data, device)
     for count in shots:
         report = evaluate(part, predictor, count, episodes or EPISODES["test"], queries)
         tree = {**report.to_json(), "checkpoint": checkpoint.name, "config_hash": meta.config.hash()}

@@ -17,7 +17,8 @@ from capetune.models.execution import PAYS, SIZES, Way, padded_size, way
         ("auto", "cuda", 1, 0, Way(captured=True)),
         ("auto", "cuda", 1, PAYS, Way(compiled=True, captured=True)),
         ("captured", "cuda:1", 1, PAYS, Way(captured=True)),
-        ("auto", "cuda", 2, PAYS, Way(compiled=True)),
+        ("auto", "cuda", 2, PAYS, Way()),
+        ("compiled", "cuda", 2, PAYS, Way(compiled=True)),
         ("auto", "cuda", 2, 0, Way()),
     ],
 )
