@@ -45,11 +45,10 @@ class PoseEstimator(nn.Module):
         self.decoder = Decoder(config)
         self.way = Way()
 
-    def settle(self, device: torch.device | str, world: int = 1, steps: int = 0) -> PoseEstimator:
-        """Move to a device, and run there as `model.execution` says, in a training of `world` workers and `steps` steps
-        if in any. Returns the model."""
+    def settle(self, device: torch.device | str, steps: int = 0) -> PoseEstimator:
+        """Move to a device, and run there as `way` has it. Returns the model."""
         prepare(device)
-        return self.to(device).run_as(way(self.config, device, world, steps))
+        return self.to(device).run_as(way(self.config, device, steps))
 
     def run_as(self, way: Way) -> PoseEstimator:
         """Run it and its copies so from now on; capturing is left to the callers, by `Captured`. Returns the model."""

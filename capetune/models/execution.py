@@ -26,14 +26,13 @@ class Way(NamedTuple):
         return self.compiled or self.captured
 
 
-def way(config: ModelConfig, device: torch.device | str, world: int = 1, steps: int = 0) -> Way:
-    """What `model.execution` means on a device, in a training of `world` workers and `steps` steps.
+def way(config: ModelConfig, device: torch.device | str, steps: int = 0) -> Way:
+    """What `model.execution` means on a device; steps: of the training that compiling would pay for, if any.
 
-    auto: a CPU runs the model as it is written; a GPU replays it, compiled where a training is long enough to pay for
-    that. What several workers exchange isn't captured: theirs runs as it is written, or compiled where it is asked for.
+    auto: a CPU runs the model as it is written; a GPU replays it, compiled where a training is long enough.
     """
-    captured, how = torch.device(device).type == "cuda" and world == 1, config.execution
-    return Way(how == "compiled" or (how == "auto" and captured and steps >= PAYS), captured and how != "eager")
+    gpu, how = torch.device(device).type == "cuda", config.execution
+    return Way(how == "compiled" or (how == "auto" and gpu and steps >= PAYS), gpu and how != "eager")
 
 
 def padded_size(keypoints: int) -> int:

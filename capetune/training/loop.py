@@ -67,7 +67,9 @@ def fit(
     settings, full = config.train, ranks.full or ranks.world
     steps = settings.steps or steps_per_epoch(len(part), settings.batch_size * settings.accumulate, full)
     working = shared(config, ranks.world, full)
-    model.settle(ranks.device, ranks.world, 0 if features else steps * settings.epochs)
+    alone = ranks.world == 1  # what several exchange isn't captured, nor is their model compiled unless it is asked for
+    model.settle(ranks.device, steps * settings.epochs if alone and features is None else 0)
+    captured = model.way.captured and alone
     averaged = average(model, settings.ema)
     kept = model if averaged is None else cast(PoseEstimator, averaged.module)  # what is evaluated and saved
     optimizer = make_optimizer(model, settings)
@@ -88,7 +90,7 @@ def fit(
         model.load_state_dict(state["model"])
         if averaged is not None:
             averaged.load_state_dict(state["averaged"])
-    if model.way.captured:
+    if captured:
         capturable(optimizer, ranks.device)
 
     def now() -> dict[str, Any]:
@@ -97,8 +99,8 @@ def fit(
         return state if averaged is None else state | {"averaged": averaged.state_dict()}
 
     wrapped = ranks.wrap(model)
-    learn = CapturedStep() if model.way.captured else train_step
-    feed = feeder(pack, working, ranks, features, model.way.shaped)
+    learn = CapturedStep() if captured else train_step
+    feed = feeder(pack, working, ranks, features, captured or model.way.compiled)
     validation = Validation(kept, pack, config, ranks, features)
     data = describe_data(pack, config.data.split)
     for epoch in range(done + 1, settings.epochs + 1):
