@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -58,7 +59,7 @@ def fit(
 
     Metrics: epoch; train_ and val_ loss, tokens, coordinates; and of the val part's pairs: mpck4, mpck5, pck_0.05 …
     pck_0.25, template_mpck4, forced_mpck4 (teacher-forced) and generate_ms, milliseconds a pair from pixels to
-    keypoints.
+    keypoints; and where the epoch's time went: seconds_data, seconds_steps, seconds_validation.
     """
     ranks, under_way = ranks or Ranks(), under_way or UnderWay()
     torch.manual_seed(config.seed)
@@ -126,7 +127,9 @@ def fit(
             learn,
         )
         first = 0
+        begun = time.monotonic()
         metrics |= validation()
+        metrics["seconds_validation"] = time.monotonic() - begun
         metrics["epoch"] = epoch
         meta = CheckpointMeta(config, epoch, metrics, data)
         training = {"optimizer": optimizer.state_dict(), "schedule": schedule.state_dict()}
@@ -164,7 +167,8 @@ def train_epoch(
 
     batches: on the device, with pixels and no maps, or without pixels and with what `Backbone.features` once gave.
 
-    Returns train_loss, train_tokens and train_coordinates, means over the steps.
+    Returns train_loss, train_tokens and train_coordinates, means over the steps; seconds_data, for which batches were
+    waited for (a GPU works on what was queued before meanwhile), and seconds_steps, all else of the pass.
 
     Raises UserError where the loss or the weights are no longer finite: nothing after that would mean anything.
     """
@@ -173,7 +177,13 @@ def train_epoch(
     count = first
     left = iter(batches)
     watch = Watch(config.train.learning_rate, device)
-    while pairs := list(itertools.islice(left, config.train.accumulate)):
+    begun, waited = time.monotonic(), 0.0
+    while True:
+        asked = time.monotonic()
+        pairs = list(itertools.islice(left, config.train.accumulate))
+        waited += time.monotonic() - asked
+        if not pairs:
+            break
         group, kept = [batch for batch, _ in pairs], [maps for _, maps in pairs if maps]
         with named_memory_error(config, count + 1):
             losses = (learn or train_step)(model, group, optimizer, schedule, config, kept)
@@ -184,8 +194,9 @@ def train_epoch(
         count += 1
         watch.step(count, group, losses["loss"])
         progress(count)
-    watch.end(model)
-    return {f"train_{name}": (value / max(count - first, 1)).item() for name, value in sums.items()}
+    watch.end(model)  # and the device with it
+    metrics = {f"train_{name}": (value / max(count - first, 1)).item() for name, value in sums.items()}
+    return metrics | {"seconds_data": waited, "seconds_steps": time.monotonic() - begun - waited}
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from capetune.storage.address import open_place
 from capetune.storage.place import Place
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(1200)]
-TIMES = ("seconds", "generate_ms")
+TIMES = ("seconds", "seconds_data", "seconds_steps", "seconds_validation", "generate_ms")
 SPACE = """
 scheduler: none
 points: [{loss.tokens: 0.3}, {loss.tokens: 0.5}, {loss.tokens: 0.8}]

@@ -26,7 +26,7 @@ DEPLOY = Path(__file__).parents[2] / "deploy"
 DASHBOARD = DEPLOY / "grafana/capetune.json"
 PATIENCE = 90.0  # seconds from the first epoch until the last of the answers is there
 ALWAYS = {"loss", "mpck4", "images_total", "step_seconds", "epoch", "trials"}
-SOMETIMES = {"gpu_memory_bytes", "data_wait_seconds_total"}  # with a GPU; where the loop tells of it
+SOMETIMES = {"gpu_memory_bytes"}  # with a GPU
 FILLED = {"$run": ".*", "$__rate_interval": "30s", "$__range": "10m"}
 WORDS = {"avg", "by", "histogram_quantile", "max", "max_over_time", "rate", "sum"} | {
     "le",
