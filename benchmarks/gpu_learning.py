@@ -23,7 +23,7 @@ from capetune.models.execution import prepare
 from capetune.pose import Batch
 from capetune.storage.cache import writable_cache
 from capetune.training.features import Features, keep_features, open_features
-from capetune.training.feed import feeder
+from capetune.training.feed import Feed
 from capetune.training.loop import train_epoch
 from capetune.training.optim import capturable, make_optimizer, make_schedule
 from capetune.training.ranks import Ranks
@@ -79,7 +79,7 @@ def loading(setting: Setting, tell: Tell) -> None:
         if model.way.captured:
             capturable(optimizer, setting.device)
         learn = CapturedStep() if model.way.captured else train_step
-        feed = feeder(pack, asked, ranks, None, model.way.shaped)
+        feed = Feed(pack, asked, ranks, None, model.way.shaped)
         for epoch, count in ((1, 8), (2, steps)):
             begun, waited = time.monotonic(), Waiting(feed(epoch, count))
             train_epoch(model, waited, optimizer, schedule, asked, setting.device, learn=learn)
@@ -206,7 +206,7 @@ def _train(config: Config, pack: Pack, features: Features, steps: int, setting: 
     if model.way.captured:
         capturable(optimizer, setting.device)
     learn = CapturedStep() if model.way.captured else train_step
-    feed = feeder(pack, config, Ranks(device=setting.device), features, model.way.shaped)
+    feed = Feed(pack, config, Ranks(device=setting.device), features, model.way.shaped)
     train_epoch(model, feed(1, steps), optimizer, schedule, config, setting.device, learn=learn)
     return model.eval()
 

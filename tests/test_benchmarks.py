@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 FOLDER = Path(__file__).parents[1] / "benchmarks"
-HELPERS = {"breakable.py", "harness.py", "paper.py", "stores.py"}
+HELPERS = {"breakable.py", "gpu_learning.py", "gpu_speed.py", "harness.py", "paper.py", "stores.py"}
 SCRIPTS = sorted(path.name for path in FOLDER.glob("*.py") if path.name not in HELPERS)
 
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-Past = tuple[Tensor, Tensor]
+Past = tuple[Tensor, Tensor | slice]
 FEW = 4  # queries, for which there are kernels of our own
 
 
@@ -38,14 +38,18 @@ class Attention(nn.Module):
     def to_itself(self, x: Tensor, bias: Tensor | None, past: Past | None = None) -> Tensor:
         """As `forward` with x as its own source: one product where `project` needs another.
 
-        past: queries, keys and values of S steps in all, (B, S, 3 d), and int64 (T,), which of them are x's: these are
-        written into it.
+        past: queries, keys and values of S steps in all, (B, S, 3 d), into which x's are written, and at which of them:
+        int64 (T,), or a slice.
         """
         made = self.into(x)
         width = x.shape[-1]
         if past is not None:
             kept, steps = past
-            _, key, value = kept.index_copy_(1, steps, made).chunk(3, dim=-1)
+            if isinstance(steps, slice):
+                kept[:, steps] = made
+            else:
+                kept.index_copy_(1, steps, made)
+            _, key, value = kept.chunk(3, dim=-1)
         else:
             _, key, value = made.chunk(3, dim=-1)
         return self._mix(made[..., :width], self._split(key), self._split(value), bias)

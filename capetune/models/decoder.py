@@ -52,9 +52,11 @@ class Cache:
     whole: bool
     steps: int = 0
 
-    def room(self, layer: int, now: Tensor, end: int) -> Past:
-        """What a layer's attention takes for the steps `now`, int64 (T,), of which the last is before `end`."""
-        return (self.past[layer] if self.whole else self.past[layer][:, :end], now)
+    def room(self, layer: int, begin: int, end: int) -> Past:
+        """What a layer's attention takes for the steps from `begin` to before `end`."""
+        if self.whole:
+            return self.past[layer], torch.arange(begin, end, device=self.causal.device)
+        return self.past[layer][:, :end], slice(begin, end)
 
 
 class DecoderLayer(nn.Module):
@@ -167,7 +169,7 @@ class Decoder(nn.Module):
         """
         begin = cache.steps if cache else 0
         end = begin + xy.shape[1]
-        now, keypoint = torch.arange(begin, end, device=xy.device), plan.keypoint[begin:end]
+        keypoint = plan.keypoint[begin:end]
         x = self._run(_enter)(self, plan.entering[begin:end], xy, memory.step, keypoint)
         reference = memory.start[:, keypoint]
         causal: Tensor | None
@@ -179,7 +181,7 @@ class Decoder(nn.Module):
             causal = cache.causal[begin:end, :end] if xy.shape[1] > 1 else None
         logits, points = [], []
         for i, layer in enumerate(self._layers()):
-            past = cache.room(i, now, end) if cache else None
+            past = cache.room(i, begin, end) if cache else None
             seen = (memory.values[i], memory.support[i], memory.real, causal, past)
             x, h, reference = self._run(_layer)(self, layer, x, reference, *seen)
             points.append(reference)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from typing import Any
 
 import torch
 
 from capetune.config import Config
+from capetune.datasets.episodes.loader import Loader
 from capetune.datasets.episodes.stream import train_loader
 from capetune.datasets.episodes.supports import TrainSet
 from capetune.datasets.packs.reader import Pack
@@ -18,44 +20,41 @@ from capetune.training.ranks import Ranks
 
 MOST = 8  # loader processes beside a GPU: 2.5 ms an image, four hundred images a second each
 
-Pairs = Iterator[tuple[Batch, Maps]]
 
+class Feed:
+    """Gives each epoch's batches on the rank's device, with the maps that are kept for them, if any."""
 
-def feeder(
-    pack: Pack, config: Config, ranks: Ranks, features: Features | None, padded: bool
-) -> Callable[[int, int], Pairs]:
-    """A function of an epoch and a number of batches: these, on the rank's device, each with the maps that are kept for
-    it, if any. padded: to few numbers of keypoints.
+    def __init__(self, pack: Pack, config: Config, ranks: Ranks, features: Features | None, padded: bool) -> None:
+        """padded: to few numbers of keypoints."""
+        config = config.with_overrides({"data.workers": loader_processes(pack, config, ranks)})
+        self._device, self._padded = torch.device(ranks.device), padded
+        gpu, size = self._device.type == "cuda", config.train.batch_size
+        self._copies = torch.cuda.Stream(self._device) if gpu else None
+        self._loader: Loader[Any] = (
+            train_loader(pack, config.data, size, config.seed, ranks.rank, ranks.world, pin=gpu)
+            if features is None
+            else features.loader(TrainSet(pack, config.data.split), config, pin=gpu)
+        )
 
-    A GPU copies on a stream of its own, while it still works on the step before; from pinned memory nobody waits.
-    """
-    workers = loader_processes(pack, config, ranks)
-    config = config.with_overrides({"data.workers": workers})
-    gpu = torch.device(ranks.device).type == "cuda"
-    made: Callable[[int, int], Pairs]
-    if features is not None:
-        made = features.loader(TrainSet(pack, config.data.split), config, pin=gpu).epoch
-    else:
-        loader = train_loader(pack, config.data, config.train.batch_size, config.seed, ranks.rank, ranks.world, pin=gpu)
-
-        def made(epoch: int, steps: int) -> Pairs:
-            return ((batch, ()) for batch in loader.epoch(epoch, steps))
-
-    def feed(epoch: int, steps: int) -> Pairs:
-        copies = torch.cuda.Stream(ranks.device) if gpu else None
-        for batch, maps in made(epoch, steps):
-            if padded:
+    def __call__(self, epoch: int, steps: int) -> Iterator[tuple[Batch, Maps]]:
+        """`steps` batches. A GPU copies on a stream of its own, while it still works on the step before; from pinned
+        memory nobody waits."""
+        for made in self._loader.epoch(epoch, steps):
+            batch, maps = (made, ()) if isinstance(made, Batch) else made
+            if self._padded:
                 batch = batch.padded(len(batch), padded_size(batch.joints.shape[1]))
-            with torch.cuda.stream(copies):
-                there = batch.to(ranks.device), tuple(seen.to(ranks.device, non_blocking=True) for seen in maps)
-            if copies is not None:
-                now = torch.cuda.current_stream(copies.device)
-                now.wait_stream(copies)
+            with torch.cuda.stream(self._copies):
+                there = batch.to(self._device), tuple(seen.to(self._device, non_blocking=True) for seen in maps)
+            if self._copies is not None:
+                now = torch.cuda.current_stream(self._device)
+                now.wait_stream(self._copies)
                 for tensor in (*there[0].tensors(), *there[1]):
                     tensor.record_stream(now)
             yield there
 
-    return feed
+    def close(self) -> None:
+        """End the loader's processes."""
+        self._loader.close()
 
 
 def loader_processes(pack: Pack, config: Config, ranks: Ranks) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -27,7 +27,7 @@ from capetune.runs.facts import describe_data
 from capetune.training.checkpoint import fill, load_training, save_checkpoint
 from capetune.training.divergence import Watch
 from capetune.training.features import Features
-from capetune.training.feed import feeder
+from capetune.training.feed import Feed
 from capetune.training.optim import capturable, make_optimizer, make_schedule
 from capetune.training.ranks import Ranks
 from capetune.training.share import shared
@@ -101,41 +101,41 @@ def fit(
 
     wrapped = ranks.wrap(model)
     learn = CapturedStep() if captured else train_step
-    feed = feeder(pack, working, ranks, features, captured or model.way.compiled)
     validation = Validation(kept, pack, config, ranks, features)
     data = describe_data(pack, config.data.split)
-    for epoch in range(done + 1, settings.epochs + 1):
-        order = epoch + first * (settings.epochs + 1)
-        # Dropout and noise differ by rank and epoch, and repeat when a run is resumed.
-        torch.manual_seed((config.seed * 1_000_003 + order) * 4099 + ranks.rank)
+    with closing(Feed(pack, working, ranks, features, captured or model.way.compiled)) as feed:
+        for epoch in range(done + 1, settings.epochs + 1):
+            order = epoch + first * (settings.epochs + 1)
+            # Dropout and noise differ by rank and epoch, and repeat when a run is resumed.
+            torch.manual_seed((config.seed * 1_000_003 + order) * 4099 + ranks.rank)
 
-        def after(step: int, epoch: int = epoch) -> None:
-            progress(epoch, steps, step)
-            if step < steps:  # after the last one the epoch's own checkpoint follows
-                under_way.look(epoch, step, now)
+            def after(step: int, epoch: int = epoch) -> None:
+                progress(epoch, steps, step)
+                if step < steps:  # after the last one the epoch's own checkpoint follows
+                    under_way.look(epoch, step, now)
 
-        metrics = train_epoch(
-            wrapped,
-            feed(order, (steps - first) * working.train.accumulate),
-            optimizer,
-            schedule,
-            working,
-            ranks.device,
-            after,
-            averaged,
-            first,
-            learn,
-        )
-        first = 0
-        begun = time.monotonic()
-        metrics |= validation()
-        metrics["seconds_validation"] = time.monotonic() - begun
-        metrics["epoch"] = epoch
-        meta = CheckpointMeta(config, epoch, metrics, data)
-        training = {"optimizer": optimizer.state_dict(), "schedule": schedule.state_dict()}
-        if averaged is not None:
-            training["model"] = model.state_dict()
-        report(metrics, partial(save_checkpoint, model=kept, meta=meta, training=training))
+            metrics = train_epoch(
+                wrapped,
+                feed(order, (steps - first) * working.train.accumulate),
+                optimizer,
+                schedule,
+                working,
+                ranks.device,
+                after,
+                averaged,
+                first,
+                learn,
+            )
+            first = 0
+            begun = time.monotonic()
+            metrics |= validation()
+            metrics["seconds_validation"] = time.monotonic() - begun
+            metrics["epoch"] = epoch
+            meta = CheckpointMeta(config, epoch, metrics, data)
+            training = {"optimizer": optimizer.state_dict(), "schedule": schedule.state_dict()}
+            if averaged is not None:
+                training["model"] = model.state_dict()
+            report(metrics, partial(save_checkpoint, model=kept, meta=meta, training=training))
 
 
 def _restore(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 import torch
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
@@ -58,6 +58,13 @@ class Loader(Generic[T]):
             if isinstance(batch, UserError):
                 raise batch
             yield batch
+
+    def close(self) -> None:
+        """End its processes. They would end with the last reference to them, which an error's traceback may hold; torch
+        has no public word for it."""
+        running = self._loader._iterator
+        if running is not None:
+            cast(Any, running)._shutdown_workers()
 
 
 def _as_it_is(batch: T) -> T:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from itertools import count, islice
@@ -45,8 +46,14 @@ def train_batches(
     *,
     steps: int,
 ) -> Iterator[Batch]:
-    """One epoch of `train_loader`'s."""
-    return train_loader(pack, config, batch_size, seed, rank, world).epoch(epoch, steps)
+    """One epoch of `train_loader`'s, which ends with it."""
+    loader = train_loader(pack, config, batch_size, seed, rank, world)
+
+    def made() -> Iterator[Batch]:
+        with closing(loader):
+            yield from loader.epoch(epoch, steps)
+
+    return made()
 
 
 def train_loader(

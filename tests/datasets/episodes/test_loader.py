@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
 
+import psutil
 import pytest
 
 from capetune.datasets.episodes.loader import Loader, Stream
@@ -19,15 +21,22 @@ class Numbers(Stream[tuple[int, int, int]]):
             yield epoch, step, os.getpid()
 
 
+@pytest.fixture
+def closed() -> Iterator[Callable[[Loader], Loader]]:
+    """closed(loader): the loader, which is closed when the test ends."""
+    with ExitStack() as ends:
+        yield lambda loader: ends.enter_context(closing(loader))
+
+
 @pytest.mark.parametrize("workers", [0, 2])
-def test_every_epoch_has_its_batches_in_order(workers: int) -> None:
-    loader = Loader(Numbers(), workers)
+def test_every_epoch_has_its_batches_in_order(workers: int, closed: Callable) -> None:
+    loader = closed(Loader(Numbers(), workers))
     for epoch, steps in ((1, 5), (2, 2), (3, 7)):
         assert [made[:2] for made in loader.epoch(epoch, steps)] == [(epoch, step) for step in range(steps)]
 
 
-def test_processes_stay_from_epoch_to_epoch() -> None:
-    loader = Loader(Numbers(), 2)
+def test_processes_stay_from_epoch_to_epoch(closed: Callable) -> None:
+    loader = closed(Loader(Numbers(), 2))
     first, second = ({pid for _, _, pid in loader.epoch(epoch, 4)} for epoch in (1, 2))
     assert first == second
     assert len(first) == 2
@@ -35,16 +44,26 @@ def test_processes_stay_from_epoch_to_epoch() -> None:
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_an_epoch_that_was_left_in_its_middle_does_not_run_into_the_next(workers: int) -> None:
-    loader = Loader(Numbers(), workers)
+def test_an_epoch_that_was_left_in_its_middle_does_not_run_into_the_next(workers: int, closed: Callable) -> None:
+    loader = closed(Loader(Numbers(), workers))
     left = loader.epoch(1, 50)
     next(left)
     assert [made[:2] for made in loader.epoch(2, 3)] == [(2, 0), (2, 1), (2, 2)]
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_bad_data_is_one_line_and_the_loader_goes_on(workers: int) -> None:
-    loader = Loader(Numbers(), workers)
+def test_bad_data_is_one_line_and_the_loader_goes_on(workers: int, closed: Callable) -> None:
+    loader = closed(Loader(Numbers(), workers))
     with pytest.raises(UserError, match=r"^bad data$"):
         list(loader.epoch(9, 8))
     assert len(list(loader.epoch(1, 3))) == 3
+
+
+def test_closed_its_processes_end_in_the_middle_of_an_epoch_too() -> None:
+    loader = Loader(Numbers(), 2)
+    left = loader.epoch(1, 50)
+    pids = {next(left)[2] for _ in range(4)}
+    assert all(map(psutil.pid_exists, pids))
+    loader.close()
+    assert not any(map(psutil.pid_exists, pids))
+    assert left is not None  # whoever still holds the epoch holds no process
