@@ -21,13 +21,14 @@ from capetune.reports.words import clock, share
 @dataclass
 class Standing:
     """trials: number → state. epochs: finished ones. hours: that workers have trained and validated, times as many as
-    a trial or training has. best: the highest mPCK4, beside the template's on the same pairs. gpus: whether each of
-    these workers has one."""
+    a trial or training has. rates: images a second of those that train, in their latest epoch. best: the highest mPCK4,
+    beside the template's on the same pairs. gpus: whether each of these workers has one."""
 
     wanted: int | None = None
     trials: dict[int, str] = field(default_factory=dict)
     epochs: int = 0
     hours: float = 0.0
+    rates: dict[str, float] = field(default_factory=dict)
     best: float | None = None
     template: float | None = None
     gpus: bool = False
@@ -44,8 +45,13 @@ class Standing:
             self.trials[event.trial] = "running"
         elif isinstance(event, events.TrialEnded):
             self.trials[event.trial] = event.status
+            self.rates.pop(str(event.trial), None)
             self._score(event.score, event.template)
         elif isinstance(event, events.EpochDone):
+            metrics = event.metrics
+            self.rates[str(event.job if event.trial is None else event.trial)] = metrics.get("images", 0.0) / max(
+                metrics.get("seconds_data", 0.0) + metrics.get("seconds_steps", 0.0), 1e-6
+            )
             self.doing = ""
             self.epochs += 1
             self.hours += event.metrics.get("seconds", 0.0) * workers / 3600
@@ -73,7 +79,12 @@ def status_document(load: Load, jobs: list[tuple[Job, Standing]], price: float |
     rows = []
     for job, each in jobs:
         row = {**job.to_json(), "trials": each.counted(), "trials_wanted": each.wanted, "epochs": each.epochs}
-        row |= {"mpck4": each.best, "template_mpck4": each.template, "worker_hours": round(each.hours, 4)}
+        row |= {
+            "images_a_second": 0.0 if job.over else round(sum(each.rates.values()), 1),
+            "mpck4": each.best,
+            "template_mpck4": each.template,
+            "worker_hours": round(each.hours, 4),
+        }
         row |= {"gpu_hours": round(each.hours, 4) if each.gpus else 0.0}
         rows.append(row | ({} if price is None else {"cost": round(row["gpu_hours"] * price, 2)}))
     return {"cluster": load.to_json(), "jobs": rows}
@@ -88,7 +99,7 @@ def status_lines(load: Load, jobs: list[tuple[Job, Standing]], price: float | No
     if not jobs:
         return Group(*said, Text("no job is running or waiting; `capetune jobs` lists those that ended"))
     table = Table(box=None, pad_edge=False)
-    names = ["job", "state", "run", "trials", "epochs", "mPCK4", "template", "took", "hours"]
+    names = ["job", "state", "run", "trials", "epochs", "images/s", "mPCK4", "template", "took", "hours"]
     for name in [*names, *(["cost"] if price is not None else [])]:
         table.add_column(name, no_wrap=True)
     for job, each in jobs:
@@ -103,6 +114,7 @@ def status_lines(load: Load, jobs: list[tuple[Job, Standing]], price: float | No
             job.name,
             f"{trials}{of}" or "–",
             str(each.epochs),
+            "–" if job.over or not sum(each.rates.values()) else f"{sum(each.rates.values()):.0f}",
             share(each.best),
             share(each.template),
         ]

@@ -59,7 +59,8 @@ def fit(
 
     Metrics: epoch; train_ and val_ loss, tokens, coordinates; and of the val part's pairs: mpck4, mpck5, pck_0.05 …
     pck_0.25, template_mpck4, forced_mpck4 (teacher-forced) and generate_ms, milliseconds a pair from pixels to
-    keypoints; and where the epoch's time went: seconds_data, seconds_steps, seconds_validation.
+    keypoints; and images, trained on by all ranks, and where the
+    epoch's time went: seconds_data, seconds_steps, seconds_validation.
     """
     ranks, under_way = ranks or Ranks(), under_way or UnderWay()
     torch.manual_seed(config.seed)
@@ -127,6 +128,7 @@ def fit(
                 learn,
             )
             first = 0
+            metrics["images"] *= ranks.world
             begun = time.monotonic()
             metrics |= validation()
             metrics["seconds_validation"] = time.monotonic() - begun
@@ -167,7 +169,7 @@ def train_epoch(
 
     batches: on the device, with pixels and no maps, or without pixels and with what `Backbone.features` once gave.
 
-    Returns train_loss, train_tokens and train_coordinates, means over the steps; seconds_data, for which batches were
+    Returns train_loss, train_tokens and train_coordinates, means over the steps; images, how many there were; seconds_data, for which batches were
     waited for (a GPU works on what was queued before meanwhile), and seconds_steps, all else of the pass.
 
     Raises UserError where the loss or the weights are no longer finite: nothing after that would mean anything.
@@ -177,7 +179,7 @@ def train_epoch(
     count = first
     left = iter(batches)
     watch = Watch(config.train.learning_rate, device)
-    begun, waited = time.monotonic(), 0.0
+    begun, waited, images = time.monotonic(), 0.0, 0
     while True:
         asked = time.monotonic()
         pairs = list(itertools.islice(left, config.train.accumulate))
@@ -192,11 +194,16 @@ def train_epoch(
         for name, value in losses.items():
             sums[name] = sums.get(name, torch.zeros((), device=device)) + value
         count += 1
+        images += sum(map(len, group))
         watch.step(count, group, losses["loss"])
         progress(count)
     watch.end(model)  # and the device with it
     metrics = {f"train_{name}": (value / max(count - first, 1)).item() for name, value in sums.items()}
-    return metrics | {"seconds_data": waited, "seconds_steps": time.monotonic() - begun - waited}
+    return metrics | {
+        "images": float(images),
+        "seconds_data": waited,
+        "seconds_steps": time.monotonic() - begun - waited,
+    }
 
 
 @contextmanager

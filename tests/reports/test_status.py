@@ -13,13 +13,14 @@ from capetune.reports.status import Standing, standing, status_document, status_
 JOB = Job("one", "RUNNING", "search", "night", 2, 1_790_000_000.0, None, None, "")
 WAITS = Job("two", "PENDING", "train", "", 1, None, None, None, "Job has not started yet.")
 LOAD = Load(2, {"CPU": 4.0, "GPU": 2.0}, {"CPU": 16.0, "GPU": 2.0}, [({"GPU": 1.0, "CPU": 4.0}, 3)])
+PACE = {"images": 3200.0, "seconds_data": 2.0, "seconds_steps": 8.0}
 HEARD = [
     events.ClusterJoined(16, 2, "http://head:8265", None),
     events.SearchBegan("night", 40, 4, ("loss.tokens",), ("mpck4",), ("max",)),
     events.TrialStarted("night", 0, {}),
     events.TrialStarted("night", 1, {}),
-    events.EpochDone("night", 1, {"mpck4": 0.5, "template_mpck4": 0.4, "seconds": 1800.0}, trial=0),
-    events.EpochDone("night", 1, {"mpck4": 0.3, "template_mpck4": 0.4, "seconds": 1800.0}, trial=1),
+    events.EpochDone("night", 1, {"mpck4": 0.5, "template_mpck4": 0.4, "seconds": 1800.0, **PACE}, trial=0),
+    events.EpochDone("night", 1, {"mpck4": 0.3, "template_mpck4": 0.4, "seconds": 1800.0, **PACE}, trial=1),
     events.TrialEnded("night", 1, "pruned", {}, 1, 0.3, 0.4),
 ]
 
@@ -40,6 +41,7 @@ def test_the_document_has_hours_and_what_they_cost() -> None:
     assert tree["cluster"]["waiting"] == [{"resources": {"GPU": 1.0, "CPU": 4.0}, "count": 3}]
     assert (tree["jobs"][0]["gpu_hours"], tree["jobs"][0]["cost"]) == (2.0, 5.0)
     assert (tree["jobs"][1]["gpu_hours"], tree["jobs"][1]["cost"]) == (0.0, 0.0)
+    assert tree["jobs"][0]["images_a_second"] == 320.0  # of the trial that goes on
     assert json.loads(json.dumps(tree)) == tree
 
 
@@ -52,6 +54,7 @@ def test_the_table_says_what_is_waited_for() -> None:
     assert "waiting for room: 3 × 1 GPU, 4 CPUs" in said
     assert "1 running, 1 pruned of 40" in said
     assert "2.00 GPU h" in said
+    assert " 320 " in said
     assert "two waits: Job has not started yet." in said
     stream.truncate(0)
     console.print(status_lines(Load(1, {}, {}, []), [], None))
