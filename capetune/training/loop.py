@@ -169,8 +169,9 @@ def train_epoch(
 
     batches: on the device, with pixels and no maps, or without pixels and with what `Backbone.features` once gave.
 
-    Returns train_loss, train_tokens and train_coordinates, means over the steps; images, how many there were; seconds_data, for which batches were
-    waited for (a GPU works on what was queued before meanwhile), and seconds_steps, all else of the pass.
+    Returns train_loss, train_tokens and train_coordinates, means over the steps; images, how many there were; and
+    seconds_data, for which batches were waited for (a GPU works on what was queued before meanwhile), and
+    seconds_steps, all else of the pass.
 
     Raises UserError where the loss or the weights are no longer finite: nothing after that would mean anything.
     """
