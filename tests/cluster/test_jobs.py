@@ -1,8 +1,12 @@
 from __future__ import annotations
 
+import json
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
+import ray
 
 from capetune.cluster.jobs import Jobs, secret_of
 from capetune.errors import UserError
@@ -43,3 +47,32 @@ def test_what_is_no_dashboard_s_url_is_said(address: str) -> None:
 def test_where_nobody_answers_it_says_how_to_get_there() -> None:
     with pytest.raises(UserError, match=r"no Ray dashboard answers at http://127\.0\.0\.1:9 .*ssh -L 8265"):
         Jobs("http://127.0.0.1:9")
+
+
+class _Older(BaseHTTPRequestHandler):
+    """What a dashboard of another Ray answers: its API tells the version first."""
+
+    def do_GET(self) -> None:
+        body = json.dumps({"version": "4", "ray_version": "2.41.0", "ray_commit": "", "session_name": ""}).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def test_another_version_of_ray_is_refused_with_the_cure() -> None:
+    server = HTTPServer(("127.0.0.1", 0), _Older)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        with pytest.raises(UserError) as refused:
+            Jobs(f"http://127.0.0.1:{server.server_port}")
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+    assert f"runs Ray 2.41.0, this machine has {ray.__version__}" in str(refused.value)
+    assert "\n" not in str(refused.value)
