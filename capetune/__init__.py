@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from capetune.cluster.jobs import Job
     from capetune.evaluation.report import EvalReport
     from capetune.events import Listener
     from capetune.models.estimator import PoseEstimator
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from capetune.service.search import SearchResult
     from capetune.service.train import TrainResult
 
-__all__ = ["evaluate", "load", "promote", "search", "train"]
+__all__ = ["evaluate", "load", "promote", "search", "submit", "train"]
 __version__ = "0.1.0"
 
 
@@ -69,6 +70,21 @@ def evaluate(*, listener: Listener | None = None, **options: Any) -> EvalReport:
     from capetune.service import evaluate as verb
 
     return _run(verb, verb.EvaluateRequest, options, listener)
+
+
+def submit(
+    verb: str, *, address: str | None = None, token_file: Path | None = None, id: str | None = None, **options: Any
+) -> Job:
+    """Send a search, train, promote or evaluate, with the options of that function, to a Ray cluster as a job, as
+    `capetune submit` does; `capetune.cluster.jobs.Jobs(address, token_file)` follows, waits for and stops it.
+
+    address: of the cluster's dashboard. Raises UserError.
+    """
+    from capetune.cluster.jobs import Jobs
+    from capetune.service.door import parse_request
+    from capetune.service.submit import submit as send
+
+    return send(parse_request({**options, "verb": verb}), Jobs(address, token_file), id)
 
 
 def load(checkpoint: str | Path) -> tuple[PoseEstimator, CheckpointMeta]:

@@ -74,6 +74,8 @@ def test_without_a_listener_it_is_shown(run, capsys):
         (lambda: capetune.search(space="nosuch"), "there is no search space nosuch"),
         (lambda: capetune.train(best="nosuch"), "there is no search 'nosuch' in runs"),
         (lambda: capetune.promote(name="nosuch"), "there is no search 'nosuch' in runs"),
+        (lambda: capetune.submit("serch"), "did you mean 'search'?"),
+        (lambda: capetune.submit("search", address="head:6379"), "the dashboard's URL is wanted"),
         (lambda: capetune.evaluate(split=6), "--split: Input should be less than or equal to 5, not 6"),
     ],
 )

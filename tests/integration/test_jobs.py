@@ -12,6 +12,10 @@ from pathlib import Path
 import pytest
 from ray.job_submission import JobSubmissionClient
 
+import capetune
+from capetune.cluster.jobs import Jobs
+from capetune.errors import UserError
+
 from .conftest import PATIENCE, SMALL
 from .machines import ray_machines
 
@@ -114,3 +118,14 @@ def test_a_job_that_waits_for_room_is_told_to_end_and_never_begins(dashboard, pl
     assert done.stdout.startswith("job large: ")
     assert "told to end; it waits for room still" in done.stdout or "stopped" in done.stdout
     assert "begun" not in client.get_job_logs("large")
+
+
+def test_python_sends_too(dashboard, place, tiny_pack, monkeypatch):
+    monkeypatch.setenv("RAY_AUTH_TOKEN", SECRET)
+    monkeypatch.chdir(place)
+    with pytest.raises(UserError, match="the cluster can't see --data shards"):
+        capetune.submit("evaluate", address=dashboard, data="shards", runs=place / "runs")
+    asked = {"predictor": "template", "data": str(tiny_pack), "split": 1, "episodes": 1, "queries": 3}
+    sent = capetune.submit("evaluate", address=dashboard, id="scored", runs=place / "runs", **asked)
+    ended = Jobs(dashboard).wait(sent.id)
+    assert (ended.id, ended.verb, ended.state) == ("scored", "evaluate", "SUCCEEDED")
