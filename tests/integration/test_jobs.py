@@ -124,7 +124,7 @@ def test_python_sends_too(dashboard, place, tiny_pack, monkeypatch):
     monkeypatch.setenv("RAY_AUTH_TOKEN", SECRET)
     monkeypatch.chdir(place)
     with pytest.raises(UserError, match="the cluster can't see --data shards"):
-        capetune.submit("evaluate", address=dashboard, data="shards", runs=place / "runs")
+        capetune.submit("evaluate", address=dashboard, data="shards", split=1, runs=place / "runs")
     asked = {"predictor": "template", "data": str(tiny_pack), "split": 1, "episodes": 1, "queries": 3}
     sent = capetune.submit("evaluate", address=dashboard, id="scored", runs=place / "runs", **asked)
     ended = Jobs(dashboard).wait(sent.id)
