@@ -1,4 +1,4 @@
-.PHONY: setup demo test test-long test-gpu check bench bench-gpu wheels faults
+.PHONY: setup demo test test-long test-deploy test-gpu check bench bench-gpu wheels faults
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
@@ -19,11 +19,15 @@ demo: setup
 PYTEST := tests/alone.sh $(BIN)/python -m pytest --dist loadfile --no-loadscope-reorder
 
 test: setup
-	$(PYTEST) -n 2 -m "not long"
+	$(PYTEST) -n 2 -m "not long and not deploy"
 
 # Faults at any moment, browsers, servers, trackers: minutes each.
 test-long: setup
 	$(PYTEST) -n 3 -m long
+
+# deploy/'s scripts on clusters of three machines made of namespaces, ten minutes; alone, for each is a cluster's load.
+test-deploy: setup
+	$(PYTEST) -n 1 -m deploy
 
 check: setup
 	$(BIN)/ruff check .

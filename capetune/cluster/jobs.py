@@ -18,6 +18,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_fixed
+
 from capetune.errors import UserError
 
 DASHBOARD = "http://127.0.0.1:8265"
@@ -124,9 +126,17 @@ class Jobs:
                 f"what is to be sent has {size / 2**20:.0f} MiB, and the dashboard takes 100: use addresses"
             )
         runtime = {"working_dir": str(folder), "env_vars": dict(env)}
+        # The agent of a head that has just come, or has much to do, isn't there yet.
+        patient = Retrying(
+            retry=retry_if_exception(_no_agent), stop=stop_after_delay(90), wait=wait_fixed(3), reraise=True
+        )
         with self._plain():
-            self.client.submit_job(
-                entrypoint=entrypoint, submission_id=id, runtime_env=runtime, metadata=dict(metadata)
+            patient(
+                self.client.submit_job,
+                entrypoint=entrypoint,
+                submission_id=id,
+                runtime_env=runtime,
+                metadata=dict(metadata),
             )
         return self.one(id)
 
@@ -237,3 +247,7 @@ def _unset(*names: str) -> Iterator[None]:
         yield
     finally:
         os.environ |= before
+
+
+def _no_agent(error: BaseException) -> bool:
+    return "No available agent to submit job" in str(error)

@@ -22,7 +22,7 @@ from .nodes import BIN, SHARED, Node
 from .test_kuberay import JOB, one
 
 pytestmark = [
-    pytest.mark.long,
+    pytest.mark.deploy,
     pytest.mark.timeout(900),
     pytest.mark.skipif(not nodes.can_be_had(), reason="needs root, unshare, nsenter and ip: machines by namespaces"),
 ]

@@ -15,7 +15,7 @@ from .conftest import with_epochs
 from .nodes import BIN, ROOT, SHARED, Node
 
 pytestmark = [
-    pytest.mark.long,
+    pytest.mark.deploy,
     pytest.mark.timeout(900),
     pytest.mark.skipif(not nodes.can_be_had(), reason="needs root, unshare, nsenter and ip: machines by namespaces"),
     pytest.mark.skipif(not slurm.can_be_had(), reason="needs Debian's slurmctld, slurmd and munge"),
