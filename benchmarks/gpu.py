@@ -7,7 +7,6 @@ tiny sizes, on a CPU too: not to learn their times, but to see that the script w
 
 from __future__ import annotations
 
-import argparse
 import platform
 import subprocess
 import sys
@@ -21,7 +20,7 @@ import torch
 from harness import parser, record
 
 from capetune.models.compiled import programs
-from capetune.models.execution import prepare
+from capetune.models.execution import prepare, usual_device
 
 SECTIONS = {
     "ceilings": gpu_speed.ceilings,
@@ -46,9 +45,10 @@ def main() -> None:
     made.add_argument("--ways", nargs="+", choices=gpu_speed.WAYS, default=list(gpu_speed.WAYS))
     made.add_argument("--rounds", type=int, default=10)
     arguments = made.parse_args()
-    if not torch.cuda.is_available() and not arguments.tiny:
+    if usual_device() == "cpu" and not arguments.tiny:
         sys.exit("error: there is no GPU here; `make bench` measures on the CPU, --tiny tries the script")
-    device = "cuda" if torch.cuda.is_available() else "cpu"
+    device, rounds = usual_device(), 2 if arguments.tiny else arguments.rounds
+    setting = gpu_speed.Setting(device, arguments.tiny, rounds, tuple(arguments.ways))
     prepare(device)
     begun, failed = time.monotonic(), 0
     about = {"gpu": card(device), "tiny": arguments.tiny}
@@ -62,7 +62,7 @@ def main() -> None:
             print(f"{name}: left out, {arguments.within:.0f} s are over", flush=True)
             continue
         try:
-            SECTIONS[name](Setting(device, arguments), tell)
+            SECTIONS[name](setting, tell)
         except Exception:
             failed += 1
             traceback.print_exc()
@@ -70,13 +70,6 @@ def main() -> None:
             torch.cuda.empty_cache()
         tell(f"section {name}", seconds=round(time.monotonic() - started, 1), programs=programs())
     sys.exit(min(failed, 1))
-
-
-class Setting(gpu_speed.Setting):
-    """What was asked for."""
-
-    def __init__(self, device: str, arguments: argparse.Namespace) -> None:
-        super().__init__(device, arguments.tiny, 2 if arguments.tiny else arguments.rounds, tuple(arguments.ways))
 
 
 def card(device: str) -> str:

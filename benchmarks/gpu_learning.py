@@ -5,12 +5,13 @@ from __future__ import annotations
 import multiprocessing
 import statistics
 import time
+from contextlib import closing
 from dataclasses import replace
 from typing import Any
 
 import torch
-from gpu_speed import WAYS, Setting, Tell, Trainer
-from paper import random_batch, weights_file
+from gpu_speed import WAYS, Setting, Tell, Trainer, pixelless
+from paper import weights_file
 
 from capetune.config import Config, load_config
 from capetune.datasets.builtin import open_data
@@ -19,15 +20,14 @@ from capetune.datasets.packs.reader import Pack
 from capetune.evaluation.evaluate import evaluate
 from capetune.evaluation.model import ModelPredictor
 from capetune.models.estimator import PoseEstimator
-from capetune.models.execution import prepare
-from capetune.pose import Batch
+from capetune.models.execution import prepare, usual_device
 from capetune.storage.cache import writable_cache
 from capetune.training.features import Features, keep_features, open_features
 from capetune.training.feed import Feed
 from capetune.training.loop import train_epoch
-from capetune.training.optim import capturable, make_optimizer, make_schedule
+from capetune.training.optim import make_optimizer, make_schedule
 from capetune.training.ranks import Ranks
-from capetune.training.step import CapturedStep, train_step
+from capetune.training.step import CapturedStep
 
 SECONDS = 4  # for which trials run side by side
 
@@ -69,40 +69,40 @@ def losses(setting: Setting, tell: Tell) -> None:
 def loading(setting: Setting, tell: Tell) -> None:
     """The paper's training at batches of 32 with its loader: images a second, and the share of waiting for batches."""
     config = setting.paper([f"model.backbone.weights={weights_file()}", "train.batch_size=32"])
-    pack, ranks = open_data("synthetic"), Ranks(device=setting.device)
+    pack = open_data("synthetic")
     steps = 2 if setting.tiny else 40
     for workers in (0, "auto"):
         asked = config.with_overrides({"data.workers": workers})
-        model = PoseEstimator(asked.model).settle(setting.device)
-        optimizer = make_optimizer(model, asked.train)
-        schedule = make_schedule(optimizer, asked.train, 1000)
-        if model.way.captured:
-            capturable(optimizer, setting.device)
-        learn = CapturedStep() if model.way.captured else train_step
-        feed = Feed(pack, asked, ranks, None, model.way.shaped)
-        for epoch, count in ((1, 8), (2, steps)):
-            begun, waited = time.monotonic(), Waiting(feed(epoch, count))
-            train_epoch(model, waited, optimizer, schedule, asked, setting.device, learn=learn)
-            taken = time.monotonic() - begun
-        rate = steps * asked.train.batch_size / taken
-        tell("loading", workers=workers, images_a_second=round(rate), waiting=round(waited.seconds / taken, 3))
+        with closing(Course(asked, pack, None, 1000, setting)) as course:
+            course.epoch(1, 8)
+            metrics = course.epoch(2, steps)
+        taken = metrics["seconds_data"] + metrics["seconds_steps"]
+        rate, share = metrics["images"] / taken, metrics["seconds_data"] / taken
+        tell("loading", workers=workers, images_a_second=round(rate), waiting=round(share, 3))
 
 
-class Waiting:
-    """The same batches; `seconds` that were waited for them."""
+class Course:
+    """A training as `fit` makes one, without validation."""
 
-    def __init__(self, batches: Any) -> None:
-        self.batches, self.seconds = batches, 0.0
+    def __init__(self, config: Config, pack: Pack, features: Features | None, steps: int, setting: Setting) -> None:
+        torch.manual_seed(config.seed)
+        self.config, self.device = config, setting.device
+        self.model = PoseEstimator(config.model).settle(self.device)
+        self.optimizer = make_optimizer(self.model, config.train)
+        self.schedule = make_schedule(self.optimizer, config.train, steps)
+        captured = self.model.way.captured
+        self.learn = CapturedStep(self.model, self.optimizer, self.schedule, config) if captured else None
+        self.feed = Feed(pack, config, Ranks(device=self.device), features, self.model.way.shaped)
 
-    def __iter__(self) -> Any:
-        return self
+    def epoch(self, number: int, steps: int) -> dict[str, float]:
+        """What `train_epoch` returns."""
+        batches = self.feed(number, steps)
+        return train_epoch(
+            self.model, batches, self.optimizer, self.schedule, self.config, self.device, learn=self.learn
+        )
 
-    def __next__(self) -> Any:
-        begun = time.monotonic()
-        try:
-            return next(self.batches)
-        finally:
-            self.seconds += time.monotonic() - begun
+    def close(self) -> None:
+        self.feed.close()
 
 
 def evaluation(setting: Setting, tell: Tell) -> None:
@@ -143,12 +143,8 @@ def trials(setting: Setting, tell: Tell) -> None:
 def _trial(number: int, counts: tuple[int, ...], gate: Any, results: Any) -> None:
     prepare("cuda")
     setting = Setting("cuda", False, 1)
-    config = load_config("demo", None, ["model.backbone.weights=none"])
-    count = config.train.batch_size
-    whole = random_batch(64, count)
-    batch = Batch(*(whole.images[:, :, :0, :0], *whole.tensors()[1:])).to("cuda")
-    channels = PoseEstimator(config.model).backbone.net.channels[0]
-    trainer = Trainer(setting, config, WAYS["captured"], batch, (torch.randn(count, channels, 8, 8, device="cuda"),))
+    config, batch, kept = pixelless("cuda")
+    trainer = Trainer(setting, config, WAYS["captured"], batch, kept)
     setting.finished(trainer, 10)()
     for at_once in counts:
         gate.wait(120)
@@ -194,21 +190,14 @@ def kept_features() -> tuple[Features, Pack]:
     config, pack = load_config("demo"), open_data("synthetic")
     folder = writable_cache() / "gpu-features"
     if not folder.is_dir():
-        keep_features(folder, pack, config, 2, device="cuda" if torch.cuda.is_available() else "cpu")
+        keep_features(folder, pack, config, 2, device=usual_device())
     return open_features(folder), pack
 
 
 def _train(config: Config, pack: Pack, features: Features, steps: int, setting: Setting) -> PoseEstimator:
-    torch.manual_seed(config.seed)
-    model = PoseEstimator(config.model).settle(setting.device)
-    optimizer = make_optimizer(model, config.train)
-    schedule = make_schedule(optimizer, config.train, steps)
-    if model.way.captured:
-        capturable(optimizer, setting.device)
-    learn = CapturedStep() if model.way.captured else train_step
-    feed = Feed(pack, config, Ranks(device=setting.device), features, model.way.shaped)
-    train_epoch(model, feed(1, steps), optimizer, schedule, config, setting.device, learn=learn)
-    return model.eval()
+    with closing(Course(config, pack, features, steps, setting)) as course:
+        course.epoch(1, steps)
+    return course.model.eval()
 
 
 def _score(model: PoseEstimator, pack: Pack, config: Config, setting: Setting, shots: int = 1) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from capetune.models.captured import Captured
 from capetune.models.estimator import PoseEstimator
 from capetune.models.execution import Way
 from capetune.pose import Batch
-from capetune.training.optim import capturable, make_optimizer, make_schedule
+from capetune.training.optim import make_optimizer, make_schedule
 from capetune.training.step import CapturedStep, train_step
 
 Tell = Callable[..., None]
@@ -118,13 +118,14 @@ class Trainer:
         self.model = PoseEstimator(config.model).to(setting.device).run_as(way).train()
         self.optimizer = make_optimizer(self.model, config.train)
         self.schedule = make_schedule(self.optimizer, config.train, 1_000_000)
-        self.learn = train_step
+        self.captured = None
         if way.captured:
-            capturable(self.optimizer, setting.device)
-            self.learn = CapturedStep()
+            self.captured = CapturedStep(self.model, self.optimizer, self.schedule, config)
 
     def __call__(self) -> dict[str, torch.Tensor]:
-        return self.learn(self.model, [self.batch], self.optimizer, self.schedule, self.config, self.kept)
+        if self.captured is not None:
+            return self.captured([self.batch], self.kept)
+        return train_step(self.model, [self.batch], self.optimizer, self.schedule, self.config, self.kept)
 
 
 class Plain:
@@ -191,14 +192,19 @@ class Answering:
         return found
 
 
-def frozen(setting: Setting, tell: Tell) -> None:
-    """A step of `demo` on kept features against the matrix products in it: queued one by one, and as a CUDA graph."""
+def pixelless(device: str) -> tuple[Config, Batch, Maps]:
+    """demo's configuration, a batch of it without pixels, and maps to go with that."""
     config = load_config("demo", None, ["model.backbone.weights=none"])
     count = config.train.batch_size
     whole = random_batch(64, count)
-    batch = Batch(*(whole.images[:, :, :0, :0], *whole.tensors()[1:])).to(setting.device)
+    batch = Batch(*(whole.images[:, :, :0, :0], *whole.tensors()[1:])).to(device)
     channels = PoseEstimator(config.model).backbone.net.channels[0]
-    kept = (torch.randn(count, channels, 8, 8, device=setting.device),)
+    return config, batch, (torch.randn(count, channels, 8, 8, device=device),)
+
+
+def frozen(setting: Setting, tell: Tell) -> None:
+    """A step of `demo` on kept features against the matrix products in it: queued one by one, and as a CUDA graph."""
+    config, batch, kept = pixelless(setting.device)
     trainers = {name: Trainer(setting, config, way, batch, kept) for name, way in setting.ways.items()}
     products = Products()
     with products:
@@ -207,7 +213,7 @@ def frozen(setting: Setting, tell: Tell) -> None:
     if setting.device == "cuda":
         graph = Captured(lambda tensors: products())
         work["products, one graph"] = partial(graph, [torch.zeros(1, device=setting.device)])
-    compare(setting, tell, "frozen", work, "products", count, times=2 if setting.tiny else 30)
+    compare(setting, tell, "frozen", work, "products", len(batch), times=2 if setting.tiny else 30)
 
 
 class Products(TorchDispatchMode):

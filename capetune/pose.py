@@ -140,13 +140,13 @@ class Batch:
 
     def padded(self, samples: int, keypoints: int) -> Batch:
         """As many samples (the last repeated) and keypoints (not real ones) as asked for; no fewer than it has."""
-        import torch
         from torch.nn import functional as F
 
         wider, found = keypoints - self.joints.shape[1], {}
         for field in fields(self):
-            tensor = F.pad(getattr(self, field.name), [end * wider for end in _KEYPOINT_ENDS.get(field.name, ())])
-            found[field.name] = torch.cat([tensor, tensor[-1:].expand(samples - len(self), *tensor.shape[1:])])
+            ends = [end * wider for end in _KEYPOINT_ENDS.get(field.name, ())]
+            tensor = getattr(self, field.name)
+            found[field.name] = filled(F.pad(tensor, ends) if any(ends) else tensor, samples)
         return Batch(**found)
 
     def __len__(self) -> int:
@@ -162,6 +162,15 @@ _KEYPOINT_ENDS = {
     "target": (0, 0, 0, 1),
     "visible": (0, 1),
 }
+
+
+def filled(tensor: torch.Tensor, count: int) -> torch.Tensor:
+    """tensor: (n, …). Returns (count, …), the last row repeated; the tensor itself where it has as many."""
+    import torch
+
+    if len(tensor) == count:
+        return tensor
+    return torch.cat([tensor, tensor[-1:].expand(count - len(tensor), *tensor.shape[1:])])
 
 
 @dataclass(frozen=True)

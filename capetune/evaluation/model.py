@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -25,7 +26,7 @@ from capetune.models.backbone import Maps
 from capetune.models.captured import Captured
 from capetune.models.estimator import Answer, PoseEstimator
 from capetune.models.execution import padded_size
-from capetune.pose import Batch, Instance
+from capetune.pose import Batch, Instance, filled
 
 
 class ModelPredictor:
@@ -58,7 +59,8 @@ class ModelPredictor:
         self.losses = losses
         self.support = support
         self.kept = kept
-        self._answer = Captured(self._answered) if model.way.captured else self._answered
+        answer = partial(_answered, model, losses)  # not a method: graphs go with the predictor, at once
+        self._answer = Captured(answer) if model.way.captured else answer
         self.begin()
 
     def begin(self) -> ModelPredictor:
@@ -135,23 +137,23 @@ class ModelPredictor:
         images = query_images(self.pack, instances, self.data.size, torch.get_num_threads(), size)
         with closing(images):
             while some := list(itertools.islice(images, size)):
-                images_now = stack_images(some)
+                stacked = stack_images(some)
                 if self.model.way.shaped:
-                    images_now = _filled(images_now, size)
+                    stacked = filled(stacked, size)
                 with self._timed(), torch.inference_mode():
-                    maps = tuple(seen[: len(some)] for seen in backbone(images_now.to(self.device)))
+                    maps = tuple(seen[: len(some)] for seen in backbone(stacked.to(self.device)))
                 yield maps
 
     @torch.inference_mode()
     def _decode(self, asked: Sequence[_Asked], features: Maps) -> np.ndarray:
         """P pairs of one or several categories. Returns float64 (P, K, 2) source pixels, K the largest there is."""
         asking = pair_batch([(part.shown, part.queries) for part in asked])
-        count, batch = len(asking), asking
+        count, batch = len(asking), asking.to(self.device)
         if self.model.way.shaped:
-            batch = asking.padded(self.batch_size, padded_size(asking.joints.shape[1]))
-            features = tuple(_filled(maps, self.batch_size) for maps in features)
+            batch = batch.padded(self.batch_size, padded_size(asking.joints.shape[1]))
+            features = tuple(filled(maps, self.batch_size) for maps in features)
         with self._timed():
-            prediction, losses, forced = self._answer([*batch.to(self.device).tensors(), *features])
+            prediction, losses, forced = self._answer([*batch.tensors(), *features])
             predicted = to_source(prediction.xy[:count], asking)
         self.pairs += count
         if forced is not None:
@@ -167,15 +169,11 @@ class ModelPredictor:
                 begin = end
         return predicted
 
-    def _answered(self, tensors: Sequence[torch.Tensor]) -> Answer:
-        """tensors: those of a batch, and the maps of its images."""
-        fields = len(tensors) - len(self.model.backbone.project)
-        return self.model.answer(Batch(*tensors[:fields]), tuple(tensors[fields:]), self.losses)
 
-
-def _filled(maps: torch.Tensor, count: int) -> torch.Tensor:
-    """As many as `count`, the last one repeated."""
-    return torch.cat([maps, maps[-1:].expand(count - len(maps), *maps.shape[1:])]) if len(maps) < count else maps
+def _answered(model: PoseEstimator, losses: LossConfig | None, tensors: Sequence[torch.Tensor]) -> Answer:
+    """tensors: those of a batch, and the maps of its images."""
+    fields = len(tensors) - len(model.backbone.project)
+    return model.answer(Batch(*tensors[:fields]), tuple(tensors[fields:]), losses)
 
 
 @dataclass(frozen=True, eq=False)

@@ -62,7 +62,7 @@ class Backbone(nn.Module):
         x = ((images.float() - self.mean) / self.deviation).contiguous(memory_format=torch.channels_last)
         # bfloat16 stays in here: it would round coordinates to 1/256 of the crop, and gains nothing in the decoder.
         with torch.autocast(x.device.type, torch.bfloat16, enabled=self._half(x.device)):
-            seen = (compiled(_through) if self.compiled else _through)(self.net, x)
+            seen = compiled(_through, self.compiled)(self.net, x)
         return tuple(maps.float() for maps in seen)
 
     def _half(self, device: torch.device) -> bool:

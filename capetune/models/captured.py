@@ -60,7 +60,7 @@ class Captured(Generic[R]):
         return outcome
 
     def _capture(self, tensors: Sequence[Tensor]) -> tuple[torch.cuda.CUDAGraph, list[Tensor], R]:
-        inputs = [tensor.clone(memory_format=torch.preserve_format) for tensor in tensors]
+        inputs = [tensor.clone() for tensor in tensors]
         graph = torch.cuda.CUDAGraph()
         # Other threads may ask for memory meanwhile: a loader's pins what it fetched.
         with torch.cuda.graph(graph, pool=self._pool, stream=self._stream, capture_error_mode="thread_local"):

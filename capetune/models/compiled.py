@@ -17,9 +17,10 @@ PROGRAMS = 64  # of one function: shapes of training, of validation and of the s
 BACKEND = "inductor"
 
 
-def compiled(function: F) -> F:
-    """`function` compiled, one program for each combination of shapes. The same object every time it is asked for."""
-    return cast(F, _compiled(function, BACKEND))
+def compiled(function: F, wanted: bool) -> F:
+    """`function` itself, or where that is wanted compiled: one program for each combination of shapes, and the same
+    object every time it is asked for."""
+    return cast(F, _compiled(function, BACKEND)) if wanted else function
 
 
 @cache

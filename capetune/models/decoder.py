@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -16,8 +15,6 @@ from capetune.models.compiled import compiled
 from capetune.models.deformable import DeformableAttention
 from capetune.models.nets import PYRAMID
 from capetune.models.tokens import SPECIALS, CoordinateTable, Kind, Layout, layout
-
-F = TypeVar("F", bound=Callable[..., Any])
 
 
 @dataclass(frozen=True)
@@ -170,7 +167,7 @@ class Decoder(nn.Module):
         begin = cache.steps if cache else 0
         end = begin + xy.shape[1]
         keypoint = plan.keypoint[begin:end]
-        x = self._run(_enter)(self, plan.entering[begin:end], xy, memory.step, keypoint)
+        x = compiled(_enter, self.compiled)(self, plan.entering[begin:end], xy, memory.step, keypoint)
         reference = memory.start[:, keypoint]
         causal: Tensor | None
         if cache is None:
@@ -183,7 +180,7 @@ class Decoder(nn.Module):
         for i, layer in enumerate(self._layers()):
             past = cache.room(i, begin, end) if cache else None
             seen = (memory.values[i], memory.support[i], memory.real, causal, past)
-            x, h, reference = self._run(_layer)(self, layer, x, reference, *seen)
+            x, h, reference = compiled(_layer, self.compiled)(self, layer, x, reference, *seen)
             points.append(reference)
             reference = reference.detach()  # the next layer looks where this one points
             if every_layer or i == len(self.layers) - 1:
@@ -197,27 +194,14 @@ class Decoder(nn.Module):
         past = [torch.zeros(batch, steps, 3 * self.config.width, device=device) for _ in self.layers]
         return Cache(past, causal_bias(steps, device), self.compiled)
 
-    def _run(self, function: F) -> F:
-        return compiled(function) if self.compiled else function
-
 
 def _enter(decoder: Decoder, kind: Tensor, xy: Tensor, step: Tensor, keypoint: Tensor) -> Tensor:
     return decoder.embed(kind, xy) + step[:, keypoint]
 
 
-def _layer(
-    decoder: Decoder,
-    layer: DecoderLayer,
-    x: Tensor,
-    reference: Tensor,
-    value: Maps,
-    support: tuple[Tensor, Tensor],
-    real: Tensor,
-    causal: Tensor | None,
-    past: Past | None,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """One layer. Returns what it gives, that normalised, and where it points, (B, T, 2)."""
-    x = layer(x, reference, value, support, real, causal, past)
+def _layer(decoder: Decoder, layer: DecoderLayer, *seen: Any) -> tuple[Tensor, Tensor, Tensor]:
+    """One layer on what its `forward` takes. Returns what it gives, that normalised, and where it points, (B, T, 2)."""
+    x = layer(*seen)
     h = decoder.norm(x)
     return x, h, decoder.point_head(h).sigmoid()
 

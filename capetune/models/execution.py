@@ -35,6 +35,11 @@ def way(config: ModelConfig, device: torch.device | str, steps: int = 0) -> Way:
     return Way(how == "compiled" or (how == "auto" and gpu and steps >= PAYS), gpu and how != "eager")
 
 
+def usual_device() -> str:
+    """A GPU where this process has one."""
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
 def padded_size(keypoints: int) -> int:
     """The number of keypoints that a pose is padded to where shapes are to be few."""
     return next((size for size in SIZES if size >= keypoints), -(-keypoints // 32) * 32)

@@ -48,14 +48,18 @@ class Standing:
             self.rates.pop(str(event.trial), None)
             self._score(event.score, event.template)
         elif isinstance(event, events.EpochDone):
-            metrics = event.metrics
-            self.rates[str(event.job if event.trial is None else event.trial)] = metrics.get("images", 0.0) / max(
-                metrics.get("seconds_data", 0.0) + metrics.get("seconds_steps", 0.0), 1e-6
-            )
+            seconds = event.metrics.get("seconds_data", 0.0) + event.metrics.get("seconds_steps", 0.0)
+            who = str(event.job if event.trial is None else event.trial)
+            self.rates[who] = event.metrics.get("images", 0.0) / seconds if seconds else 0.0
             self.doing = ""
             self.epochs += 1
             self.hours += event.metrics.get("seconds", 0.0) * workers / 3600
             self._score(event.metrics.get("mpck4"), event.metrics.get("template_mpck4"))
+
+    @property
+    def rate(self) -> float:
+        """Images a second, of all that train."""
+        return sum(self.rates.values())
 
     def _score(self, score: float | None, template: float | None) -> None:
         if score is not None and (self.best is None or score > self.best):
@@ -80,7 +84,7 @@ def status_document(load: Load, jobs: list[tuple[Job, Standing]], price: float |
     for job, each in jobs:
         row = {**job.to_json(), "trials": each.counted(), "trials_wanted": each.wanted, "epochs": each.epochs}
         row |= {
-            "images_a_second": 0.0 if job.over else round(sum(each.rates.values()), 1),
+            "images_a_second": 0.0 if job.over else round(each.rate, 1),
             "mpck4": each.best,
             "template_mpck4": each.template,
             "worker_hours": round(each.hours, 4),
@@ -114,7 +118,7 @@ def status_lines(load: Load, jobs: list[tuple[Job, Standing]], price: float | No
             job.name,
             f"{trials}{of}" or "–",
             str(each.epochs),
-            "–" if job.over or not sum(each.rates.values()) else f"{sum(each.rates.values()):.0f}",
+            "–" if job.over or not each.rate else f"{each.rate:.0f}",
             share(each.best),
             share(each.template),
         ]

@@ -44,8 +44,10 @@ class Desk:
         self.listener = listener
         address = address_of(folder)
         self.place = open_place(address or folder)
-        told = lambda words: listener(Doubted(words))  # noqa: E731
-        self.lease = lease.take_patiently(self.place, told) if patient else lease.take(self.place)
+        if patient:
+            self.lease = lease.take_patiently(self.place, lambda words: listener(Doubted(words)))
+        else:
+            self.lease = lease.take(self.place)
         self.copy = None if address is None else Copy(self.place, folder, _drivers)
         self.superseded = False
         self._alone = threading.Lock()

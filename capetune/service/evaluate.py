@@ -107,18 +107,14 @@ def _model(request: EvaluateRequest, listener: Listener, copies: ExitStack) -> t
         )
 
     # torch takes seconds to import: not before what can be refused without it.
-    import torch
-
     from capetune.evaluation.model import ModelPredictor
+    from capetune.models.execution import usual_device
     from capetune.training.checkpoint import load_model
 
     model, _ = load_model(checkpoint)
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    return (
-        ModelPredictor(model.settle(device), pack, meta.config.data, device),
-        named(str(checkpoint)),
-        meta.config.hash(),
-    )
+    device = usual_device()
+    predictor = ModelPredictor(model.settle(device), pack, meta.config.data, device)
+    return predictor, named(str(checkpoint)), meta.config.hash()
 
 
 def _part(request: EvaluateRequest, listener: Listener) -> Part:

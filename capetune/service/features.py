@@ -46,14 +46,16 @@ class Keeping:
             return None
         folder = self.shared or run / FOLDER
         if not folder.is_dir():
-            import torch
-
+            from capetune.models.execution import usual_device
             from capetune.training.features import keep_features
 
             crops = "one crop" if self.copies == 1 else f"{self.copies} crops"
             listener(StepBegan("features", f"{crops} of each train instance"))
-            device = "cuda" if torch.cuda.is_available() else "cpu"
-            keep_features(folder, pack, config, self.copies, lambda *far: listener(Progress("features", *far)), device)
+
+            def told(done: int, instances: int) -> None:
+                listener(Progress("features", done, instances))
+
+            keep_features(folder, pack, config, self.copies, told, usual_device())
         return folder
 
     def end(self, run: Path) -> None:

@@ -72,8 +72,7 @@ class Features:
 
         Instances come in an order drawn for the epoch, each once before any twice; crop and template are drawn.
         """
-        workers = 0 if config.data.workers == "auto" else config.data.workers
-        return Loader(_Batches(self, train, config), workers, pin=pin)
+        return Loader(_Batches(self, train, config), config.data.workers, pin=pin)
 
 
 class _Batches(Stream[tuple[Batch, Maps]]):

@@ -41,10 +41,10 @@ class Feed:
         memory nobody waits."""
         for made in self._loader.epoch(epoch, steps):
             batch, maps = (made, ()) if isinstance(made, Batch) else made
-            if self._padded:
-                batch = batch.padded(len(batch), padded_size(batch.joints.shape[1]))
             with torch.cuda.stream(self._copies):
                 there = batch.to(self._device), tuple(seen.to(self._device, non_blocking=True) for seen in maps)
+                if self._padded:  # there: padded here it would be in pinned memory no longer
+                    there = there[0].padded(len(batch), padded_size(batch.joints.shape[1])), there[1]
             if self._copies is not None:
                 now = torch.cuda.current_stream(self._device)
                 now.wait_stream(self._copies)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
@@ -28,10 +28,10 @@ from capetune.training.checkpoint import fill, load_training, save_checkpoint
 from capetune.training.divergence import Watch
 from capetune.training.features import Features
 from capetune.training.feed import Feed
-from capetune.training.optim import capturable, make_optimizer, make_schedule
+from capetune.training.optim import make_optimizer, make_schedule
 from capetune.training.ranks import Ranks
 from capetune.training.share import shared
-from capetune.training.step import CapturedStep, Learn, train_step
+from capetune.training.step import CapturedStep, Learn, Losses, train_step
 from capetune.training.under_way import UnderWay
 from capetune.training.validation import Validation
 
@@ -92,8 +92,6 @@ def fit(
         model.load_state_dict(state["model"])
         if averaged is not None:
             averaged.load_state_dict(state["averaged"])
-    if captured:
-        capturable(optimizer, ranks.device)
 
     def now() -> dict[str, Any]:
         """What an epoch goes on from."""
@@ -101,7 +99,7 @@ def fit(
         return state if averaged is None else state | {"averaged": averaged.state_dict()}
 
     wrapped = ranks.wrap(model)
-    learn = CapturedStep() if captured else train_step
+    learn = CapturedStep(wrapped, optimizer, schedule, working) if captured else None
     validation = Validation(kept, pack, config, ranks, features)
     data = describe_data(pack, config.data.split)
     with closing(Feed(pack, working, ranks, features, captured or model.way.compiled)) as feed:
@@ -165,7 +163,7 @@ def train_epoch(
     learn: Learn | None = None,
 ) -> Metrics:
     """One pass over `batches`, `train.accumulate` of them a step; `averaged` follows the model's weights. first: steps
-    of it that were done before. learn: how a step is made, None: `train_step`.
+    of it that were done before. learn: how a step is made; None: by `train_step`.
 
     batches: on the device, with pixels and no maps, or without pixels and with what `Backbone.features` once gave.
 
@@ -176,7 +174,12 @@ def train_epoch(
     Raises UserError where the loss or the weights are no longer finite: nothing after that would mean anything.
     """
     model.train()
-    sums: dict[str, torch.Tensor] = {}
+
+    def as_written(group: Sequence[Batch], kept: Sequence[Maps]) -> Losses:
+        return train_step(model, group, optimizer, schedule, config, kept)
+
+    learn = learn or as_written
+    sums: Losses = {}
     count = first
     left = iter(batches)
     watch = Watch(config.train.learning_rate, device)
@@ -189,7 +192,7 @@ def train_epoch(
             break
         group, kept = [batch for batch, _ in pairs], [maps for _, maps in pairs if maps]
         with named_memory_error(config, count + 1):
-            losses = (learn or train_step)(model, group, optimizer, schedule, config, kept)
+            losses = learn(group, kept)
         if averaged is not None:
             averaged.update_parameters(model)
         for name, value in losses.items():

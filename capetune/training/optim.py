@@ -32,8 +32,9 @@ def make_optimizer(model: PoseEstimator, config: TrainConfig) -> torch.optim.Ada
     )
 
 
-def capturable(optimizer: torch.optim.Optimizer, device: torch.device | str) -> None:
+def make_capturable(optimizer: torch.optim.Optimizer) -> None:
     """Let its steps be replayed by a GPU: learning rates are read from its memory, where a schedule writes them."""
+    device = optimizer.param_groups[0]["params"][0].device
     for group in optimizer.param_groups:
         group["capturable"] = True
         group["lr"] = torch.tensor(float(group["lr"]), device=device)

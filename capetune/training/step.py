@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
+from functools import partial
 from typing import cast
 
 import torch
@@ -17,8 +19,10 @@ from capetune.models.captured import Captured
 from capetune.models.estimator import PoseEstimator
 from capetune.models.losses import total_loss
 from capetune.pose import Batch
+from capetune.training.optim import make_capturable
 
-Learn = Callable[..., dict[str, torch.Tensor]]
+Losses = dict[str, torch.Tensor]
+Learn = Callable[[Sequence[Batch], Sequence[Maps]], Losses]  # what is made of a group of batches
 
 
 def train_step(
@@ -28,59 +32,64 @@ def train_step(
     schedule: torch.optim.lr_scheduler.LRScheduler,
     config: Config,
     kept: Sequence[Maps] = (),
-) -> dict[str, torch.Tensor]:
+) -> Losses:
     """Forward and backward of each batch of the group, then clip and update once, by the mean of their gradients.
 
     kept: for batches without pixels, what `Backbone.features` once gave for each (see `training.features`).
 
     Returns the detached losses, means over the group, scalars on the model's device.
     """
-    losses = _update(model, group, optimizer, config, kept)
+    losses = _update(model, optimizer, config, group, kept)
     schedule.step()
     return losses
 
 
 class CapturedStep:
-    """`train_step` replayed as CUDA graphs, one for each combination of shapes; for one model and optimiser, which is
-    `optim.capturable`. The losses that it returns are overwritten by the next step."""
+    """`train_step` of a model and an optimiser on a GPU, replayed as CUDA graphs, one for each combination of shapes.
+    The losses that it returns are overwritten by the next step."""
 
-    def __init__(self) -> None:
-        self._captured: Captured[dict[str, torch.Tensor]] | None = None
-
-    def __call__(
+    def __init__(
         self,
         model: nn.Module,
-        group: Sequence[Batch],
         optimizer: torch.optim.Optimizer,
         schedule: torch.optim.lr_scheduler.LRScheduler,
         config: Config,
-        kept: Sequence[Maps] = (),
-    ) -> dict[str, torch.Tensor]:
-        """As `train_step`."""
-        fields, maps = len(group[0].tensors()), len(kept[0]) if kept else 0
+    ) -> None:
+        make_capturable(optimizer)
+        self._update = partial(_update, model, optimizer, config)
+        self._schedule = schedule
+        self._captured: Captured[Losses] | None = None
 
-        def update(tensors: Sequence[torch.Tensor]) -> dict[str, torch.Tensor]:
-            each = [tensors[i : i + fields + maps] for i in range(0, len(tensors), fields + maps)]
-            batches = [Batch(*some[:fields]) for some in each]
-            return _update(model, batches, optimizer, config, [tuple(some[fields:]) for some in each] if maps else ())
-
+    def __call__(self, group: Sequence[Batch], kept: Sequence[Maps] = ()) -> Losses:
+        """As `train_step`. Batches are padded to the group's most keypoints, or each combination would be captured."""
+        most = max(batch.joints.shape[1] for batch in group)
+        given = [batch.padded(len(batch), most).tensors() for batch in group]
+        for tensors, maps in zip(given, kept or [()] * len(given), strict=True):
+            tensors += maps
         if self._captured is None:
-            self._captured = Captured(update)
-        given = [[*batch.tensors(), *(kept[i] if kept else ())] for i, batch in enumerate(group)]
+            self._captured = Captured(partial(_grouped, self._update, len(given[0])))
         losses = self._captured(list(itertools.chain.from_iterable(given)))
-        schedule.step()
+        self._schedule.step()
         return losses
+
+
+def _grouped(update: Learn, share: int, tensors: Sequence[torch.Tensor]) -> Losses:
+    """update of batches, each given as `share` tensors: its own, and the maps kept for it."""
+    fields = len(dataclasses.fields(Batch))
+    each = [tensors[begin : begin + share] for begin in range(0, len(tensors), share)]
+    kept = [tuple(some[fields:]) for some in each] if share > fields else []
+    return update([Batch(*some[:fields]) for some in each], kept)
 
 
 def _update(
     model: nn.Module,
-    group: Sequence[Batch],
     optimizer: torch.optim.Optimizer,
     config: Config,
+    group: Sequence[Batch],
     kept: Sequence[Maps],
-) -> dict[str, torch.Tensor]:
+) -> Losses:
     optimizer.zero_grad(set_to_none=True)
-    sums: dict[str, torch.Tensor] = {}
+    sums: Losses = {}
     for i, batch in enumerate(group):
         shared = isinstance(model, DistributedDataParallel) and i + 1 < len(group)
         # The ranks exchange gradients once a step.

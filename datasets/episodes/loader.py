@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Iterator
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, Generic, Literal, TypeVar, cast
 
 import torch
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
@@ -17,11 +18,11 @@ class Stream(IterableDataset[Any], Generic[T]):
     """What a loader's processes make an epoch's batches with; each of them makes every n-th."""
 
     def __init__(self) -> None:
-        self.now = torch.zeros(2, dtype=torch.int64).share_memory_()  # epoch and steps, where all processes see them
+        self.now = torch.zeros(2, dtype=torch.int64)  # epoch and steps
 
+    @abstractmethod
     def made(self, epoch: int, steps: int, worker: int, workers: int) -> Iterator[T]:
         """The batches `worker`, `worker + workers`, … of `steps`."""
-        raise NotImplementedError
 
     def __iter__(self) -> Iterator[T | UserError]:
         """An error of the data comes as the last item: raised here, it would arrive wrapped in many lines."""
@@ -37,9 +38,13 @@ class Stream(IterableDataset[Any], Generic[T]):
 class Loader(Generic[T]):
     """Gives each epoch's batches, made in `workers` processes that live as long as the loader, or in this one (0)."""
 
-    def __init__(self, stream: Stream[T], workers: int, fork: bool = True, pin: bool = False) -> None:
-        """fork: False where a fork of this process wouldn't do. pin: put batches where a GPU can fetch them."""
+    def __init__(self, stream: Stream[T], workers: int | Literal["auto"], fork: bool = True, pin: bool = False) -> None:
+        """workers: as `data.workers`; auto, where nobody said what that is, is none. fork: False where a fork of this
+        process wouldn't do. pin: put batches where a GPU can fetch them."""
+        workers = 0 if workers == "auto" else workers
         self._stream = stream
+        if workers:
+            stream.now.share_memory_()  # all processes see it
         self._loader: DataLoader[T | UserError] = DataLoader(
             stream,
             batch_size=None,
@@ -62,7 +67,7 @@ class Loader(Generic[T]):
     def close(self) -> None:
         """End its processes. They would end with the last reference to them, which an error's traceback may hold; torch
         has no public word for it."""
-        running = self._loader._iterator
+        running, self._loader._iterator = self._loader._iterator, None
         if running is not None:
             cast(Any, running)._shutdown_workers()
 

@@ -73,7 +73,7 @@ def train_loader(
     check_readers(pack, world, config.workers)
     stream = _Batches(pack, TrainSet(pack, config.split), config, batch_size, seed, rank, world)
     # The client of a store has threads, and a fork of it answers nobody.
-    return Loader(stream, 0 if config.workers == "auto" else config.workers, fork=not pack.distant, pin=pin)
+    return Loader(stream, config.workers, fork=not pack.distant, pin=pin)
 
 
 class _Batches(Stream[Batch]):

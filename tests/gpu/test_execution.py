@@ -15,8 +15,8 @@ from capetune.models.estimator import PoseEstimator
 from capetune.models.execution import Way, prepare
 from capetune.pose import Batch
 from capetune.training.checkpoint import load_training, save_checkpoint
-from capetune.training.optim import capturable, make_optimizer, make_schedule
-from capetune.training.step import CapturedStep, train_step
+from capetune.training.optim import make_optimizer, make_schedule
+from capetune.training.step import CapturedStep, Learn, train_step
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU here")
 
@@ -101,14 +101,14 @@ def course(config: Config, way: Way, steps: int, counts: int = 1) -> tuple[list[
     model = make_model(config, way).train()
     optimizer = make_optimizer(model, config.train)
     schedule = make_schedule(optimizer, config.train, 100)
-    learn = train_step
     if way.captured:
-        capturable(optimizer, "cuda")
-        learn = CapturedStep()
+        learn: Learn = CapturedStep(model, optimizer, schedule, config)
+    else:
+        learn = lambda group, kept: train_step(model, group, optimizer, schedule, config)  # noqa: E731
     losses = []
     for seed in range(steps):
         group = [make_batch(4, (5, 9)[seed % 2], 100 * seed + i) for i in range(counts)]
-        losses.append(float(learn(model, group, optimizer, schedule, config)["loss"]))
+        losses.append(float(learn(group, ())["loss"]))
     return losses, model, (optimizer, schedule)
 
 
@@ -128,9 +128,9 @@ def test_noise_is_drawn_anew_in_every_replay(config: Config) -> None:
     noisy = config.with_overrides({"train.input_noise": 0.3, "train.learning_rate": 1e-12, "model.dropout": 0.3})
     model = make_model(noisy, Way(captured=True)).train()
     optimizer = make_optimizer(model, noisy.train)
-    capturable(optimizer, "cuda")
-    learn, schedule, batch = CapturedStep(), make_schedule(optimizer, noisy.train, 100), make_batch(4, 5, 0)
-    losses = [float(learn(model, [batch], optimizer, schedule, noisy)["loss"]) for _ in range(10)]
+    learn = CapturedStep(model, optimizer, make_schedule(optimizer, noisy.train, 100), noisy)
+    batch = make_batch(4, 5, 0)
+    losses = [float(learn([batch])["loss"]) for _ in range(10)]
     assert len(set(losses)) == 10
 
 
@@ -140,13 +140,12 @@ def test_rates_follow_the_schedule_in_a_replay(config: Config) -> None:
     model = make_model(changed, Way(captured=True)).train()
     optimizer = make_optimizer(model, changed.train)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 0.0 if step < 6 else 1.0)
-    capturable(optimizer, "cuda")
-    learn, batch = CapturedStep(), make_batch(4, 5, 0)
+    learn, batch = CapturedStep(model, optimizer, schedule, changed), make_batch(4, 5, 0)
     weight = model.decoder.token_head.weight
     seen = []
     for _ in range(8):
         before = weight.detach().clone()
-        learn(model, [batch], optimizer, schedule, changed)
+        learn([batch])
         seen.append(bool((weight != before).any()))
     assert seen == [False] * 6 + [True] * 2
 
