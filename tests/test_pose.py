@@ -41,6 +41,7 @@ def test_a_padded_batch_holds_the_samples_then_the_last_again_and_no_keypoint_mo
 def test_a_batch_of_the_size_asked_for_stays_as_it_is() -> None:
     batch = noise(2, 3)
     assert all(map(torch.equal, batch.padded(2, 3).tensors(), batch.tensors()))
+    assert batch.padded(2, 5).images is batch.images  # nor is what doesn't grow copied
 
 
 def test_tensors_come_in_the_order_in_which_a_batch_takes_them() -> None:

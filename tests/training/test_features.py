@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
@@ -11,7 +9,7 @@ from capetune.datasets.episodes.augment import Augmentation
 from capetune.datasets.episodes.batch import collate, make_item
 from capetune.datasets.episodes.queries import encode_queries
 from capetune.datasets.episodes.supports import TrainSet
-from capetune.datasets.packs.reader import Pack, open_pack
+from capetune.datasets.packs.reader import Pack
 from capetune.errors import UserError
 from capetune.models.backbone import Backbone
 from capetune.models.estimator import PoseEstimator
@@ -29,11 +27,6 @@ KEYS = {
     "data.flip": 0.5,
     "train.batch_size": 7,
 }
-
-
-@pytest.fixture(scope="module")
-def pack(tiny_pack: Path) -> Pack:
-    return open_pack(tiny_pack)
 
 
 @pytest.fixture(scope="module", params=[16, "pyramid"])

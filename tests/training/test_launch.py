@@ -6,14 +6,8 @@ import pytest
 
 from capetune.cluster.machines import Cluster
 from capetune.config import load_preset
-from capetune.datasets.packs.reader import open_pack
 from capetune.errors import UserError
 from capetune.training.launch import _keep, check_workers
-
-
-@pytest.fixture
-def pack(tiny_pack):
-    return open_pack(tiny_pack)
 
 
 def test_as_many_workers_as_processors_and_shards_are_fine(pack):

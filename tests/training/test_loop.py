@@ -1,9 +1,5 @@
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -12,83 +8,17 @@ import torch
 
 from capetune.config import Config
 from capetune.datasets.episodes.stream import train_batches
-from capetune.datasets.packs.reader import Pack, open_pack
+from capetune.datasets.packs.reader import Pack
 from capetune.errors import UserError
-from capetune.evaluation.evaluate import evaluate
-from capetune.evaluation.model import ModelPredictor
 from capetune.models.estimator import PoseEstimator
-from capetune.pose import Batch
 from capetune.runs.checkpoints import read_meta
 from capetune.training.checkpoint import load_model, load_training
 from capetune.training.loop import Metrics, Save, average, fit, named_memory_error, train_epoch
 from capetune.training.optim import make_optimizer, make_schedule
 from capetune.training.ranks import Ranks
-from capetune.training.step import train_step
 from capetune.training.validation import Validation
 
-TIMES = ("generate_ms", "seconds_data", "seconds_steps", "seconds_validation")
-KEYS = {
-    "model.sequence": "point",
-    "model.width": 32,
-    "model.heads": 4,
-    "model.vocabulary": 16,
-    "model.support.layers": 1,
-    "model.decoder.layers": 1,
-    "model.backbone.name": "efficientnet_lite0",
-    "model.backbone.weights": "none",
-    "model.backbone.stride": 16,
-    "data.size": 64,
-    "train.epochs": 2,
-    "train.steps": 3,
-    "train.batch_size": 4,
-    "train.learning_rate": 1e-3,
-    "train.warmup": 2,
-    "train.schedule": "cosine",
-    "train.input_noise": 0.02,
-    "validation.episodes": 1,
-    "validation.queries": 3,
-}
-
-
-@pytest.fixture(scope="module")
-def config() -> Config:
-    """Dropout and input noise are on and the backbone is trained: all that could differ between two runs."""
-    return Config().with_overrides(KEYS)
-
-
-@pytest.fixture(scope="module")
-def pack(tiny_pack: Path) -> Pack:
-    return open_pack(tiny_pack)
-
-
-def untimed(rows: list[Metrics]) -> list[Metrics]:
-    """Without what depends on the machine."""
-    return [{name: value for name, value in row.items() if name not in TIMES} for row in rows]
-
-
-def seen(batches):
-    """As the loop takes batches with pixels."""
-    return [(batch, ()) for batch in batches]
-
-
-class Run:
-    """A training, with what it reported and its checkpoints."""
-
-    def __init__(self, config: Config, pack: Pack, folder: Path, resume: Path | None = None) -> None:
-        self.metrics: list[Metrics] = []
-        self.progress: list[tuple[int, int, int]] = []
-        self.folder = folder
-
-        def report(metrics: Metrics, save: Save) -> None:
-            self.metrics.append(dict(metrics))
-            save(folder / f"{metrics['epoch']:.0f}")
-
-        fit(config, pack, report, resume=resume, progress=lambda *numbers: self.progress.append(numbers))
-
-
-@pytest.fixture(scope="module")
-def run(config: Config, pack: Pack, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    return Run(config, pack, tmp_path_factory.mktemp("run"))
+from .conftest import TIMES, Run, untimed
 
 
 def test_reports_after_every_epoch(run: Run) -> None:
@@ -166,27 +96,6 @@ def test_averaged_weights_are_what_is_evaluated_and_kept(run: Run, config: Confi
     assert Validation(model, pack, config, Ranks())()["mpck4"] == meta.metrics["mpck4"] == averaged.metrics[1]["mpck4"]
 
 
-def test_two_accumulated_batches_are_one_of_twice_the_size(config: Config, pack: Pack) -> None:
-    """With equal K and nothing hidden the mean of two gradients is the gradient of both."""
-    config = config.with_overrides({"model.dropout": 0.0, "train.input_noise": 0.0})
-    batch = next(train_batches(pack, config.data, 64, 0, 1, steps=1))
-    counts = [tuple(row) for row in torch.stack([batch.joints.sum(dim=1), batch.visible.sum(dim=1)], dim=1).tolist()]
-    chosen = torch.tensor([i for i, pair in enumerate(counts) if pair == max(counts, key=counts.count)][:2])
-
-    def rows(i: torch.Tensor) -> Batch:
-        return Batch(**{f.name: getattr(batch, f.name)[i] for f in fields(batch)})
-
-    gradients = []
-    for group in ([rows(chosen)], [rows(chosen[:1]), rows(chosen[1:])]):
-        torch.manual_seed(0)
-        model = PoseEstimator(config.model).eval()
-        optimizer = make_optimizer(model, config.train)
-        train_step(model, group, optimizer, make_schedule(optimizer, config.train, 10), config)
-        gradients.append({name: p.grad for name, p in model.named_parameters()})
-    for name, whole in gradients[0].items():
-        torch.testing.assert_close(gradients[1][name], whole, atol=1e-5, rtol=1e-3, msg=name)
-
-
 def test_resuming_from_the_end_has_nothing_to_do(run: Run, config: Config, pack: Pack, tmp_path: Path) -> None:
     assert Run(config, pack, tmp_path, resume=run.folder / "2").metrics == []
 
@@ -194,17 +103,6 @@ def test_resuming_from_the_end_has_nothing_to_do(run: Run, config: Config, pack:
 def test_another_seed_trains_otherwise(run: Run, config: Config, pack: Pack, tmp_path: Path) -> None:
     other = Run(config.with_overrides({"seed": 2**32 - 1, "train.epochs": 1}), pack, tmp_path)
     assert other.metrics[0]["train_loss"] != run.metrics[0]["train_loss"]
-
-
-def test_reported_scores_are_those_of_the_checkpoint(run: Run, config: Config, pack: Pack) -> None:
-    model, meta = load_model(run.folder / "2")
-    settings = config.validation
-    part = pack.part(config.data.split, "val")
-    report = evaluate(
-        part, ModelPredictor(model, pack, config.data), settings.shots, settings.episodes, settings.queries
-    )
-    assert report.scores.mpck4 == pytest.approx(meta.metrics["mpck4"], abs=1e-9)
-    assert report.template.mpck4 == meta.metrics["template_mpck4"]
 
 
 def test_report_may_stop_the_training(config: Config, pack: Pack) -> None:
@@ -239,6 +137,11 @@ def test_steps_default_to_once_through_the_train_part(config: Config, pack: Pack
     with pytest.raises(Enough):
         fit(config.with_overrides({"train.steps": None}), pack, lambda *_: None, progress=progress)
     assert seen == [50]  # 200 instances, 4 at a time
+
+
+def seen(batches):
+    """As the loop takes batches with pixels."""
+    return [(batch, ()) for batch in batches]
 
 
 def batches(config: Config, pack: Pack, steps: int) -> list:
@@ -279,37 +182,6 @@ def test_gradients_are_clipped(config: Config, pack: Pack) -> None:
     train_epoch(model, seen(batches(tight, pack, 1)), optimizer, make_schedule(optimizer, tight.train, 1), tight)
     norm = torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None]).norm()
     assert norm.item() == pytest.approx(1e-3, rel=1e-2)
-
-
-def together(world: int, work: Callable[[Ranks], Metrics]) -> list[Metrics]:
-    """What `work` gives on each of `world` ranks that gather from one another."""
-    arrays: list[np.ndarray] = [np.zeros(0)] * world
-    barrier = threading.Barrier(world, timeout=60)
-
-    def one(rank: int) -> Metrics:
-        def gather(array: np.ndarray) -> list[np.ndarray]:
-            arrays[rank] = array
-            barrier.wait()
-            all_of_them = list(arrays)
-            barrier.wait()
-            return all_of_them
-
-        return work(Ranks(rank, world, gather=gather))
-
-    with ThreadPoolExecutor(world) as pool:
-        return list(pool.map(one, range(world)))
-
-
-@pytest.mark.parametrize(("world", "queries"), [(3, 1), (2, 1), (2, 3), (4, 3), (2, 4)])
-def test_ranks_validate_as_one(run: Run, config: Config, pack: Pack, world: int, queries: int) -> None:
-    """With 1 query a category the third rank has no pair at all; of 6 pairs, two of four ranks have one fewer."""
-    model, _ = load_model(run.folder / "2")
-    config = config.with_overrides({"validation.queries": queries})
-    single = Validation(model, pack, config, Ranks())()
-    first, *others = together(world, lambda ranks: Validation(model, pack, config, ranks)())
-    assert all(other == first for other in others)
-    for name, value in untimed([single])[0].items():
-        assert first[name] == pytest.approx(value, rel=1e-5 if name.startswith("val_") else 1e-6), name
 
 
 def test_ranks_are_wrapped_and_draw_their_own_batches(config: Config, pack: Pack) -> None:

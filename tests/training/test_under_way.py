@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from capetune.config import Config
-from capetune.datasets.packs.reader import Pack, open_pack
+from capetune.datasets.packs.reader import Pack
 from capetune.runs.checkpoints import UNDER_WAY, keep_epoch, resume_point
 from capetune.runs.history import read_history
 from capetune.training.checkpoint import load_model, load_training, load_under_way, save_under_way
@@ -41,11 +41,6 @@ class Gone(Exception):
 @pytest.fixture(scope="module")
 def config() -> Config:
     return Config().with_overrides(KEYS)
-
-
-@pytest.fixture(scope="module")
-def pack(tiny_pack: Path) -> Pack:
-    return open_pack(tiny_pack)
 
 
 def train(
