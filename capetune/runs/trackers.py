@@ -1,6 +1,8 @@
 """MLflow and Weights & Biases: each trial, job or training a run there, which goes on with it.
 
-They hear a verb's events in its own process. What goes wrong with them once it runs is said, and ends nothing.
+They hear a verb's events in its own process, in a thread of their own: a Ctrl-C in the middle of a call would leave
+their client unusable, and the run there as if it went on. What goes wrong with them once it runs is said, and ends
+nothing.
 """
 
 from __future__ import annotations
@@ -8,7 +10,8 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -132,17 +135,19 @@ def tracked(name: Tracker | None, folder: Path, listener: Listener, values: Mapp
         yield listener
         return
     run = plain_name(folder)
-    try:
-        service: Service = (MLflow if name == "mlflow" else Wandb)(run, folder)
-    except ImportError:
-        raise UserError(f"--track {name} needs another package: pip install 'capetune[{name}]'") from None
-    except Exception as error:  # of either, or of the network
-        raise UserError(f"--track {name}: {_line(error)}") from None
-    tracking = _Tracking(name, service, run, folder, listener, values)
-    try:
-        yield tracking.hear
-    finally:
-        tracking.end_all("cut off")
+    with ThreadPoolExecutor(1, "tracker") as thread:
+        try:
+            made: Callable[[str, Path], Service] = MLflow if name == "mlflow" else Wandb
+            service = thread.submit(made, run, folder).result()
+        except ImportError:
+            raise UserError(f"--track {name} needs another package: pip install 'capetune[{name}]'") from None
+        except Exception as error:  # of either, or of the network
+            raise UserError(f"--track {name}: {_line(error)}") from None
+        tracking = _Tracking(name, service, run, folder, listener, values, thread)
+        try:
+            yield tracking.hear
+        finally:
+            tracking.end()
 
 
 def values_of(config: Config) -> dict[str, Any]:
@@ -156,7 +161,14 @@ def _line(error: Exception) -> str:
 
 class _Tracking:
     def __init__(
-        self, name: Tracker, service: Service, run: str, folder: Path, listener: Listener, values: Mapping[str, Any]
+        self,
+        name: Tracker,
+        service: Service,
+        run: str,
+        folder: Path,
+        listener: Listener,
+        values: Mapping[str, Any],
+        thread: ThreadPoolExecutor,
     ) -> None:
         self.name = name
         self.service = service
@@ -164,15 +176,23 @@ class _Tracking:
         self.folder = folder
         self.listener = listener
         self.values = values
+        self.thread = thread
         self.open: dict[str, tuple[str, int]] = {}  # as in IDS
         self.lost = False
 
     def hear(self, event: Event) -> None:
         self.listener(event)
+        self._do(self._send, event)
+
+    def end(self) -> None:
+        """Whatever is open there still was cut off."""
+        self._do(self._end_all, "cut off")
+
+    def _do(self, call: Callable[[Any], None], given: Any) -> None:
         if self.lost:
             return
         try:
-            self._send(event)
+            self.thread.submit(call, given).result()
         except Exception as error:
             self.lost = True
             self.listener(Doubted(f"--track {self.name}: {_line(error)}; what follows isn't sent there"))
@@ -193,7 +213,7 @@ class _Tracking:
             self._job(event)
         elif isinstance(event, Ended):
             ends: dict[str, State] = {"completed": "ended", "interrupted": "cut off", "failed": "failed"}
-            self.end_all(ends[event.state])
+            self._end_all(ends[event.state])
 
     def _trial(self, event: TrialStarted | TrialEnded) -> None:
         self._begin(trial_name(event.trial), {"number": event.trial, **event.overrides})
@@ -236,7 +256,6 @@ class _Tracking:
     def _end(self, part: str, state: State) -> None:
         self.service.end(self.open.pop(part)[0], state)
 
-    def end_all(self, state: State) -> None:
+    def _end_all(self, state: State) -> None:
         for part in list(self.open):
-            with suppress(Exception):  # what could be sent is there
-                self._end(part, state)
+            self._end(part, state)

@@ -8,9 +8,16 @@ from mlflow import MlflowClient
 pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
 
 
-def test_trials_of_two_workers_give_every_cpu_back(start, place, tiny_pack, trials_of):
+@pytest.fixture
+def whole(place) -> str:
+    """A space whose trials are all trained to their end, whatever they reach."""
+    (place / "whole.yaml").write_text("scheduler: none\nloss.tokens: {log: [0.1, 1.0]}\n")
+    return "whole.yaml"
+
+
+def test_trials_of_two_workers_give_every_cpu_back(start, place, tiny_pack, whole, trials_of):
     program = start(
-        *("search", "--space", "losses", "--data", tiny_pack, "--trials", 2, "--name", "pair"),
+        *("search", "--space", whole, "--data", tiny_pack, "--trials", 2, "--name", "pair"),
         *("--workers-per-trial", 2, "--track", "wandb"),
         also={"WANDB_MODE": "offline"},
     )
@@ -21,11 +28,11 @@ def test_trials_of_two_workers_give_every_cpu_back(start, place, tiny_pack, tria
     assert len(list((place / "runs/pair/wandb").glob("offline-run-*/run-*.wandb"))) == 2
 
 
-def test_trials_train_on_kept_features_which_go_when_it_is_done(start, place, tiny_pack, trials_of):
+def test_trials_train_on_kept_features_which_go_when_it_is_done(start, place, tiny_pack, whole, trials_of):
     keys = {"model.backbone.weights": "imagenet"}
     tracking = {"MLFLOW_TRACKING_URI": f"sqlite:///{place}/mlflow.db"}
     program = start(
-        *("search", "--space", "losses", "--data", tiny_pack, "--trials", 2, "--name", "kept-features"),
+        *("search", "--space", whole, "--data", tiny_pack, "--trials", 2, "--name", "kept-features"),
         *("--cache-features", 2, "--track", "mlflow"),
         set_=keys,
         also=tracking,

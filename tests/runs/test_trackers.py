@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import builtins
 import importlib
+import os
+import signal
 import tempfile
+import time
 from pathlib import Path
 
 import pytest
@@ -184,6 +187,28 @@ def test_a_tracker_that_fails_meanwhile_is_said_once_and_ends_nothing(run, mlflo
 
 
 @pytest.mark.long
+def test_an_interrupt_in_the_middle_of_a_call_leaves_no_run_that_seems_to_go_on(run, mlflow, monkeypatch):
+    log = MlflowClient.log_batch
+
+    def struck(client, *given, **named):
+        if not named:  # of an epoch: values are named
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(0.2)  # time for it to strike
+        log(client, *given, **named)
+
+    monkeypatch.setattr(MlflowClient, "log_batch", struck)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with tracked("mlflow", run, lambda event: None, {"a": 1}) as hear:
+            hear(TrainingBegan("night", 4))
+            with pytest.raises(KeyboardInterrupt):
+                hear(EpochDone("night", 1, {"epoch": 1.0, "mpck4": 0.25}))
+    finally:
+        signal.signal(signal.SIGINT, before)
+    (one,) = runs_of(mlflow).values()
+    assert (one.info.status, scores(mlflow, one)) == ("KILLED", [(1, 0.25)])
+
+
 def test_weights_and_biases_offline_goes_on_under_the_same_id(run, monkeypatch):
     monkeypatch.setenv("WANDB_MODE", "offline")
     heard = []
