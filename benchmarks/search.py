@@ -50,6 +50,7 @@ def run(
 ) -> dict[str, Any]:
     """One search. Returns its events in order and the seconds outside training."""
     from capetune.tuning.preflight import Plan
+    from capetune.tuning.room import Room
     from capetune.tuning.search import Search
     from capetune.tuning.space import Budget
     from capetune.tuning.space_file import load_space
@@ -65,7 +66,7 @@ def run(
     begun = time.monotonic()
     with ray_cluster() as _:
         started = time.monotonic()
-        results = run_search(search, Plan(1, 1, threads, "cpu"), lambda event: None)
+        results = run_search(search, Room(Plan(1, 1, threads, "cpu"), ours=True), lambda event: None)
         wall = time.monotonic() - started
     trained = sum(result.seconds for result in results)
     events = [json.loads(line) for line in (folder / "events.jsonl").read_text().splitlines()]

@@ -18,6 +18,8 @@ def command(
     set: list[str] = common.Settings,
     data: str | None = typer.Option(None, "--data", metavar="PACK", help="Default: the search's data."),
     workers: int = typer.Option(1, "--workers", min=1, help="Training workers (DDP) each job has."),
+    at_once: int | None = common.AtOnce,
+    cpus: int | None = common.Cpus,
     episodes: int | None = typer.Option(None, "--episodes", min=1, help="Episodes a category; default: official, 200."),
     queries: int = typer.Option(15, "--queries", min=1, help="Queries an episode; 15 is official."),
     track: common.Tracker | None = common.Track,

@@ -34,6 +34,8 @@ def command(
     trials_per_gpu: int | None = typer.Option(
         None, "--trials-per-gpu", min=1, help="Trials that share a GPU, each with its part of the memory; default: 1."
     ),
+    at_once: int | None = common.AtOnce,
+    cpus: int | None = common.Cpus,
     keep: int | None = typer.Option(
         None, "--keep", min=1, help="Best trials whose best checkpoint is kept; default: 3."
     ),

@@ -31,6 +31,7 @@ def command(
         help="Training workers (DDP), one GPU each where there are any; 2:8: as "
         "many of these as there is room for, when machines come and go too.",
     ),
+    cpus: int | None = common.Cpus,
     cache_features: int = common.CacheFeatures,
     features: Path | None = common.Features,
     name: str | None = common.Name,

@@ -38,8 +38,11 @@ def ray_cluster(
     `auto` or `host:6379`, from one of its machines. verbose: let Ray and its workers print. cpus: logical CPUs of
     a local Ray; default all that this process may use. title: of what runs in it, as Ray lists it. A local Ray's files
     go with it, as `session_folder` says.
-    Raises UserError where the cluster can't be reached or the dashboard doesn't start.
+    Raises UserError where the cluster can't be reached or the dashboard doesn't start, or where `cpus` are given for a
+    Ray that runs already.
     """
+    if cpus is not None and (address or started()):
+        raise UserError("--cpus is of a Ray that is started for the command: leave it out for one that runs already")
     if started():
         yield _held[-1] if _held else _described(_own_dashboard(), None)
         return
@@ -79,6 +82,14 @@ def _described(dashboard: str | None, token: Path | None) -> Cluster:
     found = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     machines = tuple((int(node.get("CPU", 0)), int(node.get("GPU", 0))) for node in found)
     return Cluster(dashboard if dashboard.startswith("http") else f"http://{dashboard}", token, machines)
+
+
+def grown(cluster: Cluster) -> Cluster:
+    """The cluster, once a machine of it has a CPU: a task waits for one, which is what lets a cluster grow."""
+    import ray
+
+    ray.get(ray.remote(num_cpus=1)(lambda: None).remote())
+    return _described(cluster.dashboard, cluster.token)
 
 
 def _join(address: str, verbose: bool, named: Mapping[str, Any]) -> Any:

@@ -21,6 +21,7 @@ WAITING = {
     "data": "making the built-in synthetic data set in {}, once",
     "opening": "opening {} …",
     "ray": "starting Ray …",
+    "machines": "no machine of the cluster has a CPU: waiting for one. A cluster that grows brings it …",
     "features": "computing features of {}, once",
     "workers": "starting the training's {} worker(s) …",
     "evaluation": "scoring …",

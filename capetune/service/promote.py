@@ -52,6 +52,8 @@ class PromoteRequest(Request):
     set: Settings = ()
     data: str | None = None
     workers: Count = 1
+    at_once: Count | None = None
+    cpus: Count | None = None
     episodes: Count | None = None
     queries: Count = 15
     track: Tracker | None = None
@@ -141,6 +143,7 @@ def _work(request: PromoteRequest, promotion: Promotion, run: Run, facts: dict[s
     desk.hear(StepBegan("imports", "PyTorch and Ray"))
     from capetune.tuning.preflight import plan
     from capetune.tuning.promote import run_promotion
+    from capetune.tuning.room import Room
     from capetune.tuning.search import check_scorable
 
     for split in promotion.splits:
@@ -149,12 +152,13 @@ def _work(request: PromoteRequest, promotion: Promotion, run: Run, facts: dict[s
     tracker = request.track or run.facts.get("tracker")
     with (
         tracked(tracker, promotion.folder, desk.hear, values_of(promotion.config)) as listener,
-        ray_joined(request.address, request.verbose, listener, title, AGAIN) as cluster,
+        ray_joined(request.address, request.verbose, listener, title, AGAIN, request.cpus) as cluster,
         recorded(run, facts | {"tracker": tracker}, AGAIN, listener),
     ):
-        shared = plan(cluster, request.workers, len(promotion.left()))
+        shared = plan(cluster, request.workers, len(promotion.left()), at_once=request.at_once)
         listener(CheckPassed("cluster", shared.words))
         machines_checked(cluster, promotion.folder, promotion.pack, listener)
-        run_promotion(promotion, shared, listener, desk.number, desk.fetch)
+        room = Room(shared, cluster.token is not None, request.at_once)
+        run_promotion(promotion, room, listener, desk.number, desk.fetch)
         if promotion.left():
             run.state = "interrupted"

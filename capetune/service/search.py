@@ -43,6 +43,8 @@ class SearchRequest(Request):
     set: Settings = ()
     workers_per_trial: Count | None = None
     trials_per_gpu: Count | None = None
+    at_once: Count | None = None
+    cpus: Count | None = None
     keep: Count | None = None
     cache_features: int = Field(0, ge=0)
     features: Path | None = None

@@ -24,6 +24,7 @@ from capetune.storage.scratch import address_of
 from capetune.storage.whole import write_aside
 from capetune.tuning.goal import Goal
 from capetune.tuning.preflight import plan, preflight
+from capetune.tuning.room import Room
 from capetune.tuning.samplers import make_sampler
 from capetune.tuning.search import Search, check_scorable
 from capetune.tuning.space import Budget
@@ -53,18 +54,19 @@ def sit(begun: Begun, request: SearchRequest, listener: Listener) -> SearchResul
         _same_data(run, facts)
         how = _How.of(begun, request, run)
         keeping = Keeping(how.cache_features, None if how.features is None else Path(how.features))
-        room = keeping.check(config, pack, how.workers_per_trial, tuple(space.parameters))
+        bytes_kept = keeping.check(config, pack, how.workers_per_trial, tuple(space.parameters))
         check_net(config.model.backbone)  # missing weights are said here, not by every trial
         go_on = again("search --resume", folder)
         facts |= {"goal": list(space.header.metric), "mode": list(space.header.mode), **describe_protocol(config)}
         title = f"capetune search {run.name}"
         with (
             tracked(how.tracker, folder, listener, {}) as listener,
-            ray_joined(request.address, request.verbose, listener, title, go_on) as cluster,
+            ray_joined(request.address, request.verbose, listener, title, go_on, request.cpus) as cluster,
         ):
-            together = plan(cluster, how.workers_per_trial, how.trials, how.trials_per_gpu)
+            shared = plan(cluster, how.workers_per_trial, how.trials, how.trials_per_gpu, request.at_once)
+            room = Room(shared, cluster.token is not None, request.at_once)
             _check_shared(keeping, folder, cluster)
-            for check in preflight(config, space, pack, folder, cluster, together, how.keep, room):
+            for check in preflight(config, space, pack, folder, cluster, shared, how.keep, bytes_kept):
                 listener(check)
             machines_checked(cluster, folder, pack, listener)
             _write_down(begun)
@@ -79,7 +81,7 @@ def sit(begun: Begun, request: SearchRequest, listener: Listener) -> SearchResul
                 listener(_began(search, how.trials))
                 # Kept at every trial's end, so that an interrupted search has a best configuration too.
                 written = partial(write_results, folder, config, facts)
-                results = run_search(search, together, listener, written)
+                results = run_search(search, room, listener, written)
                 written(results)
                 _raise_if_all_failed(results, folder)
                 left = max(0, how.trials - sum(result.status != "stopped" for result in results))

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from capetune.cluster.environment import token_at_hand
 from capetune.cluster.head import head_address, watched
 from capetune.cluster.machines import Cluster
-from capetune.cluster.session import ray_cluster
+from capetune.cluster.session import grown, ray_cluster
 from capetune.datasets import builtin
 from capetune.datasets.packs.manifest import MANIFEST
 from capetune.datasets.packs.reader import Pack
@@ -76,15 +76,25 @@ def machines_checked(cluster: Cluster, folder: Path, pack: Pack, listener: Liste
 
 
 @contextmanager
-def ray_joined(address: str | None, verbose: bool, listener: Listener, title: str, again: str) -> Iterator[Cluster]:
-    """`ray_cluster`, which the listener hears too. title: what Ray lists it as. again: what to type next where its head
-    is lost."""
+def ray_joined(
+    address: str | None, verbose: bool, listener: Listener, title: str, again: str, cpus: int | None = None
+) -> Iterator[Cluster]:
+    """`ray_cluster`, which the listener hears too. Where it has a head without CPUs and nothing else, a machine is
+    waited for. title: what Ray lists it as. again: what to type next where its head is lost."""
     listener(StepBegan("ray", address or ""))
-    with ray_cluster(address, verbose, title=title) as cluster:
+    with ray_cluster(address, verbose, cpus, title) as cluster:
         token = cluster.token or token_at_hand()
-        listener(ClusterJoined(cluster.cpus, cluster.gpus, cluster.dashboard, str(token) if token else None))
+
+        def joined() -> None:
+            listener(ClusterJoined(cluster.cpus, cluster.gpus, cluster.dashboard, str(token) if token else None))
+
+        joined()
         ours = cluster.token is not None
         if address and os.environ.get("RAY_AUTH_MODE") != "token":
             listener(Doubted(f"the cluster at {address} asks for no token: who reaches its ports can run code on it"))
         with watched(head_address(), ours, again, lambda line: listener(Doubted(line))):
+            if not cluster.cpus:
+                listener(StepBegan("machines"))
+                cluster = grown(cluster)
+                joined()
             yield cluster

@@ -74,6 +74,7 @@ class TrainRequest(Request):
     config: Path | None = None
     set: Settings = ()
     workers: Workers = (1, 1)
+    cpus: Count | None = None
     cache_features: int = Field(0, ge=0)
     features: Path | None = None
     name: str | None = None
@@ -143,7 +144,7 @@ def _run(request: TrainRequest, listener: Listener) -> TrainResult:
     tracker = request.track or found.facts.get("tracker")
     with (
         tracked(tracker, folder, listener, values_of(config)) as listener,
-        ray_joined(request.address, request.verbose, listener, title, AGAIN) as cluster,
+        ray_joined(request.address, request.verbose, listener, title, AGAIN, request.cpus) as cluster,
     ):
         check_workers(pack, cluster, config, least, most)
         record = facts | {"config_hash": config.hash(), "config": config.model_dump(mode="json"), "tracker": tracker}

@@ -22,6 +22,8 @@ from ray.tune.trainable import wrap_function
 
 from capetune.cluster.names import process_names
 
+KINDS = ("Trial", "Job")  # classes of actors: of a search, of a promotion
+
 
 def named_trainable(
     function: Callable[[dict[str, Any]], None], resources: dict[str, float], kind: str, title: Callable[[Any], str]

@@ -37,6 +37,13 @@ class Plan:
     per_gpu: int = 1
 
     @property
+    def reserved(self) -> dict[str, float]:
+        """What Ray sets aside for a worker."""
+        if self.device == "cpu":
+            return {"CPU": self.threads}
+        return {"GPU": 1 / self.per_gpu} if self.workers > 1 else {"CPU": self.threads, "GPU": 1 / self.per_gpu}
+
+    @property
     def words(self) -> str:
         each = f"{self.workers} worker{'s' * (self.workers > 1)} a trial"
         shared = f"1/{self.per_gpu} of a GPU" if self.per_gpu > 1 else "1 GPU"
@@ -44,8 +51,9 @@ class Plan:
         return f"{each}, {what} a worker: {self.at_once} trial{'s' * (self.at_once > 1)} at once"
 
 
-def plan(cluster: Cluster, workers: int, trials: int, per_gpu: int = 1) -> Plan:
-    """As many trials at once as the cluster has GPUs for, or else CPUs; per_gpu: of one worker each that share a GPU.
+def plan(cluster: Cluster, workers: int, trials: int, per_gpu: int = 1, at_once: int | None = None) -> Plan:
+    """As many trials at once as the cluster has GPUs for now, or else CPUs, and not more than `at_once`; per_gpu: of
+    one worker each that share a GPU.
 
     Raises UserError where that is none, or where nothing can be shared so.
     """
@@ -57,8 +65,8 @@ def plan(cluster: Cluster, workers: int, trials: int, per_gpu: int = 1) -> Plan:
     have, what = cluster.places(1), "GPUs" if cluster.gpus else "CPUs"
     if workers > have:
         raise UserError(f"a trial of {workers} workers needs {workers} {what}, the cluster has {have}; use fewer")
-    at_once = max(1, min(trials, have // workers))
-    return Plan(at_once, workers, cluster.threads(at_once * workers), "cuda" if cluster.gpus else "cpu", per_gpu)
+    fit = max(1, min(trials, have // workers, at_once or trials))
+    return Plan(fit, workers, cluster.threads(fit * workers), "cuda" if cluster.gpus else "cpu", per_gpu)
 
 
 def preflight(

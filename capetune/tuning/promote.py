@@ -30,7 +30,8 @@ from capetune.storage.whole import write_aside
 from capetune.training.checkpoint import load_model
 from capetune.tuning.goal import Goal
 from capetune.tuning.names import name_epoch, name_task, named_trainable
-from capetune.tuning.preflight import Plan
+from capetune.tuning.room import Room
+from capetune.tuning.searcher import JobSearcher
 from capetune.tuning.trial import Work, at_part, fill_folder
 from capetune.tuning.tuner import resources, run_tuner
 
@@ -39,12 +40,12 @@ BEST = Goal(("mpck4",), ("max",))
 
 def run_promotion(
     promotion: Promotion,
-    plan: Plan,
+    room: Room,
     listener: Listener = ignore,
     lease: int = 0,
     fetch: Callable[[str], None] = lambda below: None,
 ) -> None:
-    """Run every job that isn't whole, as many at once as `plan` says; those that fail leave a traceback.
+    """Run every job that isn't whole, as many at once as there is room for; those that fail leave a traceback.
 
     listener: hears JobChanged and EpochDone. lease, fetch: as `Search` has them.
     """
@@ -52,17 +53,19 @@ def run_promotion(
     if not jobs:
         return
     where = address_of(promotion.folder) or str(promotion.folder.resolve())
-    work = Work(promotion.config, promotion.pack.place.resolved, where, BEST, plan, lease=lease, ends=frozenset())
+    work = Work(promotion.config, promotion.pack.place.resolved, where, BEST, room.plan, lease=lease, ends=frozenset())
     asked = {"shots": promotion.shots, "episodes": promotion.episodes, "queries": promotion.queries}
     tune_config = tune.TuneConfig(
-        max_concurrent_trials=plan.at_once, trial_dirname_creator=lambda trial: trial.config["job"]["name"]
+        search_alg=JobSearcher(jobs, room),
+        num_samples=len(jobs),
+        max_concurrent_trials=len(jobs),
+        trial_dirname_creator=lambda trial: trial.config["job"]["name"],
     )
-    given = {"job": tune.grid_search(jobs)}
     job, title = partial(run_job, work=work, asked=asked), partial(_title, promotion.folder.name)
-    trainable = named_trainable(job, resources(plan), "Job", title)
+    trainable = named_trainable(job, resources(room.plan), "Job", title)
     with states_counted(promotion.folder.name, listener) as hear:
         callback = _Callback(promotion, hear, fetch)
-        run_tuner(trainable, promotion.folder, tune_config, [callback], given=given)
+        run_tuner(trainable, promotion.folder, tune_config, [callback])
 
 
 def _title(run: str, given: dict[str, Any]) -> str:

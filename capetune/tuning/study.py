@@ -31,8 +31,8 @@ from capetune.storage.scratch import address_of
 from capetune.tuning.goal import Goal
 from capetune.tuning.names import named_trainable
 from capetune.tuning.patience import away
-from capetune.tuning.preflight import Plan
 from capetune.tuning.rebuild import rebuild
+from capetune.tuning.room import GivesWay, Room
 from capetune.tuning.samplers import make_sampler
 from capetune.tuning.schedulers import carries_checkpoints, ends, make_scheduler, recall
 from capetune.tuning.search import Search, check_scorable
@@ -45,7 +45,7 @@ from capetune.tuning.watcher import EVENTS, Keep, Limit, Watcher, tell
 
 def run_search(
     search: Search,
-    plan: Plan,
+    room: Room,
     listener: Listener,
     keep: Keep = lambda results: None,
 ) -> list[TrialResult]:
@@ -60,10 +60,10 @@ def run_search(
     Raises UserError where the disk is full, or the storage isn't that of the folder's trials.
     """
     with states_counted(search.folder.name, listener) as hear:
-        return _searched(search, plan, hear, keep)
+        return _searched(search, room, hear, keep)
 
 
-def _searched(search: Search, plan: Plan, listener: Listener, keep: Keep) -> list[TrialResult]:
+def _searched(search: Search, room: Room, listener: Listener, keep: Keep) -> list[TrialResult]:
     check_scorable(search.pack, search.config.data.split)
     search.folder.mkdir(parents=True, exist_ok=True)
     mend(search.folder)
@@ -89,7 +89,7 @@ def _searched(search: Search, plan: Plan, listener: Listener, keep: Keep) -> lis
     fresh = max(0, search.budget.trials - len(begun))
     if (fresh or unfinished) and not limit.stop_all():
         try:
-            _run(search, plan, study, unfinished, fresh, watcher)
+            _run(search, room, study, unfinished, fresh, watcher)
         except Exception as error:
             limit.full = no_room(error, search.folder)
             if search.storage is not None and away(error):  # it may come through Tune, as text
@@ -173,13 +173,14 @@ def _study(search: Search, storage: BaseStorage) -> optuna.Study:
 
 def _run(
     search: Search,
-    plan: Plan,
+    room: Room,
     study: optuna.Study,
     unfinished: list[FrozenTrial],
     fresh: int,
     watcher: Watcher,
 ) -> None:
     watcher.lost_nodes()  # those that were lost before are none of ours
+    plan = room.plan
     features = None if search.features is None else search.features.resolve()
     work = Work(
         search.config,
@@ -194,12 +195,13 @@ def _run(
     )
     scheduler = make_scheduler(search.space, search.config, search.folder)
     recall(scheduler, watcher.results())
+    # pbt compares trials that are all begun, and pauses those that are ahead.
+    paced = None if search.space.header.scheduler.name == "pbt" else room
     tune_config = tune.TuneConfig(
-        search_alg=StudySearcher(study, search.space, search.folder, unfinished, fresh),
+        search_alg=StudySearcher(study, search.space, search.folder, unfinished, fresh, paced),
         scheduler=scheduler,
         num_samples=len(unfinished) + fresh,
-        # pbt compares trials that are all begun, and pauses those that are ahead.
-        max_concurrent_trials=None if search.space.header.scheduler.name == "pbt" else plan.at_once,
+        max_concurrent_trials=None if paced is None else len(unfinished) + fresh,
         trial_dirname_creator=_folder_name,
         # A trial in a process of its own would first import torch and Ray, for some seconds.
         reuse_actors=plan.workers == 1 and not work.portable,
@@ -207,7 +209,7 @@ def _run(
     shown = "trials of {run}, one after another" if tune_config.reuse_actors else "trial {number} of {run}"
     title = partial(_title, shown, search.folder.name)
     trainable = named_trainable(partial(run_trial, work=work), resources(plan), "Trial", title)
-    run_tuner(trainable, search.folder, tune_config, [watcher], watcher.limit)
+    run_tuner(trainable, search.folder, tune_config, [watcher, GivesWay(scheduler, room)], watcher.limit)
 
 
 def _title(shown: str, run: str, trial: dict[str, Any]) -> str:

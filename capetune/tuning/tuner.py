@@ -6,7 +6,6 @@ import shutil
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from ray import tune
 from ray.tune.progress_reporter import TrialProgressCallback
@@ -23,14 +22,12 @@ def run_tuner(
     tune_config: tune.TuneConfig,
     callbacks: Sequence[tune.Callback],
     stop: tune.Stopper | None = None,
-    given: dict[str, Any] | None = None,
 ) -> None:
     """Let Tune run its trials to the end. trainable: as `named_trainable` makes it. folder: of the run here, for
-    Tune's own state. given: its param_space."""
+    Tune's own state."""
     shutil.rmtree(folder / STATE, ignore_errors=True)
     tuner = tune.Tuner(
         trainable,
-        param_space=given or {},
         tune_config=tune_config,
         run_config=tune.RunConfig(
             name=STATE,
@@ -54,7 +51,7 @@ def resources(plan: Plan) -> dict[str, float]:
     for of all CPUs none may be left, but a trifle of the head node, where it belongs."""
     if plan.workers > 1:
         return {"node:__internal_head__": 0.001}
-    return {"CPU": plan.threads, **({"GPU": 1 / plan.per_gpu} if plan.device == "cuda" else {})}
+    return plan.reserved
 
 
 class _Quiet(TrialProgressCallback):

@@ -15,13 +15,14 @@ from capetune.runs.history import add_to_history
 from capetune.runs.record import JOURNAL
 from capetune.runs.results import saved_results, trial_folder
 from capetune.tuning.preflight import Plan
+from capetune.tuning.room import Room
 from capetune.tuning.search import check_scorable
 from capetune.tuning.space import Budget
 from capetune.tuning.storage import check_new, open_storage, study_name, without_password
 from capetune.tuning.study import _found, _study, mend, run_search
 from capetune.tuning.watcher import EVENTS
 
-PLAN = Plan(1, 1, 1, "cpu")
+ROOM = Room(Plan(1, 1, 1, "cpu"), ours=True)
 
 
 def study_of(search):
@@ -82,7 +83,7 @@ def test_a_finished_search_runs_nothing_and_keeps_what_it_knows(bench, search, s
         bench.end(trial)
     monkeypatch.setattr("capetune.tuning.study._run", lambda *all: pytest.fail("it ran"))
     heard = []
-    results = run_search(search(budget=Budget(trials=2)), PLAN, heard.append)
+    results = run_search(search(budget=Budget(trials=2)), ROOM, heard.append)
     assert [result.number for result in results] == [1, 0]
     assert [(event.trial, event.earlier) for event in heard] == [(0, True), (1, True)]
 
@@ -102,9 +103,9 @@ def test_what_is_unfinished_and_what_is_new_is_asked_for(bench, search, scorable
     asked = []
     monkeypatch.setattr(
         "capetune.tuning.study._run",
-        lambda search, plan, study, unfinished, fresh, *rest: asked.append((unfinished, fresh)),
+        lambda search, room, study, unfinished, fresh, *rest: asked.append((unfinished, fresh)),
     )
-    results = run_search(search(budget=Budget(trials=6)), PLAN, lambda event: None)
+    results = run_search(search(budget=Budget(trials=6)), ROOM, lambda event: None)
     ((unfinished, fresh),) = asked
     assert [trial.number for trial in unfinished] == [1, 3]
     assert fresh == 2
@@ -117,7 +118,7 @@ def test_a_budget_of_epochs_counts_those_of_earlier_sittings(bench, search, scor
     bench.report(trial, 3, 0.5)
     bench.end(trial)
     monkeypatch.setattr("capetune.tuning.study._run", lambda *all: pytest.fail("it ran"))
-    run_search(search(budget=Budget(trials=6, epochs=1)), PLAN, lambda event: None)
+    run_search(search(budget=Budget(trials=6, epochs=1)), ROOM, lambda event: None)
 
 
 def test_a_budget_of_epochs_counts_those_of_trials_that_go_on(bench, search, scorable, monkeypatch):
@@ -125,7 +126,7 @@ def test_a_budget_of_epochs_counts_those_of_trials_that_go_on(bench, search, sco
     bench.report(trial, 1, 0.5)
     bench.report(trial, 2, 0.5)
     monkeypatch.setattr("capetune.tuning.study._run", lambda *all: pytest.fail("it ran"))
-    run_search(search(budget=Budget(trials=6, epochs=2)), PLAN, lambda event: None)
+    run_search(search(budget=Budget(trials=6, epochs=2)), ROOM, lambda event: None)
 
 
 def test_a_storage_that_does_not_know_the_trials_is_refused(bench, search, scorable):
@@ -140,7 +141,7 @@ def test_a_storage_that_does_not_know_the_trials_is_refused(bench, search, scora
     with pytest.raises(
         UserError, match=r"optuna.journal is another search's: it doesn't know trial 1 of .*run as it is"
     ):
-        run_search(search(), PLAN, lambda event: None)
+        run_search(search(), ROOM, lambda event: None)
 
 
 def test_a_full_disk_is_said_with_the_cure(bench, search, scorable, monkeypatch):
@@ -151,7 +152,7 @@ def test_a_full_disk_is_said_with_the_cure(bench, search, scorable, monkeypatch)
     with pytest.raises(
         UserError, match=r"no room is left for .*: free some, then `capetune search --resume run --runs .*` goes on"
     ):
-        run_search(search(), PLAN, lambda event: None)
+        run_search(search(), ROOM, lambda event: None)
 
 
 def test_a_study_of_that_name_in_a_database_is_another_search_s(tmp_path, search):
