@@ -9,7 +9,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from capetune.datasets.mp100.files import clip_box, find_files, read_file, read_folder, read_part
+from capetune.datasets.mp100.files import find_files, read_file, read_folder, read_part
+from capetune.datasets.mp100.instance import clip_box
 from capetune.errors import UserError
 
 
