@@ -18,7 +18,7 @@ from typing import Any
 from pycocotools.coco import COCO
 
 from capetune.datasets.mp100.category import read_category
-from capetune.datasets.mp100.findings import Finding, listed
+from capetune.datasets.mp100.findings import Finding, counted, listed
 from capetune.datasets.mp100.format import load_json
 from capetune.datasets.mp100.instance import Dropped, read_instance
 from capetune.datasets.mp100.quirks import annotation_doubts, annotation_quirks
@@ -72,7 +72,7 @@ def unread(folder: Path) -> list[str]:
     taken = set(find_files(folder).values())
     others = [p.name for p in sorted(Path(folder).iterdir()) if p.name.endswith((".json", ".json.gz")) and p.is_file()]
     names = [name for name in others if Path(folder) / name not in taken]
-    return [f"json files that are not read, for their names are other ones: {listed(names)}"] if names else []
+    return [f"{counted(len(names), 'json file')} of other names, not read: {listed(names)}"] if names else []
 
 
 def read_part(path: Path, split: int, part: str, synthetic: bool | None = None) -> Part:

@@ -86,13 +86,13 @@ def _write(gathered: Gathered, out: Path, ids: set[int], part_of: dict[tuple[int
         tree = load_json(reading.path)
         info = {**(tree.get("info") or {}), **info}
         images = {image["id"]: image for image in tree["images"]}
-        used = {instance.id for group in reading.part.instances.values() for instance in group}
+        used = {(one.id, one.image_id) for group in reading.part.instances.values() for one in group}
         for part in parts.values():
             for category in tree["categories"]:
                 if category["id"] in ids:
                     part["categories"].setdefault(category["id"], category)
         for annotation in tree["annotations"]:
-            if annotation["id"] in used and annotation["category_id"] in ids:
+            if (annotation["id"], annotation["image_id"]) in used and annotation["category_id"] in ids:
                 image = images[annotation["image_id"]]
                 to = parts[part_of[annotation["category_id"], image["file_name"]]]
                 to["images"].setdefault(image["id"], image)

@@ -123,9 +123,10 @@ def _contradicts(first: Category, second: Category, one: str, other: str) -> str
             f"category {first.id} is {first.name!r} with {graphs[0].size} keypoints in {one} and {second.name!r} with "
             f"{graphs[1].size} in {other}: ids must differ between files that mean different categories; {CURE}"
         )
-    places = [{name: i for i, name in enumerate(graph.names, 1) if graph.names.count(name) == 1} for graph in graphs]
+    names = [[name.casefold().replace("_", " ") for name in graph.names] for graph in graphs]
+    places = [{name: i for i, name in enumerate(group, 1) if group.count(name) == 1} for group in names]
     moved = [name for name, place in places[0].items() if places[1].get(name, place) != place]
-    if not moved or any(_numbered(graph.names) for graph in graphs):
+    if not moved or (set(names[0]) != set(names[1]) and any(_numbered(graph.names) for graph in graphs)):
         return ""
     numbers = " and ".join(
         f"number {place[moved[0]]} in {file}" for place, file in zip(places, (one, other), strict=True)

@@ -57,7 +57,7 @@ def read_instance(
         raise Dropped("area not positive")
     visible = points[:, 2] > 0
     if annotation.get("num_keypoints", 1) == 0 and visible.any():
-        raise Dropped("num_keypoints is 0, yet keypoints are visible", f"{np.count_nonzero(visible)} visible")
+        raise Dropped("num_keypoints is 0, yet keypoints are visible", f"{np.count_nonzero(visible)} are visible")
     if points.max(initial=0) <= 0 or annotation.get("num_keypoints", 1) == 0:
         raise Dropped("no visible keypoints")
     if len(points) != category.graph.size:

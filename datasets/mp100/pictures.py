@@ -7,17 +7,18 @@ from __future__ import annotations
 
 import os
 import unicodedata
+import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import takewhile
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 from PIL import Image, ImageOps
 
+from capetune.datasets.mp100.catalogue import MP100, TRAPS
 from capetune.datasets.mp100.category import leaves
-from capetune.datasets.mp100.findings import Finding
+from capetune.datasets.mp100.findings import Finding, counted
 from capetune.errors import UserError
 from capetune.pose import Instance
 
@@ -31,7 +32,7 @@ NO_COLOURS = "image of pixels that have no 8-bit colours"
 
 TURNED = "turned by its EXIF tag; the size can't tell which way it was annotated"
 DEEP = "16-bit picture: taken by the upper 8 bits"
-STRANGERS = "none of its images is there, but pictures that no annotation names: file names don't fit"
+STRANGERS = "file names don't fit"
 
 EXIF_ORIENTATION = 0x0112
 SIDEWAYS = (5, 6, 7, 8)  # orientations that exchange width and height
@@ -86,20 +87,23 @@ def locate(annotated: list[Picture], images: Path) -> Located:
     found: list[tuple[Picture, Path]] = []
     lost: list[Finding] = []
     gone: list[Picture] = []
-    for picture in annotated:
-        try:
-            found.append((picture, folder.path(picture.name)))
-        except Unusable as why:
-            lost += picture.findings(why.reason, why.detail)
-            if why.reason == MISSING:
-                gone.append(picture)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Pillow's
+        for picture in annotated:
+            try:
+                found.append((picture, folder.path(picture.name, picture.size)))
+            except Unusable as why:
+                lost += picture.findings(why.reason, why.detail)
+                if why.reason == MISSING:
+                    gone.append(picture)
     there = {_top(picture.name) for picture, _ in found}
-    doubts = {
-        Finding(picture.instances[0].category_id, STRANGERS, detail=detail): None
-        for picture in gone
-        if _top(picture.name) not in there and (detail := folder.strangers(_top(picture.name)))
-    }
-    return Located(found, lost, list(doubts))
+    empty: dict[tuple[int, str], None] = {(p.instances[0].category_id, _top(p.name)): None for p in gone}
+    doubts = []
+    for id, top in empty:
+        if top not in there and (detail := folder.strangers(top)):
+            trap = TRAPS.get(MP100[id].source, "") if id in MP100 and MP100[id].folder == top else ""
+            doubts.append(Finding(id, STRANGERS, detail=detail + trap))
+    return Located(found, lost, doubts)
 
 
 def read_image(file: Path, size: tuple[int, int], coarsest: float = 1.0) -> tuple[np.ndarray, int, tuple[str, ...]]:
@@ -134,7 +138,8 @@ def read_image(file: Path, size: tuple[int, int], coarsest: float = 1.0) -> tupl
     except FileNotFoundError:
         raise Unusable(MISSING) from None
     except Image.DecompressionBombError:
-        raise Unusable(TOO_LARGE, f"more than {2 * (Image.MAX_IMAGE_PIXELS or 0) // 10**6} megapixels") from None
+        most = 2 * (Image.MAX_IMAGE_PIXELS or 0) // 10**6
+        raise Unusable(TOO_LARGE, f"annotated {size[0]}×{size[1]}; more than {most} megapixels aren't read") from None
     except Unusable:
         raise
     except Exception as error:  # Pillow raises anything from SyntaxError to struct.error on broken files
@@ -147,8 +152,8 @@ class _Folder:
     def __init__(self, folder: Path, wanted: set[str]) -> None:
         self.folder, self.wanted = folder, wanted
 
-    def path(self, name: str) -> Path:
-        """Raises Unusable: OUTSIDE, MISSPELT with the name it has, MISSING."""
+    def path(self, name: str, size: tuple[int, int]) -> Path:
+        """Raises Unusable: OUTSIDE, MISSPELT with the name it has, MISSING, UNREADABLE."""
         if leaves(name):
             raise Unusable(OUTSIDE)
         try:
@@ -156,41 +161,37 @@ class _Folder:
                 return self.folder / name
         except OSError as error:  # a name that is too long, a folder that may not be entered
             raise Unusable(UNREADABLE, error.strerror or "") from None
-        near = self._near(name)
+        near = self._near(name, size)
         raise Unusable(MISSPELT, f"{near} is there") if near else Unusable(MISSING)
 
     def strangers(self, top: str) -> str:
         """How many pictures below a folder no annotation names, with one for an example; "" if there are none."""
         suffixes = Image.registered_extensions()
         names = [n for n in self._names if _top(n) == top and n not in self.wanted and _suffix(n) in suffixes]
-        return f"{top}: {len(names)}, {names[0]} for one" if names else ""
+        if not names:
+            return ""
+        place, count = top or "the images folder", counted(len(names), "picture")
+        return f"{place} holds {count} that no annotation names, {names[0]} for one"
 
-    def _near(self, name: str) -> str | None:
-        """The one file that may be meant: the same path in another spelling, or the same file name in another folder
-        where no annotation asks for it; None where that isn't one file."""
-        parts = _folded(name)
-        agreeing: dict[int, list[str]] = {}
-        for other in self._by_name.get(parts[-1], []):
-            theirs = _folded(other)
-            same = sum(
-                1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(parts[::-1], theirs[::-1], strict=False))
-            )
-            if parts == theirs or other not in self.wanted:
-                agreeing.setdefault(same + (parts == theirs), []).append(other)
-        best = agreeing[max(agreeing)] if agreeing else []
-        return best[0] if len(best) == 1 else None
+    def _near(self, name: str, size: tuple[int, int]) -> str | None:
+        """The one file that is meant: the same path in another spelling, else a picture of the same file name and size
+        in another folder that no annotation names; None where that isn't one file."""
+        path = _folded(name)
+        alike = self._by_name.get(path[-1], [])
+        same = [other for other in alike if _folded(other) == path]
+        if not same:
+            same = [other for other in alike if other not in self.wanted and _has_size(self.folder / other, size)]
+        return same[0] if len(same) == 1 else None
 
     @cached_property
     def _names(self) -> list[str]:
         """Of all files in it, sorted; a link to a folder is followed, but not in circles."""
-        names, seen = [], set()
+        names: list[str] = []
         for place, folders, files in os.walk(self.folder, followlinks=True):
-            real = os.path.realpath(place)
-            if real in seen:
+            if os.path.realpath(place) in map(os.path.realpath, Path(place).parents):
                 folders.clear()
-                continue
-            seen.add(real)
-            names += [(Path(place) / file).relative_to(self.folder).as_posix() for file in files]
+            else:
+                names += [(Path(place) / file).relative_to(self.folder).as_posix() for file in files]
         return sorted(names)
 
     @cached_property
@@ -201,6 +202,14 @@ class _Folder:
         return found
 
 
+def _has_size(file: Path, size: tuple[int, int]) -> bool:
+    try:
+        with Image.open(file) as image:
+            return size in (image.size, image.size[::-1])
+    except Exception:  # as in read_image
+        return False
+
+
 def _folded(name: str) -> list[str]:
     """The parts of a path, alike for all its spellings: case, composed or decomposed accents, backslashes."""
     slashed = unicodedata.normalize("NFC", name).casefold().replace("\\", "/")
@@ -208,7 +217,9 @@ def _folded(name: str) -> list[str]:
 
 
 def _top(name: str) -> str:
-    return next(iter(PurePosixPath(name).parts), "")
+    """The folder right below the images folder that it lies in, "" for none."""
+    first, *rest = PurePosixPath(name).parts or ("",)
+    return first if rest else ""
 
 
 def _suffix(name: str) -> str:

@@ -25,7 +25,7 @@ def annotation_doubts(
     """
     visible, given = np.count_nonzero(instance.visible), annotation.get("num_keypoints")
     if given is not None and given != visible:
-        yield "num_keypoints is not the number of visible keypoints", f"{given}, {visible} visible"
+        yield "num_keypoints is not the number of visible keypoints", f"says {given}, {visible} are visible"
     if (instance.visible & (instance.xy == 0).all(axis=1)).any():
         yield "visible keypoint at (0, 0)", ""
     if NO_BOX in filled:

@@ -139,11 +139,10 @@ def _locate(gathered: Gathered, images: Path) -> Located:
     if not located.found:
         name = annotated[0].name
         near = [folder for folder in (images / "images", images.parent) if (folder / name).is_file()]
-        hints = (
-            [_why(located.doubts)] if located.doubts else [f"{e.file}: {e.detail}" for e in located.lost if e.detail]
-        )
-        cure = hints[0] if hints else "give the folder above the image folders"
-        cure = f"did you mean --images {near[0]}?" if near else cure
+        hints = [f"{told.reason}: {told.detail}" for told in (*located.doubts, *located.lost) if told.detail]
+        cure = f"did you mean --images {near[0]}?" if near else "give the folder above the image folders"
+        if hints and not near:
+            cure = f"{hints[0]}; file_name and the name of the file must agree"
         raise UserError(f"none of the {len(annotated)} images is there, {images / name} for one: {cure}")
     return located
 
