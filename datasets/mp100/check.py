@@ -6,7 +6,7 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -170,8 +170,8 @@ class Checkup:
             "leaks": [{"split": split, "categories": list(ids)} for split, ids in self.leaks],
             "missing_images": list(self.lost),
             "unreadable_images": list(self.broken),
-            "left_out": {reason: asdict(entry) for reason, entry in self.left_out.items()},
-            "doubtful": {reason: asdict(entry) for reason, entry in self.doubtful.items()},
+            "left_out": {reason: entry.to_json() for reason, entry in self.left_out.items()},
+            "doubtful": {reason: entry.to_json() for reason, entry in self.doubtful.items()},
             "contradictions": list(self.contradictions),
             "unread": list(self.unread),
             "categories": [row.to_json() for row in self.categories],

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 NAMED = 3  # of each reason in a line; manifest.json and `data check --json` name them all
 
@@ -35,6 +36,10 @@ class Noted:
     ids: tuple[int, ...] = ()
     categories: tuple[int, ...] = ()
     details: Mapping[str, str] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON types."""
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in vars(self).items()}
 
 
 def together(files: Iterable[Iterable[Finding]]) -> tuple[Finding, ...]:

@@ -23,9 +23,9 @@ def annotation_doubts(
 
     annotation: as in the file. instance: made of it. filled: as `read_instance` gives it.
     """
-    visible, given = np.count_nonzero(instance.visible), annotation.get("num_keypoints")
+    visible, given = int(instance.visible.sum()), annotation.get("num_keypoints")
     if given is not None and given != visible:
-        yield "num_keypoints is not the number of visible keypoints", f"says {given}, {visible} are visible"
+        yield "num_keypoints is not the number of visible keypoints", f"says {str(given)[:20]}, {visible} are visible"
     if (instance.visible & (instance.xy == 0).all(axis=1)).any():
         yield "visible keypoint at (0, 0)", ""
     if NO_BOX in filled:
