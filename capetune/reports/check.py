@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from rich.table import Table
 
-from capetune.datasets.mp100.findings import counted, said
+from capetune.datasets.mp100.findings import NAMED, counted, said
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -66,7 +66,10 @@ def check_lines(checkup: Checkup, images: Path | None) -> list[str]:
         lines.append(f"images: {found.found} found, {found.missing} missing, {found.unreadable} unreadable{unfit}")
         if images is not None and not found.found and (images / "images").is_dir():
             lines.append(f"no image was found; did you mean --images {images / 'images'}?")
-    lines += [f"a pack is refused: {contradiction}" for contradiction in checkup.contradictions]
+    refusals = [f"a pack is refused: {contradiction}" for contradiction in checkup.contradictions]
+    if more := refusals[NAMED:]:
+        refusals[NAMED:] = [f"a pack is refused for {counted(len(more), 'reason')} more (--json has them all)"]
+    lines += refusals
     lines += [*checkup.unread, *said(checkup.left_out, checkup.doubtful)]
     if checkup.empty:
         lines.append("listed but empty: " + ", ".join(f"{c.name} ({c.id})" for c in checkup.empty))

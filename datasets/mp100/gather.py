@@ -14,16 +14,15 @@ from capetune.errors import UserError
 from capetune.pose import Category, Instance
 
 CURE = "number them anew, or take all annotation files from one release"
-DIFFERS = "differs between files"
 
 
 @dataclass(frozen=True, eq=False)
 class Gathered:
     """readings: by (split, part). categories and instances: by id, in the order the files name them first.
 
-    dropped, doubts, quirks: those of the files together, what stands in several of them counted once. contradictions:
-    one line with its cure for each thing that two files say unlike each other; instances and categories are then
-    those of the first. unread: one line of the json files beside, if there are any.
+    dropped, doubts: those of the files together, what stands in several of them counted once. contradictions: one line
+    with its cure for each thing that two files say unlike each other; instances and categories are then those of the
+    first. unread: one line of the json files beside, if there are any.
     """
 
     readings: Mapping[Key, Reading]
@@ -31,9 +30,13 @@ class Gathered:
     instances: dict[int, Instance]
     dropped: tuple[Finding, ...]
     doubts: tuple[Finding, ...]
-    quirks: tuple[Finding, ...]
     contradictions: tuple[str, ...]
     unread: tuple[str, ...]
+
+    @property
+    def quirks(self) -> tuple[Finding, ...]:
+        """Those of the files together; there are many, and only `check` asks for them."""
+        return together(reading.quirks for reading in self.readings.values())
 
     @property
     def synthetic(self) -> bool:
@@ -78,8 +81,7 @@ def survey(annotations: Path) -> Gathered:
         chosen,
         together(reading.dropped for reading in read),
         (*together(reading.doubts for reading in read), *categories.doubts, *_pictures_twice(chosen)),
-        (*together(reading.quirks for reading in read), *categories.quirks),
-        (*categories.contradictions, *(_contradiction(*what, ids) for what, ids in unlike.items())),
+        (*categories.contradictions.values(), *(_contradiction(*what, ids) for what, ids in unlike.items())),
         tuple(unread(annotations)),
     )
 
@@ -89,9 +91,8 @@ class _Agreement:
 
     def __init__(self) -> None:
         self.chosen: dict[int, tuple[Category, Path]] = {}
-        self.contradictions: list[str] = []
+        self.contradictions: dict[int, str] = {}  # by category, the first of each
         self.doubts: dict[Finding, None] = {}
-        self.quirks: dict[Finding, None] = {}
 
     def hear(self, category: Category, path: Path) -> None:
         first, other = self.chosen.setdefault(category.id, (category, path))
@@ -99,8 +100,7 @@ class _Agreement:
             return
         graphs = first.graph, category.graph
         if why := _contradicts(first, category, other.name, path.name):
-            self.quirks[Finding(category.id, DIFFERS)] = None
-            self.contradictions.append(why)
+            self.contradictions.setdefault(category.id, why)
         elif all(graph.size for graph in graphs):
             files = f"{other.name} and {path.name}"
             if graphs[0].names != graphs[1].names and not any(_numbered(graph.names) for graph in graphs):

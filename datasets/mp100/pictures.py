@@ -36,6 +36,7 @@ STRANGERS = "file names don't fit"
 
 EXIF_ORIENTATION = 0x0112
 SIDEWAYS = (5, 6, 7, 8)  # orientations that exchange width and height
+MANY = 8  # files of one name, from which none is picked out
 PLAIN = {"1", "L", "LA", "La", "P", "PA", "RGB", "RGBX", "RGBA", "RGBa", "CMYK", "YCbCr", "HSV"}  # Pillow's modes
 
 
@@ -179,8 +180,9 @@ class _Folder:
         path = _folded(name)
         alike = self._by_name.get(path[-1], [])
         same = [other for other in alike if _folded(other) == path]
-        if not same:
-            same = [other for other in alike if other not in self.wanted and _has_size(self.folder / other, size)]
+        strange = [other for other in alike if other not in self.wanted]
+        if not same and len(strange) <= MANY:
+            same = [other for other in strange if _has_size(self.folder / other, size)]
         return same[0] if len(same) == 1 else None
 
     @cached_property
