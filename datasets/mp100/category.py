@@ -31,8 +31,9 @@ def read_category(
             size = keypoints
             quirks.append("keypoints given as a count")
         else:
-            lengths = Counter(len(a["keypoints"]) // 3 for a in annotations if isinstance(a.get("keypoints"), list))
-            if keypoints is None and not any(lengths):
+            given = [a["keypoints"] for a in annotations if isinstance(a.get("keypoints"), list)]
+            lengths = Counter(len(points) // 3 for points in given if points)
+            if keypoints is None and not lengths:
                 return None
             size = lengths.most_common(1)[0][0] if lengths else KEYPOINTS.get(id, 0) if official else 0
             quirks.append("keypoint names missing")

@@ -181,8 +181,8 @@ class Checkup:
 def check(annotations: Path, images: Path | None = None, progress: Progress | None = None) -> Checkup:
     """Read every annotation file of a folder and, where `images` is given, decode every image it needs.
 
-    progress: called with (images read, images in all) after each. UserError where either folder isn't one, or there
-    is no readable MP-100 file. What contradicts itself between the files is told, and the first file believed.
+    progress: called with (images read, images that are there) after each. UserError where either folder isn't one, or
+    there is no readable MP-100 file. What contradicts itself between the files is told, and the first file believed.
     """
     gathered = survey(annotations)
     annotated = pictures(gathered.instances.values())
