@@ -276,3 +276,11 @@ def test_strict_packs_what_is_only_doubtful(gadgets):
     gadgets.change(num_keypoints=3)
     gadgets.write()
     assert len(gadgets.pack(strict=True).instances) == 3
+
+
+def test_ids_may_count_from_0(gadgets):
+    gadgets.categories[0]["id"] = 0
+    for n, image in enumerate(gadgets.images):
+        image["id"] = n
+        gadgets.change(n, id=n, image_id=n, category_id=0)
+    assert gadgets.agreed() == ([0, 1, 2], [], [])

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import struct
 import unicodedata
 import warnings
 
 import numpy as np
 import pytest
 from PIL import Image
+from PIL.TiffImagePlugin import IFDRational
 
 from capetune.errors import UserError
 
@@ -219,3 +221,23 @@ def test_a_square_turned_by_its_tag_is_named(gadgets):
 def test_a_turn_that_the_size_tells_is_no_doubt_to_anyone(gadgets, shape):
     gadgets.draw("gadget/1.png", np.zeros(shape, np.uint8), orientation=6)
     assert gadgets.agreed() == (ALL, [], [])
+
+
+def test_a_broken_exif_block_spoils_no_picture(gadgets):
+    picture = Image.open(gadgets.root / "images/gadget/1.png")
+    picture.save(gadgets.root / "images/gadget/1.jpg", exif=b"Exif\0\0II*\0\xff\xff\xff\x7f")
+    gadgets.name("gadget/1.jpg")
+    odd = Image.Exif()
+    odd[0x0112], odd[0x010E], odd[0x011A] = 6, "x" * 50, IFDRational(1, 0)  # turned; a text; a resolution over zero
+    turned = Image.fromarray(np.rot90(np.asarray(picture)))
+    path = gadgets.root / "images/gadget/2.jpg"
+    block = bytearray(odd.tobytes())
+    count = block.index(struct.pack(">HH", 0x010E, 2)) + 4
+    block[count : count + 4] = struct.pack(">I", 9999)  # signs of the text, far past its end
+    turned.save(path, exif=bytes(block))
+    gadgets.name("gadget/2.jpg", 1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert gadgets.agreed() == (ALL, [], [])
+    np.testing.assert_allclose(grey(gadgets), grey(gadgets, 13), atol=6)
+    np.testing.assert_allclose(grey(gadgets, 12), grey(gadgets, 13), atol=6)
