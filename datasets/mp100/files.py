@@ -169,13 +169,13 @@ class _Reader:
             self.quirks += [Finding(id, reason) for reason in noted]
 
     def read_image(self, image: Mapping[str, Any], annotations: list[dict[str, Any]]) -> None:
-        listed = self._pictures[image["id"]]
-        pictures = dict.fromkeys(listed)
+        entries = self._pictures[image["id"]]
+        pictures = list(dict.fromkeys(entries))
         for annotation in annotations:
             id, category = annotation["id"], annotation["category_id"]
             try:
                 if len(pictures) > 1:
-                    raise Dropped("image id of several pictures", f"image {image['id']}: {_told(list(pictures))}")
+                    raise Dropped("image id of several pictures", f"image {image['id']}: {_told(pictures)}")
                 if id in self._seen:
                     raise Dropped("id occurs twice", image["file_name"])
                 self._seen.add(id)
@@ -190,7 +190,7 @@ class _Reader:
             self.doubts += [Finding(category, reason, id, detail=detail) for reason, detail in doubts]
             quirks = annotation_quirks(annotation, len(annotations), instance, filled)
             self.quirks += [Finding(category, reason, id) for reason in quirks]
-            if len(listed) > 1:
+            if len(entries) > 1:
                 self.quirks.append(Finding(category, "image listed twice", id))
 
     def say_unlisted(self) -> None:

@@ -84,7 +84,7 @@ def _write(gathered: Gathered, out: Path, ids: set[int], part_of: dict[tuple[int
     info: dict[str, Any] = {}  # says where data are synthetic
     for reading in gathered.readings.values():
         tree = load_json(reading.path)
-        info = {**(tree.get("info") or {}), **info}
+        info = {**(tree["info"] if isinstance(tree.get("info"), dict) else {}), **info}
         images = {image["id"]: image for image in tree["images"]}
         used = {(one.id, one.image_id) for group in reading.part.instances.values() for one in group}
         for part in parts.values():

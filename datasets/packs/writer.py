@@ -44,7 +44,6 @@ SHARD_INSTANCES = 1000
 MOST_SHARDS = 512  # all are open at once while writing
 
 Result = TypeVar("Result")
-Tell = Callable[[str], None]
 
 
 def pack(
@@ -56,7 +55,7 @@ def pack(
     quality: int = 92,
     strict: bool = False,
     progress: Callable[[int, int], None] = lambda done, total: None,
-    tell: Tell = lambda line: None,
+    tell: Callable[[str], None] = lambda line: None,
 ) -> Manifest:
     """Pack what the annotation files name and the images folder holds; the same input gives the same bytes.
 

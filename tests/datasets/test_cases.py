@@ -1,4 +1,4 @@
-"""Inputs out of public bug reports, where they are at hand: what check and pack print. With `-s` it makes the table."""
+"""Inputs out of public bug reports, where they are at hand: what check and pack print. `-n 0 -s` shows the table."""
 
 from __future__ import annotations
 
