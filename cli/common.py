@@ -78,6 +78,12 @@ def say(*lines: str) -> None:
     console().print("\n".join(lines), soft_wrap=True)
 
 
+def warn(*lines: str) -> None:
+    """On stderr, not folded."""
+    for line in lines:
+        console(err=True).print(f"warning: {line}", soft_wrap=True)
+
+
 def open_data(data: str) -> Pack:
     """What is made meanwhile is said on stderr."""
     from capetune.reports.screen import Screen

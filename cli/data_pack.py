@@ -17,11 +17,12 @@ def command(
     shards: int | None = typer.Option(
         None, help="At least the loader processes of all training workers; about one a 1000 instances if not given."
     ),
-    strict: bool = typer.Option(False, "--strict", help="Refuse where an image is missing or unusable."),
+    strict: bool = typer.Option(False, "--strict", help="Refuse where an annotation or image would be left out."),
 ) -> None:
     """Pack the images once, for all splits and parts: no instance is stored twice.
 
-    Images that are missing, unreadable or of another size than annotated are left out and named in manifest.json.
+    Annotations that can't be used, and images that are missing, unreadable or of another size than annotated, are left
+    out: counted here by reason, and named in manifest.json. What is packed but may be wrong is said too.
 
     Examples:
 
@@ -37,8 +38,9 @@ def command(
     from capetune.reports.packing import pack_lines, pack_warnings
     from capetune.reports.progress import progress_bar
 
+    doubts: list[str] = []
     with progress_bar() as bar:
-        manifest = pack(annotations, images, out, shards, size, strict=strict, progress=partial(bar, "packing images"))
+        progress = partial(bar, "packing images")
+        manifest = pack(annotations, images, out, shards, size, strict=strict, progress=progress, tell=doubts.append)
     common.console().print("\n".join(pack_lines(manifest, out)), soft_wrap=True)
-    for line in pack_warnings(manifest):
-        common.console(err=True).print(f"warning: {line}", soft_wrap=True)
+    common.warn(*pack_warnings(manifest), *doubts)

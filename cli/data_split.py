@@ -7,6 +7,8 @@ from pathlib import Path
 
 import typer
 
+from capetune.cli import common
+
 
 class By(StrEnum):
     frames = "frames"
@@ -30,7 +32,7 @@ def command(
     """
     from capetune.datasets.mp100.frames import split_by_frames
 
-    made = split_by_frames(annotations, out, category, train, val)
+    made = split_by_frames(annotations, out, category, train, val, tell=common.warn)
     print(f"{out}: split 1 by {by.value}, seen categories")
     for frames in made:
         print(f"  {frames.name}: " + ", ".join(f"{part} {count}" for part, count in frames.counts.items()))

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 from rich.table import Table
 
+from capetune.datasets.mp100.findings import NAMED, counted, said
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -18,7 +20,7 @@ def check_table(checkup: Checkup) -> Table:
     table = Table(title="MP-100 by source and category")
     for title in ("source", "id", "name → folder", "in"):
         table.add_column(title)
-    for title in ("instances", *(("images", "missing", "unreadable") if looked else ()), "K", "edges"):
+    for title in ("instances", *(("images", "missing", "unreadable", "unfit") if looked else ()), "K", "edges"):
         table.add_column(title, justify="right")
     table.add_column("quirks and dropped annotations", ratio=1)
     last = None
@@ -56,16 +58,19 @@ def check_lines(checkup: Checkup, images: Path | None) -> list[str]:
     line += f"; {totals['instances']} instances in {len(checkup.files)} files; data: {facts['data']}"
     lines = [line]
     if totals["dropped"]:
-        lines.append(f"{totals['dropped']} annotations dropped, by the official rule or because they can't be used")
+        dropped = counted(totals["dropped"], "annotation")
+        lines.append(f"{dropped} dropped, by the official rule or because they can't be used")
     if checkup.images is not None:
         found = checkup.images
-        lines.append(f"images: {found.found} found, {found.missing} missing, {found.unreadable} unreadable")
+        unfit = f", {found.unfit} unfit" if found.unfit else ""
+        lines.append(f"images: {found.found} found, {found.missing} missing, {found.unreadable} unreadable{unfit}")
         if images is not None and not found.found and (images / "images").is_dir():
             lines.append(f"no image was found; did you mean --images {images / 'images'}?")
-        for word, names in (("missing", checkup.lost), ("unreadable", checkup.broken)):
-            if names:
-                more = f" and {len(names) - 3} more (--json names them all)" if len(names) > 3 else ""
-                lines.append(f"{word}: {', '.join(names[:3])}{more}")
+    refusals = [f"a pack is refused: {contradiction}" for contradiction in checkup.contradictions]
+    if more := refusals[NAMED:]:
+        refusals[NAMED:] = [f"a pack is refused for {counted(len(more), 'reason')} more (--json has them all)"]
+    lines += refusals
+    lines += [*checkup.unread, *said(checkup.left_out, checkup.doubtful)]
     if checkup.empty:
         lines.append("listed but empty: " + ", ".join(f"{c.name} ({c.id})" for c in checkup.empty))
     missing = checkup.missing if totals["recovered"] else ()  # of another data set a hundred names say nothing

@@ -8,14 +8,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from capetune.datasets.mp100.files import find_files, read_part
+from capetune.datasets.mp100.files import find_files, read_file
+from capetune.datasets.mp100.findings import noted, said
 from capetune.errors import UserError
 from capetune.evaluation import baselines
 from capetune.evaluation.evaluate import evaluate
 from capetune.evaluation.protocol import EPISODES
 from capetune.evaluation.report import EvalReport
 from capetune.evaluation.support import ablations
-from capetune.events import CheckpointChosen, Listener, Progress, StepBegan, ignore
+from capetune.events import CheckpointChosen, Doubted, Listener, Progress, StepBegan, ignore
 from capetune.pose import Part
 from capetune.runs.checkpoints import read_meta
 from capetune.runs.copy import bring, evaluated
@@ -126,7 +127,10 @@ def _part(request: EvaluateRequest, listener: Listener) -> Part:
             raise UserError(
                 f"no mp100_split{request.split}_{request.part}.json in {request.annotations}; there are {there}"
             )
-        return read_part(files[key], *key)
+        reading = read_file(files[key], *key)
+        for line in said(noted(reading.dropped), noted(reading.doubts)):
+            listener(Doubted(f"{files[key].name}: {line}"))
+        return reading.part
     if request.data is not None and request.annotations is None:
         return open_data(request.data, listener).part(request.split, request.part)
     raise UserError("give one of --data PACK and --annotations DIR: it says where the instances come from")

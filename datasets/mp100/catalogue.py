@@ -58,6 +58,9 @@ _SOURCES = {
     "Keypoint-5": (39, 45, 49, 84, 98),
 }
 
+# What to know where a source's pictures are there, but not under the annotated names.
+TRAPS = {"CarFusion": "; CarFusion's have to be called as the image's id"}
+
 
 @dataclass(frozen=True)
 class Known:

@@ -4,32 +4,45 @@ from __future__ import annotations
 
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
-
 from capetune.datasets.mp100.catalogue import MP100, known, source
-from capetune.datasets.mp100.files import Finding, Key, Reading, read_folder
-from capetune.errors import UserError
-from capetune.pose import Category, Instance
+from capetune.datasets.mp100.files import Key, Reading
+from capetune.datasets.mp100.findings import Finding, Noted, noted, together
+from capetune.datasets.mp100.gather import Gathered, survey
+from capetune.datasets.mp100.pictures import (
+    MISSING,
+    MISSPELT,
+    UNREADABLE,
+    Located,
+    Picture,
+    Unusable,
+    locate,
+    pictures,
+    read_image,
+)
+from capetune.pose import Category
 
 Progress = Callable[[int, int], None]
 EMPTY = "listed but empty"
-ROTATED = (5, 6, 7, 8)  # EXIF orientations that exchange width and height
-ORIENTATION = 0x0112
+COARSEST = 8  # a jpg is still read to its end, but made eight times smaller
 
 
 @dataclass(frozen=True)
 class Images:
-    """Images of a category, each file once: found + missing + unreadable = all that its instances need."""
+    """Images of a category, each file once: their sum is all that its instances need.
+
+    found: can be used. unfit: can't, though neither missing nor unreadable; the findings say why.
+    """
 
     found: int
     missing: int
     unreadable: int
+    unfit: int
 
 
 @dataclass(frozen=True)
@@ -37,7 +50,7 @@ class CategoryCheck:
     """One category over all files. instances: each annotation id once. images: None where no folder was given.
 
     parts: (split, part) of the files with an instance of it. base: what its skeleton counts from, None without one.
-    quirks, dropped: counts by name, each annotation once.
+    quirks (doubtful ones too), dropped: counts by name, of its annotations.
     """
 
     category: Category
@@ -90,8 +103,9 @@ class Checkup:
     """The whole folder. categories: by source, then id. synthetic: a file says that capetune made it.
 
     missing: MP-100 categories with nothing to use, by id. leaks: (split, category ids) where one
-    category has instances in two parts of one split, which the protocol forbids. lost, broken: file names of the
-    images that aren't on disk, and of those that don't decode.
+    category has instances in two parts of one split, which the protocol forbids. left_out: by reason, the annotations
+    and images that a pack would leave out; doubtful: what it would have and may be wrong. contradictions: why there
+    would be no pack. unread: of json files beside.
     """
 
     files: tuple[Path, ...]
@@ -99,8 +113,28 @@ class Checkup:
     categories: tuple[CategoryCheck, ...]
     missing: tuple[Missing, ...]
     leaks: tuple[tuple[int, tuple[int, ...]], ...]
-    lost: tuple[str, ...]
-    broken: tuple[str, ...]
+    left_out: Mapping[str, Noted]
+    doubtful: Mapping[str, Noted]
+    contradictions: tuple[str, ...]
+    unread: tuple[str, ...]
+
+    @property
+    def lost(self) -> tuple[str, ...]:
+        """File names of the images that aren't on disk, or not under that name."""
+        return tuple(sorted(file for why in (MISSING, MISSPELT) for file in self._files(why)))
+
+    @property
+    def broken(self) -> tuple[str, ...]:
+        """File names of the images that don't decode."""
+        return self._files(UNREADABLE)
+
+    def _files(self, reason: str) -> tuple[str, ...]:
+        return self.left_out[reason].files if reason in self.left_out else ()
+
+    @property
+    def dropped(self) -> int:
+        """How many annotations give no instance, whatever their images."""
+        return sum(entry.instances for entry in self.left_out.values() if not entry.files)
 
     @property
     def empty(self) -> tuple[Category, ...]:
@@ -128,7 +162,7 @@ class Checkup:
                 "of": len(MP100),
                 "others": sum(not row.official for row in self.categories),
                 "instances": sum(row.instances for row in self.categories),
-                "dropped": sum(sum(row.dropped.values()) for row in self.categories),
+                "dropped": self.dropped,
                 "images": None if self.images is None else vars(self.images),
             },
             "missing_categories": [vars(entry) for entry in self.missing],
@@ -136,6 +170,10 @@ class Checkup:
             "leaks": [{"split": split, "categories": list(ids)} for split, ids in self.leaks],
             "missing_images": list(self.lost),
             "unreadable_images": list(self.broken),
+            "left_out": {reason: entry.to_json() for reason, entry in self.left_out.items()},
+            "doubtful": {reason: entry.to_json() for reason, entry in self.doubtful.items()},
+            "contradictions": list(self.contradictions),
+            "unread": list(self.unread),
             "categories": [row.to_json() for row in self.categories],
         }
 
@@ -143,118 +181,102 @@ class Checkup:
 def check(annotations: Path, images: Path | None = None, progress: Progress | None = None) -> Checkup:
     """Read every annotation file of a folder and, where `images` is given, decode every image it needs.
 
-    progress: called with (images read, images in all) after each. UserError where either folder isn't one, or there
-    is no readable MP-100 file.
+    progress: called with (images read, images that are there) after each. UserError where either folder isn't one, or
+    there is no readable MP-100 file. What contradicts itself between the files is told, and the first file believed.
     """
-    if images is not None and not Path(images).is_dir():
-        raise UserError(f"{images} is not a folder; give the one that holds a folder for each category of MP-100")
-    readings = read_folder(annotations)
-    instances = _unique(readings)
-    states: dict[str, str] = {}
-    resized: set[str] = set()
-    if images is not None:
-        states, resized = _read_images(Path(images), [i for group in instances.values() for i in group], progress)
-    categories = _categories(readings)
-    quirks = {quirk for reading in readings.values() for quirk in reading.quirks}
-    quirks |= set(_folder_quirks(readings, categories))
-    quirks |= {
-        Finding(instance.category_id, "image size differs from the annotation", instance.id)
-        for group in instances.values()
-        for instance in group
-        if instance.file_name in resized
-    }
-    dropped = {finding for reading in readings.values() for finding in reading.dropped}
-    rows = []
-    for category, base in categories.values():
-        group = instances[category.id]
-        files = Counter(states[name] for name in {instance.file_name for instance in group} if states)
-        rows.append(
-            CategoryCheck(
-                category=category,
-                source=source(category.id, category.name),
-                official=known(category.id, category.name) is not None,
-                parts=tuple(key for key, reading in readings.items() if reading.part.instances.get(category.id)),
-                instances=len(group),
-                images=None if images is None else Images(files["found"], files["missing"], files["unreadable"]),
-                base=base,
-                quirks=_count(quirks, category.id),
-                dropped=_count(dropped, category.id),
-            )
-        )
+    gathered = survey(annotations)
+    annotated = pictures(gathered.instances.values())
+    located = Located([], [], []) if images is None else locate(annotated, Path(images))
+    unusable, doubts = _read(located.found, progress)
+    lost = [*located.lost, *unusable]
+    doubts = [*gathered.doubts, *located.doubts, *doubts]
+    rows = _rows(gathered, None if images is None else _states(annotated, lost), doubts)
     rows.sort(key=lambda row: (not row.official, row.source, row.category.id))
     return Checkup(
-        files=tuple(reading.path for reading in readings.values()),
-        synthetic=any(reading.part.synthetic for reading in readings.values()),
+        files=tuple(reading.path for reading in gathered.readings.values()),
+        synthetic=gathered.synthetic,
         categories=tuple(rows),
         missing=tuple(_missing(rows)),
-        leaks=tuple(_leaks(readings)),
-        lost=tuple(sorted(name for name, state in states.items() if state == "missing")),
-        broken=tuple(sorted(name for name, state in states.items() if state == "unreadable")),
+        leaks=tuple(_leaks(gathered.readings)),
+        left_out=noted([*gathered.dropped, *lost]),
+        doubtful=noted(doubts),
+        contradictions=gathered.contradictions,
+        unread=gathered.unread,
     )
 
 
-def _unique(readings: Mapping[Key, Reading]) -> dict[int, tuple[Instance, ...]]:
-    """By category, the instances of all files: the splits share them, each annotation id counts once."""
-    found: dict[int, dict[int, Instance]] = {}
-    for reading in readings.values():
-        for id, group in reading.part.instances.items():
-            found.setdefault(id, {}).update((instance.id, instance) for instance in group)
-    return {id: tuple(group.values()) for id, group in found.items()}
+def _read(found: list[tuple[Picture, Path]], progress: Progress | None) -> tuple[list[Finding], list[Finding]]:
+    """Decode the pictures. Returns findings of the instances whose pictures can't be used, and what is doubtful."""
+    unusable: list[Finding] = []
+    doubts: list[Finding] = []
+    with warnings.catch_warnings(), ThreadPoolExecutor() as pool:
+        warnings.simplefilter("ignore")  # Pillow's; set here, for what a thread sets holds for all of them
+        for done, (picture, told) in enumerate(pool.map(_decode, found), start=1):
+            if isinstance(told, Unusable):
+                unusable += picture.findings(told.reason, told.detail)
+            else:
+                doubts += (finding for reason in told for finding in picture.findings(reason))
+            if progress is not None:
+                progress(done, len(found))
+    return unusable, doubts
 
 
-def _categories(readings: Mapping[Key, Reading]) -> dict[int, tuple[Category, int | None]]:
-    """By id, each category with its skeleton's base; one that has instances goes before one that is only listed."""
-    found: dict[int, tuple[Category, int | None]] = {}
-    for filled in (True, False):
-        for reading in readings.values():
-            for category in reading.part.categories:
-                if bool(reading.part.instances[category.id]) is filled:
-                    found.setdefault(category.id, (category, reading.bases[category.id]))
-    return found
+def _decode(found: tuple[Picture, Path]) -> tuple[Picture, tuple[str, ...] | Unusable]:
+    """What is doubtful about one picture, or why it can't be used."""
+    picture, file = found
+    try:
+        return picture, read_image(file, picture.size, COARSEST)[2]
+    except Unusable as why:
+        return picture, why
 
 
-def _folder_quirks(
-    readings: Mapping[Key, Reading], categories: Mapping[int, tuple[Category, int | None]]
-) -> Iterator[Finding]:
+def _states(annotated: list[Picture], lost: list[Finding]) -> dict[str, str]:
+    """By file name: a field of Images. One that is annotated with two sizes is found if it has either."""
+    reasons = {(finding.file, finding.annotation): finding.reason for finding in lost}
+    names = {None: "found", MISSING: "missing", MISSPELT: "missing", UNREADABLE: "unreadable"}
+    states: dict[str, str] = {}
+    for picture in annotated:
+        state = names.get(reasons.get((picture.name, picture.instances[0].id)), "unfit")
+        states[picture.name] = state if states.get(picture.name) != "found" else "found"
+    return states
+
+
+def _rows(gathered: Gathered, states: Mapping[str, str] | None, doubts: list[Finding]) -> list[CategoryCheck]:
+    readings = gathered.readings
+    files: dict[int, dict[str, None]] = {id: {} for id in gathered.categories}
+    instances = Counter(instance.category_id for instance in gathered.instances.values())
+    for instance in gathered.instances.values():
+        files[instance.category_id][instance.file_name] = None
+    quirks = _count([*together([gathered.quirks, _folder_quirks(gathered.categories)]), *doubts])
+    dropped = _count(gathered.dropped)
+    rows = []
+    for id, category in gathered.categories.items():
+        bases = [reading.bases[id] for reading in readings.values() if id in reading.bases]
+        images = Counter(states[name] for name in files[id]) if states is not None else None
+        rows.append(
+            CategoryCheck(
+                category=category,
+                source=source(id, category.name),
+                official=known(id, category.name) is not None,
+                parts=tuple(key for key, reading in readings.items() if reading.part.instances.get(id)),
+                instances=instances[id],
+                images=None if images is None else Images(*(images[field.name] for field in fields(Images))),
+                base=next((base for base in bases if base is not None), None),
+                quirks=quirks.get(id, {}),
+                dropped=dropped.get(id, {}),
+            )
+        )
+    return rows
+
+
+def _folder_quirks(categories: Mapping[int, Category]) -> Iterator[Finding]:
     """What only shows when the files are seen together."""
-    names = Counter(category.name for category, _ in categories.values())
-    for category, _ in categories.values():
+    names = Counter(category.name for category in categories.values())
+    for category in categories.values():
         if names[category.name] > 1:
             yield Finding(category.id, "name shared by two categories")
         if category.id in MP100 and known(category.id, category.name) is None:
             yield Finding(category.id, "id of MP-100, name of none of its")
-        if any(c.id == category.id and c != category for r in readings.values() for c in r.part.categories):
-            yield Finding(category.id, "differs between files")
-
-
-def _read_images(folder: Path, instances: list[Instance], progress: Progress | None) -> tuple[dict[str, str], set[str]]:
-    """By file name "found", "missing" or "unreadable"; and those found whose size isn't the annotated one."""
-    sizes = {instance.file_name: instance.image_size for instance in instances}
-    states, resized = {}, set()
-    with warnings.catch_warnings(), ThreadPoolExecutor() as pool:
-        warnings.simplefilter("ignore")  # Pillow's remarks on odd EXIF blocks and large images
-        for name, (state, size) in zip(sizes, pool.map(lambda n: _read_image(folder / n), sizes), strict=True):
-            states[name] = state
-            if state == "found" and size != sizes[name]:
-                resized.add(name)
-            if progress is not None:
-                progress(len(states), len(sizes))
-    return states, resized
-
-
-def _read_image(path: Path) -> tuple[str, tuple[int, int]]:
-    """The state of one file and its (width, height) as it is displayed."""
-    if not path.is_file():
-        return "missing", (0, 0)
-    try:
-        with Image.open(path) as image:
-            width, height = image.size
-            rotated = image.getexif().get(ORIENTATION) in ROTATED
-            image.draft("RGB", (width // 8, height // 8))  # a JPEG is still read to its end, but made eight times less
-            image.load()
-    except Exception:  # Pillow's decoders raise whatever they like on a broken file
-        return "unreadable", (0, 0)
-    return "found", (height, width) if rotated else (width, height)
 
 
 def _missing(rows: list[CategoryCheck]) -> Iterator[Missing]:
@@ -274,7 +296,9 @@ def _leaks(readings: Mapping[Key, Reading]) -> Iterator[tuple[int, tuple[int, ..
             yield split, ids
 
 
-def _count(findings: set[Finding], category: int) -> dict[str, int]:
-    """By reason, the most frequent first."""
-    counts = Counter(finding.reason for finding in findings if finding.category == category)
-    return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
+def _count(findings: Iterable[Finding]) -> dict[int, dict[str, int]]:
+    """By category, then by reason, the most frequent first."""
+    counts: dict[int, Counter[str]] = {}
+    for finding in findings:
+        counts.setdefault(finding.category, Counter())[finding.reason] += 1
+    return {id: dict(sorted(group.items(), key=lambda item: (-item[1], item[0]))) for id, group in counts.items()}

@@ -7,13 +7,14 @@ is what somebody with a labelled video wants to know.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from capetune.datasets.mp100.files import find_files, load_json
-from capetune.datasets.mp100.gather import gather
+from capetune.datasets.mp100.findings import noted, said
+from capetune.datasets.mp100.format import load_json
+from capetune.datasets.mp100.gather import Gathered, gather
 from capetune.errors import UserError
 from capetune.pose import PARTS
 from capetune.storage.whole import whole
@@ -28,7 +29,12 @@ class Frames:
 
 
 def split_by_frames(
-    annotations: Path, out: Path, categories: Sequence[str] = (), train: float = 0.7, val: float = 0.1
+    annotations: Path,
+    out: Path,
+    categories: Sequence[str] = (),
+    train: float = 0.7,
+    val: float = 0.1,
+    tell: Callable[[str], None] = lambda line: None,
 ) -> list[Frames]:
     """Write `mp100_split1_{train,val,test}.json` into the new folder `out`: each image of a category in one part.
 
@@ -36,8 +42,9 @@ def split_by_frames(
     `val` share of all among these held out of it for validation, the rest is for testing. Without a validation part,
     val = 0, no epoch can be chosen and no trial be scored: that is for settings that are fixed already.
 
-    categories: names; all that have an instance if none is given. Raises UserError where one of them isn't there, has
-    too few images for the parts, or `out` exists.
+    categories: names; all that have an instance if none is given. tell: hears a line for each kind of thing that isn't
+    written, or is doubtful. Raises UserError where one of the categories isn't there, has too few images for the parts,
+    the files contradict each other, or `out` exists.
     """
     if not 0 <= val < train < 1:
         raise UserError(f"--train {train:g} --val {val:g}: both are shares, 0 ≤ val < train < 1")
@@ -58,7 +65,9 @@ def split_by_frames(
             raise UserError(f"{name} has {len(frames)} images, too few for the parts; leave it out with --category")
         part_of |= {(id, file): part for part, group in groups.items() for file in group}
         made.append(Frames(name, {part: len(group) for part, group in groups.items()}))
-    _write(annotations, out, set(ids.values()), part_of)
+    _write(gathered, out, set(ids.values()), part_of)
+    for line in (*gathered.unread, *said(noted(gathered.dropped), noted(gathered.doubts))):
+        tell(line)
     return made
 
 
@@ -69,24 +78,25 @@ def _chosen(there: dict[str, int], names: Sequence[str]) -> dict[str, int]:
     return {name: there[name] for name in names} if names else there
 
 
-def _write(annotations: Path, out: Path, ids: set[int], part_of: dict[tuple[int, str], str]) -> None:
-    """Copy every annotation to its image's part, each once, with the fields it has in the file that names it first."""
+def _write(gathered: Gathered, out: Path, ids: set[int], part_of: dict[tuple[int, str], str]) -> None:
+    """Copy each instance's annotation to its image's part, once, as the file has it that names it first."""
     parts: dict[str, dict[str, Any]] = {part: {"images": {}, "annotations": {}, "categories": {}} for part in PARTS}
     info: dict[str, Any] = {}  # says where data are synthetic
-    for path in find_files(annotations).values():
-        tree = load_json(path)
-        info = {**tree.get("info", {}), **info}
+    for reading in gathered.readings.values():
+        tree = load_json(reading.path)
+        info = {**(tree["info"] if isinstance(tree.get("info"), dict) else {}), **info}
         images = {image["id"]: image for image in tree["images"]}
+        used = {(one.id, one.image_id) for group in reading.part.instances.values() for one in group}
         for part in parts.values():
             for category in tree["categories"]:
                 if category["id"] in ids:
                     part["categories"].setdefault(category["id"], category)
         for annotation in tree["annotations"]:
-            image = images.get(annotation["image_id"], {})
-            to = part_of.get((annotation["category_id"], image.get("file_name", "")))
-            if to is not None:
-                parts[to]["images"].setdefault(image["id"], image)
-                parts[to]["annotations"].setdefault(annotation["id"], annotation)
+            if (annotation["id"], annotation["image_id"]) in used and annotation["category_id"] in ids:
+                image = images[annotation["image_id"]]
+                to = parts[part_of[annotation["category_id"], image["file_name"]]]
+                to["images"].setdefault(image["id"], image)
+                to["annotations"].setdefault(annotation["id"], annotation)
     with whole(out) as aside:
         for name, tables in parts.items():
             rows: dict[str, Any] = {table: list(entries.values()) for table, entries in tables.items()}

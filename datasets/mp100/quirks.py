@@ -1,4 +1,4 @@
-"""What is odd about one annotation that is kept all the same: counted by `capetune data check`, never repaired."""
+"""What is doubtful or odd about one annotation that is kept all the same: counted and named, never repaired."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from capetune.datasets.mp100.instance import NO_BOX, NO_PLACE
 from capetune.pose import Instance
 
 FLOAT_EXACT = 2**53  # beyond it a float64 no longer holds every integer: ids that pass through one are merged
@@ -15,12 +16,30 @@ LONG_ASPECT = 5
 FEW_KEYPOINTS = 3
 
 
-def annotation_quirks(annotation: dict[str, Any], neighbours: int, instance: Instance) -> Iterator[str]:
-    """The names of the quirks of one kept annotation, each at most once.
+def annotation_doubts(
+    annotation: dict[str, Any], instance: Instance, filled: tuple[str, ...]
+) -> Iterator[tuple[str, str]]:
+    """What may make a kept annotation wrong: reasons, each at most once, and what more there is to say.
 
-    annotation: as in the file. neighbours: annotations of the same image, this one included. instance: made of it.
+    annotation: as in the file. instance: made of it. filled: as `read_instance` gives it.
     """
-    x, y, w, h = annotation["bbox"]
+    visible, given = int(instance.visible.sum()), annotation.get("num_keypoints")
+    if given is not None and given != visible:
+        yield "num_keypoints is not the number of visible keypoints", f"says {str(given)[:20]}, {visible} are visible"
+    if (instance.visible & (instance.xy == 0).all(axis=1)).any():
+        yield "visible keypoint at (0, 0)", ""
+    if NO_BOX in filled:
+        yield NO_BOX, ""
+
+
+def annotation_quirks(
+    annotation: dict[str, Any], neighbours: int, instance: Instance, filled: tuple[str, ...]
+) -> Iterator[str]:
+    """The names of the harmless quirks of one kept annotation, each at most once.
+
+    neighbours: annotations of the same image, this one included. The others as in `annotation_doubts`.
+    """
+    x, y, w, h = instance.box if NO_BOX in filled else annotation["bbox"]
     width, height = instance.image_size
     if max(instance.id, instance.image_id) > FLOAT_EXACT:
         yield "id above 2^53"
@@ -37,7 +56,7 @@ def annotation_quirks(annotation: dict[str, Any], neighbours: int, instance: Ins
         yield "box side under 16 px"
     if sides.max() > LONG_ASPECT * sides.min():
         yield "box longer than 5:1"
-    if "area" in annotation and abs(annotation["area"] - w * h) > 0.01 * w * h:
+    if "area" in annotation and NO_BOX not in filled and abs(annotation["area"] - w * h) > 0.01 * w * h:
         yield "area is not w·h"
     seen = instance.xy[instance.visible]
     if ((seen < 0) | (seen > (width, height))).any():
@@ -50,3 +69,5 @@ def annotation_quirks(annotation: dict[str, Any], neighbours: int, instance: Ins
         yield "no visible keypoint"
     elif len(seen) <= FEW_KEYPOINTS:
         yield "3 or fewer visible keypoints"
+    if NO_PLACE in filled:
+        yield NO_PLACE

@@ -2,31 +2,20 @@
 
 from __future__ import annotations
 
-import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
-from PIL import Image, ImageOps
 
+from capetune.datasets.mp100.pictures import read_image
 from capetune.datasets.packs.crop import PADDING, compose, encode_jpeg, enlarge
 from capetune.pose import Instance
 
 # What is stored reaches as far as the default augmentation does: a crop 15 % larger, turned by 15 degrees.
 SCALE, ROTATION = 1.15, np.deg2rad(15)
 REACH = PADDING * SCALE * float(np.cos(ROTATION) + np.sin(ROTATION))  # × the longer box side, about 1.76
-
-MISSING = "image missing"
-UNREADABLE = "image unreadable"
-WRONG_SIZE = "image size differs from the annotation's"
-OUTSIDE = "path leaves the images folder"
-
-EXIF_ORIENTATION = 0x0112
-
-
-class Unusable(Exception):
-    """An image that has to be left out; the message is one of the reasons above."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,44 +27,15 @@ class Cut:
     to_source: np.ndarray
 
 
-def cut_image(file: Path, instances: list[Instance], size: int, quality: int) -> list[Cut]:
-    """Decode one image and cut all its instances out of it, in their order.
+def cut_image(file: Path, instances: Sequence[Instance], size: int, quality: int) -> tuple[list[Cut], tuple[str, ...]]:
+    """Decode one image and cut all its instances out of it, in their order; what `read_image` finds doubtful besides.
 
     size: side that the official crop gets in the store, at most; pixels are never enlarged. Raises Unusable.
     """
     # Decoding a jpg at 1/2, 1/4 or 1/8 saves most of the time of a large one; stop where a crop would lose pixels.
     coarsest = min(PADDING * instance.side for instance in instances) / size
-    image, reduction = read_image(file, instances[0].image_size, coarsest)
-    return [cut(image, reduction, instance, size, quality) for instance in instances]
-
-
-def read_image(file: Path, size: tuple[int, int], coarsest: float = 1.0) -> tuple[np.ndarray, int]:
-    """Decode an image that is annotated as (width, height) `size`.
-
-    coarsest: it may be reduced by a power of two up to this. Returns uint8 (H, W, 3) RGB and the reduction; reduced
-    pixels go to source pixels by `enlarge(reduction, reduction)`. The EXIF orientation is obeyed as the official
-    loader does, unless only the picture as stored has the annotated size. Raises Unusable.
-    """
-    try:
-        with warnings.catch_warnings(), Image.open(file) as image:
-            warnings.simplefilter("ignore")  # about EXIF that is odd, and pictures that are large
-            turned = image.getexif().get(EXIF_ORIENTATION, 1) in (5, 6, 7, 8)
-            upright = image.size[::-1] if turned else image.size
-            if size not in (upright, image.size):
-                raise Unusable(WRONG_SIZE)
-            width = image.size[0]
-            if coarsest >= 2 and image.format == "JPEG":
-                times = int(coarsest)
-                image.draft(None, (max(1, image.size[0] // times), max(1, image.size[1] // times)))
-            reduction = round(width / image.size[0])
-            pixels = ImageOps.exif_transpose(image) if upright == size else image
-            return np.asarray(pixels.convert("RGB")), reduction
-    except FileNotFoundError:
-        raise Unusable(MISSING) from None
-    except Unusable:
-        raise
-    except Exception:  # Pillow raises anything from SyntaxError to struct.error on broken files
-        raise Unusable(UNREADABLE) from None
+    image, reduction, doubts = read_image(file, instances[0].image_size, coarsest)
+    return [cut(image, reduction, instance, size, quality) for instance in instances], doubts
 
 
 def cut(image: np.ndarray, reduction: int, instance: Instance, size: int, quality: int) -> Cut:

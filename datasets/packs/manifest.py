@@ -10,6 +10,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
+from capetune.datasets.mp100.findings import Noted
 from capetune.pose import Category, PoseGraph
 
 SCHEMA = 1
@@ -56,15 +57,9 @@ class ShardEntry(Entry):
     samples: int
 
 
-class LeftOut(Entry):
-    """files: image file names as annotated, sorted. instances: how many annotations hang on them."""
-
-    files: tuple[str, ...]
-    instances: int
-
-
 class Manifest(Entry):
-    """`size`: side in pixels that the official crop has in the store, at most. `splits[split][part]`, keys as text."""
+    """`size`: side in pixels that the official crop has in the store, at most. `splits[split][part]`, keys as text.
+    `left_out`: by reason, annotations and images that aren't packed; in older packs the images only, without ids."""
 
     schema_version: int = SCHEMA
     capetune: str
@@ -77,7 +72,7 @@ class Manifest(Entry):
     splits: dict[str, dict[str, PartEntry]]
     index_bytes: int
     shards: tuple[ShardEntry, ...]
-    left_out: dict[str, LeftOut]
+    left_out: dict[str, Noted]
 
     def part(self, split: int, part: str) -> PartEntry | None:
         return self.splits.get(str(split), {}).get(part)

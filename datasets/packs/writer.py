@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import tarfile
+import warnings
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from functools import partial
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
 
@@ -16,13 +17,14 @@ import numpy as np
 
 from capetune import __version__
 from capetune.cluster.processors import usable_cpus
+from capetune.datasets.mp100.findings import Finding, line, noted, said
 from capetune.datasets.mp100.gather import Gathered, gather
-from capetune.datasets.packs.cutting import MISSING, OUTSIDE, Cut, Unusable, cut_image
+from capetune.datasets.mp100.pictures import Located, Picture, Unusable, locate, pictures
+from capetune.datasets.packs.cutting import Cut, cut_image
 from capetune.datasets.packs.manifest import (
     INSTANCES,
     MANIFEST,
     CategoryEntry,
-    LeftOut,
     Manifest,
     PartEntry,
     ShardEntry,
@@ -31,7 +33,6 @@ from capetune.datasets.packs.manifest import (
 from capetune.datasets.packs.reader import Row, describe
 from capetune.datasets.packs.threads import ordered
 from capetune.errors import UserError
-from capetune.pose import Instance
 from capetune.storage.address import is_address, open_place
 from capetune.storage.cache import writable_cache
 from capetune.storage.place import Place
@@ -43,7 +44,6 @@ SHARD_INSTANCES = 1000
 MOST_SHARDS = 512  # all are open at once while writing
 
 Result = TypeVar("Result")
-Image = tuple[str, list[Instance]]  # file name and the instances on it, all annotated with the same image size
 
 
 def pack(
@@ -55,35 +55,42 @@ def pack(
     quality: int = 92,
     strict: bool = False,
     progress: Callable[[int, int], None] = lambda done, total: None,
+    tell: Callable[[str], None] = lambda line: None,
 ) -> Manifest:
     """Pack what the annotation files name and the images folder holds; the same input gives the same bytes.
 
-    size: side in pixels that the official crop gets in the store, at most. Images that are missing, unreadable or of
-    another size than annotated are left out and named in the manifest. `out`, a folder or an address, appears only when
-    it is whole; what goes to an address is made in the cache folder first, and needs room there. progress: hears how
-    many images are done, of how many.
+    size: side in pixels that the official crop gets in the store, at most. Annotations that the reader drops, and
+    images that are missing, unreadable or of another size than annotated, are left out and named in the manifest.
+    `out`, a folder or an address, appears only when it is whole; what goes to an address is made in the cache folder
+    first, and needs room there. progress: hears how many images are done, of how many. tell: hears a line for each
+    kind of thing that is packed, but may be wrong.
 
     Raises UserError where `out` exists, no image is found, the annotation files contradict each other, the shards
     can't be written, or, if `strict`, anything is left out.
     """
     if is_address(out):
-        return _pack_away(open_place(out), annotations, images, shards, size, quality, strict, progress)
+        return _pack_away(open_place(out), annotations, images, shards, size, quality, strict, progress, tell)
     annotations, images, out = Path(annotations), Path(images), Path(out)
     if out.exists():
         raise UserError(f"{out} exists already: remove it or give another --out")
     if shards is not None and not 1 <= shards <= MOST_SHARDS:
         raise UserError(f"--shards must be between 1 and {MOST_SHARDS}, not {shards}")
     gathered = gather(annotations)
-    left_out = _LeftOut(strict)
-    found = list(_find(gathered, images, left_out))
-    count = sum(len(group) for _, group in found)
+    located = _locate(gathered, images)
+    notes = _Notes([*gathered.dropped, *located.lost], [*gathered.doubts, *located.doubts], strict)
+    count = sum(len(picture.instances) for picture, _ in located.found)
     shards = min(count, shards or min(MOST_SHARDS, max(FEWEST_SHARDS, count // SHARD_INSTANCES)))
 
-    with whole(out) as aside:
-        job = partial(_cut, images=images, size=size, quality=quality)
-        results = _counted(ordered(job, found, usable_cpus(), 4 * usable_cpus()), len(found), progress)
-        places = _write_shards(aside, shards, results, left_out)
-        manifest = _write_index(aside, gathered, places, size, quality, left_out)
+    with whole(out) as aside, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Pillow's; set here, for what a thread sets holds for all of them
+        order = np.random.default_rng(ORDER_SEED).permutation(len(located.found))
+        job = partial(_cut, size=size, quality=quality)
+        shuffled = (located.found[i] for i in order)
+        results = _counted(ordered(job, shuffled, usable_cpus(), 4 * usable_cpus()), len(order), progress)
+        places = _write_shards(aside, shards, results, notes)
+        manifest = _write_index(aside, gathered, places, size, quality, notes)
+    for told in (*gathered.unread, *said({}, noted(notes.doubts))):
+        tell(told)
     return manifest
 
 
@@ -106,67 +113,51 @@ def _pack_away(place: Place, annotations: Path, images: Path, *options: Any) -> 
     return manifest
 
 
-class _LeftOut:
-    """Image files that aren't packed, by reason. strict: the first of them ends the packing."""
+class _Notes:
+    """What is left out, and what is doubtful. strict: nothing may be left out; the first of it ends the packing."""
 
-    def __init__(self, strict: bool) -> None:
+    def __init__(self, left_out: list[Finding], doubts: list[Finding], strict: bool) -> None:
+        self.left_out: list[Finding] = []
+        self.doubts = doubts
         self.strict = strict
-        self.files: dict[str, list[str]] = {}
-        self.instances: Counter[str] = Counter()
+        self.leave_out(left_out)
 
-    def add(self, reason: str, file: str, instances: int) -> None:
-        self.files.setdefault(reason, []).append(file)
-        self.instances[reason] += instances
-        if self.strict and reason not in (MISSING, OUTSIDE):  # those are counted up first, then refused together
-            raise UserError(f"{reason}: {file}; without --strict it is left out")
-
-    def entries(self) -> dict[str, LeftOut]:
-        return {
-            reason: LeftOut(files=tuple(sorted(files)), instances=self.instances[reason])
-            for reason, files in sorted(self.files.items())
-        }
+    def leave_out(self, findings: list[Finding]) -> None:
+        self.left_out += findings
+        if self.strict and findings:
+            raise UserError(f"{_why(findings)}; without --strict this is left out")
 
 
-def _find(gathered: Gathered, images: Path, left_out: _LeftOut) -> Iterator[Image]:
-    """The images that are there, in a shuffled order that depends on nothing but the annotations."""
-    if not images.is_dir():
-        raise UserError(f"{images} is not a folder: give the one that holds the image folders of MP-100")
-    groups: dict[tuple[str, tuple[int, int]], list[Instance]] = {}
-    for instance in gathered.instances.values():
-        groups.setdefault((instance.file_name, instance.image_size), []).append(instance)
-    if not groups:
-        raise UserError("the annotation files hold no usable instance: there is nothing to pack")
-    found = []
-    for (name, _), group in groups.items():
-        path = PurePosixPath(name)
-        if path.is_absolute() or ".." in path.parts:
-            left_out.add(OUTSIDE, name, len(group))
-        elif not (images / name).is_file():
-            left_out.add(MISSING, name, len(group))
-        else:
-            found.append((name, group))
-    if not found:
-        name = next(iter(groups))[0]
+def _locate(gathered: Gathered, images: Path) -> Located:
+    """The pictures that are there; a UserError where not one is."""
+    annotated = pictures(gathered.instances.values())
+    located = locate(annotated, images)
+    if not annotated:
+        why = f" ({_why(gathered.dropped)})" if gathered.dropped else ""
+        raise UserError(f"the annotation files hold no usable instance: there is nothing to pack{why}")
+    if not located.found:
+        name = annotated[0].name
         near = [folder for folder in (images / "images", images.parent) if (folder / name).is_file()]
+        hints = [f"{told.reason}: {told.detail}" for told in (*located.doubts, *located.lost) if told.detail]
         cure = f"did you mean --images {near[0]}?" if near else "give the folder above the image folders"
-        raise UserError(f"none of the {len(groups)} images is there, {images / name} for one: {cure}")
-    if left_out.strict and left_out.files:
-        absent = [file for files in left_out.files.values() for file in files]
-        raise UserError(
-            f"images missing: {len(absent)} of {len(groups)}, {images / absent[0]} for one; "
-            "without --strict they are left out"
-        )
-    order = np.random.default_rng(ORDER_SEED).permutation(len(found))
-    return (found[i] for i in order)
+        if hints and not near:
+            cure = f"{hints[0]}; file_name and the name of the file must agree"
+        raise UserError(f"none of the {len(annotated)} images is there, {images / name} for one: {cure}")
+    return located
 
 
-def _cut(image: Image, images: Path, size: int, quality: int) -> tuple[Image, list[Cut] | str]:
-    """The cuts of an image, or the reason why it is left out."""
-    name, group = image
+def _why(findings: Sequence[Finding]) -> str:
+    return "; ".join(line(reason, entry) for reason, entry in noted(findings).items())
+
+
+def _cut(found: tuple[Picture, Path], size: int, quality: int) -> tuple[Picture, list[Cut], list[Finding] | Unusable]:
+    """The cuts of a picture and what is doubtful about it, or the reason why it is left out."""
+    picture, file = found
     try:
-        return image, cut_image(images / name, group, size, quality)
-    except Unusable as reason:
-        return image, str(reason)
+        cuts, doubts = cut_image(file, picture.instances, size, quality)
+    except Unusable as why:
+        return picture, [], why
+    return picture, cuts, [finding for reason in doubts for finding in picture.findings(reason)]
 
 
 def _counted(results: Iterable[Result], total: int, progress: Callable[[int, int], None]) -> Iterator[Result]:
@@ -177,7 +168,7 @@ def _counted(results: Iterable[Result], total: int, progress: Callable[[int, int
 
 
 def _write_shards(
-    folder: Path, count: int, results: Iterable[tuple[Image, list[Cut] | str]], left_out: _LeftOut
+    folder: Path, count: int, results: Iterable[tuple[Picture, list[Cut], list[Finding] | Unusable]], notes: _Notes
 ) -> dict[int, tuple[Cut, int]]:
     """Write the cuts round robin, so that shards differ by one instance at most. Returns cut and shard by id.
 
@@ -191,25 +182,25 @@ def _write_shards(
             stack.enter_context(webdataset.TarWriter(str(folder / _shard_name(i)), encoder=False, mtime=0))
             for i in range(count)
         ]
-        for (name, group), cuts in results:
-            if isinstance(cuts, str):
-                left_out.add(cuts, name, len(group))
+        for picture, cuts, found in results:
+            if isinstance(found, Unusable):
+                notes.leave_out(list(picture.findings(found.reason, found.detail)))
                 continue
+            notes.doubts += found
             for cut in cuts:
                 shard = len(places) % count
                 record = json.dumps(describe(cut.instance, cut.to_source)).encode()
                 writers[shard].write({"__key__": str(cut.instance.id), "jpg": cut.jpeg, "json": record})
                 places[cut.instance.id] = (Cut(cut.instance, b"", cut.to_source), shard)
     if not places:
-        reasons = ", ".join(f"{len(files)} × {reason}" for reason, files in left_out.files.items())
-        raise UserError(f"not one image can be packed ({reasons}): check the images")
+        raise UserError(f"not one image can be packed ({_why(notes.left_out)}): check the images")
     for i in range(len(places), count):  # fewer instances could be read than there are shards
         (folder / _shard_name(i)).unlink()
     return places
 
 
 def _write_index(
-    folder: Path, gathered: Gathered, places: dict[int, tuple[Cut, int]], size: int, quality: int, left_out: _LeftOut
+    folder: Path, gathered: Gathered, places: dict[int, tuple[Cut, int]], size: int, quality: int, notes: _Notes
 ) -> Manifest:
     names = [_shard_name(i) for i in range(1 + max(shard for _, shard in places.values()))]
     members = [_jpeg_places(folder / name) for name in names]
@@ -249,7 +240,7 @@ def _write_index(
             )
             for i, name in enumerate(names)
         ),
-        left_out=left_out.entries(),
+        left_out=noted(notes.left_out),
     )
     (folder / MANIFEST).write_text(manifest.model_dump_json(indent=1), encoding="utf-8")
     return manifest

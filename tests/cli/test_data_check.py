@@ -55,7 +55,7 @@ def test_the_table_names_what_is_there_and_what_is_missing(folder):
     for said in (
         "1 of 100 categories; 2 instances in 1 files; data: real",
         "images: 1 found, 1 missing, 0 unreadable",
-        "missing: face/1.jpg",
+        "image missing: 1 image with 1 instance left out: face/1.jpg",
         "listed but empty: long_sleeved_outwear (78)",
         "99 categories of MP-100 are missing:",
         "AFLW, no image found: face (18)",
@@ -84,7 +84,11 @@ def test_json_is_one_document_alone_on_stdout(folder):
     result = invoke("--annotations", folder / "annotations", "--images", folder / "images", "--json")
     document = json.loads(result.stdout)
     assert document["totals"]["recovered"] == 1
-    assert document["totals"]["images"] == {"found": 1, "missing": 1, "unreadable": 0}
+    assert document["totals"]["images"] == {"found": 1, "missing": 1, "unreadable": 0, "unfit": 0}
+    assert document["left_out"]["image missing"] == {
+        **{"files": ["face/1.jpg"], "instances": 1, "ids": [28], "categories": [], "details": {}}
+    }
+    assert (document["doubtful"], document["contradictions"], document["unread"]) == ({}, [], [])
     assert document["missing_images"] == ["face/1.jpg"]
     assert {row["id"]: row["images"]["found"] for row in document["categories"]} == {2: 1, 18: 0, 78: 0}
 
@@ -128,3 +132,29 @@ def test_the_real_folders(name, images, said):
     result = invoke("--annotations", there(name), *more)
     assert result.exit_code == 0
     assert said in result.stdout
+
+
+def test_what_a_pack_would_leave_out_or_refuse_is_said(folder):
+    file = folder / "annotations" / "mp100_split1_test.json"
+    tree = json.loads(file.read_text())
+    (folder / "annotations" / "mp100_split2_test.json").write_text(json.dumps(tree))
+    (folder / "annotations" / "mine.json").write_text("{}")
+    tree["annotations"][0]["category_id"] = 5
+    tree["annotations"][1]["bbox"][0] = 0
+    file.write_text(json.dumps(tree))
+    lines = invoke("--annotations", folder / "annotations").stdout.splitlines()
+    assert "1 annotation dropped, by the official rule or because they can't be used" in lines
+    assert "category not listed: 1 annotation left out: 12 (category 5)" in lines
+    assert "1 json file of other names, not read: mine.json" in lines
+    [refused] = [line for line in lines if line.startswith("a pack is refused")]
+    assert "annotation 28 differs between mp100_split1_test.json and mp100_split2_test.json: ids must" in refused
+
+
+def test_names_are_shown_as_they_are_written(folder):
+    file = folder / "annotations" / "mp100_split1_test.json"
+    tree = json.loads(file.read_text())
+    tree["categories"][0]["name"] = "gear [/old] [left] 歯車 <b>"
+    file.write_text(json.dumps(tree))
+    result = invoke("--annotations", folder / "annotations")
+    assert result.exit_code == 0
+    assert "gear [/old] [left] 歯車 <b>" in result.stdout

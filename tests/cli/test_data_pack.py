@@ -36,9 +36,12 @@ def test_what_is_left_out_is_warned_of(root, tmp_path):
     (root / "images/tiny90_body/004.jpg").write_bytes(b"")
     result = run(*folders(root), "--out", tmp_path / "out")
     assert result.exit_code == 0, result.output
-    assert "warning: image missing: 18 images with 20 instances: tiny88_body/000.jpg, tiny88_body/001" in result.stderr
+    assert (
+        "warning: image missing: 18 images with 20 instances left out: tiny88_body/000.jpg, tiny88_body/001"
+        in result.stderr
+    )
     assert "and 15 more" in result.stderr
-    assert "warning: image unreadable: 1 image with 1 instance: tiny90_body/004.jpg" in result.stderr
+    assert "warning: image unreadable: 1 image with 1 instance left out: tiny90_body/004.jpg" in result.stderr
     assert "warning: no image at all of 1 category: tiny88 (88)" in result.stderr
     assert "split 1: train 200 of 200, val 39 of 40, test 20 of 40" in result.stdout
 
@@ -47,7 +50,9 @@ def test_strict_refuses(root, tmp_path):
     (root / "images/tiny90_body/004.jpg").unlink()
     result = run(*folders(root), "--out", tmp_path / "out", "--strict")
     assert isinstance(result.exception, UserError)
-    assert "images missing: 1 of 252" in str(result.exception)
+    assert str(result.exception) == (
+        "image missing: 1 image with 1 instance: tiny90_body/004.jpg; without --strict this is left out"
+    )
     assert not (tmp_path / "out").exists()
 
 
@@ -55,3 +60,31 @@ def test_a_folder_without_annotation_files(tmp_path):
     result = run("--annotations", tmp_path, "--images", tmp_path, "--out", tmp_path / "out")
     assert isinstance(result.exception, UserError)
     assert "no mp100_split" in str(result.exception)
+
+
+def test_what_the_reader_drops_or_doubts_is_said_a_line_a_reason(root, tmp_path):
+    file = root / "annotations/mp100_split1_test.json"
+    tree = json.loads(file.read_text())
+    first, second = tree["annotations"][:2]
+    first["iscrowd"], second["num_keypoints"] = 1, 99
+    for other in (root / "annotations").iterdir():
+        if other != file:
+            other.rename(other.with_name(f"old-{other.name}"))
+    file.write_text(json.dumps(tree))
+    result = run(*folders(root), "--out", tmp_path / "out")
+    assert result.exit_code == 0, result.output
+    names = "old-mp100_split1_train.json, old-mp100_split1_val.json, old-mp100_split2_test.json"
+    assert result.stderr.splitlines() == [
+        f"warning: crowd: 1 annotation left out: {first['id']}",
+        f"warning: 14 json files of other names, not read: {names} and 11 more",
+        "warning: doubtful: num_keypoints is not the number of visible keypoints: 1 annotation: "
+        f"{second['id']} (says 99, {sum(v > 0 for v in second['keypoints'][2::3])} are visible)",
+    ]
+    manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
+    assert manifest["left_out"]["crowd"]["ids"] == [first["id"]]
+    strict = run(*folders(root), "--out", tmp_path / "strict", "--strict")
+    assert str(strict.exception) == f"crowd: 1 annotation: {first['id']}; without --strict this is left out"
+
+
+def test_the_help_says_what_strict_is():
+    assert "Refuse where an annotation or image would be left out" in " ".join(run("--help").stdout.split())

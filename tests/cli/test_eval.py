@@ -170,3 +170,17 @@ def test_of_very_many_categories_the_best_and_the_worst_are_shown_and_the_rest_c
 def test_options_that_would_be_ignored_are_refused(given: list[str], said: str) -> None:
     with pytest.raises(UserError, match=said):
         app(["eval", "--split", "1", *given], standalone_mode=False)
+
+
+def test_annotations_that_are_not_scored_or_may_be_wrong_are_said(annotations):
+    file = annotations / "mp100_split1_test.json"
+    tree = json.loads(file.read_text())
+    tree["annotations"][0]["category_id"] = 5
+    tree["annotations"][1]["num_keypoints"] = 2
+    file.write_text(json.dumps(tree))
+    result = invoke("--split", 1, "--predictor", "template", "--annotations", annotations, "--episodes", 1)
+    assert result.exit_code == 0
+    assert (
+        "warning: mp100_split1_test.json: category not listed: 1 annotation left out: 100 (category 5)" in result.stderr
+    )
+    assert "doubtful: num_keypoints is not the number of visible keypoints: 1 annotation: 101" in result.stderr

@@ -6,6 +6,7 @@ import pytest
 from PIL import Image
 
 from capetune.datasets.mp100.check import check
+from capetune.datasets.mp100.pictures import WRONG_SIZE
 from capetune.errors import UserError
 
 
@@ -49,11 +50,11 @@ def test_images_are_found_missing_or_unreadable(mp100):
     draw(mp100.folder, "horse_body/turned.jpg", (80, 100), exif=exif)
     calls: list[tuple[int, int]] = []
     checkup = check(mp100.folder, mp100.folder / "images", lambda done, total: calls.append((done, total)))
-    assert vars(row(checkup, 2).images) == {"found": 4, "missing": 1, "unreadable": 2}
+    assert vars(row(checkup, 2).images) == {"found": 3, "missing": 1, "unreadable": 2, "unfit": 1}
     assert checkup.lost == ("horse_body/gone.jpg",)
     assert checkup.broken == ("horse_body/cut.jpg", "horse_body/text.jpg")
-    assert row(checkup, 2).quirks["image size differs from the annotation"] == 1
-    assert calls == [(n, 7) for n in range(1, 8)]
+    assert checkup.left_out[WRONG_SIZE].files == ("horse_body/other_size.jpg",)
+    assert calls == [(n, 6) for n in range(1, 7)], "what isn't there isn't read"
 
 
 def test_an_image_of_several_annotations_counts_once(mp100):
@@ -94,7 +95,8 @@ def test_what_only_the_files_together_show_is_a_quirk(mp100):
     checkup = check(mp100.folder)
     assert "name shared by two categories" in row(checkup, 18).quirks
     assert "name shared by two categories" in row(checkup, 40).quirks
-    assert {"id of MP-100, name of none of its", "differs between files"} <= set(row(checkup, 7).quirks)
+    assert "id of MP-100, name of none of its" in row(checkup, 7).quirks
+    assert "category 7 is 'teapot' with 3 keypoints" in checkup.contradictions[0]
     assert not row(checkup, 7).official
 
 
@@ -108,7 +110,8 @@ def test_the_json_is_plain(mp100):
     mp100.write()
     document = check(mp100.folder, mp100.folder).to_json()
     assert json.loads(json.dumps(document)) == document
-    assert document["totals"]["images"] == {"found": 0, "missing": 1, "unreadable": 0}
+    assert document["totals"]["images"] == {"found": 0, "missing": 1, "unreadable": 0, "unfit": 0}
+    assert document["left_out"]["image missing"]["ids"] == [11]
 
 
 def test_an_images_folder_that_is_absent_is_said(mp100):
@@ -123,6 +126,7 @@ def test_the_real_annotations(real_annotations):
     assert sum(r.instances for r in checkup.categories) == 6903, "some val instances are test instances too"
     assert not checkup.leaks
     assert not any(r.dropped for r in checkup.categories)
+    assert (checkup.left_out, checkup.doubtful, checkup.contradictions, checkup.unread) == ({}, {}, (), ())
     assert row(checkup, 66).quirks["annotation id equals image id"] == 232
     assert row(checkup, 92).quirks["area is not w·h"] == 232
 
@@ -136,7 +140,7 @@ def test_the_real_cleaned_annotations(real_annotations):
 
 def test_the_real_images(real_images):
     checkup = check(real_images / "annotations", real_images / "images")
-    assert vars(checkup.images) == {"found": 223, "missing": 0, "unreadable": 0}
+    assert vars(checkup.images) == {"found": 223, "missing": 0, "unreadable": 0, "unfit": 0}
     assert sum(r.instances for r in checkup.categories) == 231
     assert (checkup.recovered, sum(not r.official for r in checkup.categories)) == (2, 4)
-    assert not any("image size differs from the annotation" in r.quirks for r in checkup.categories)
+    assert (checkup.left_out, checkup.doubtful, checkup.contradictions, checkup.unread) == ({}, {}, (), ())

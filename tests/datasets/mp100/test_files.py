@@ -9,7 +9,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from capetune.datasets.mp100.files import clip_box, find_files, read_file, read_folder, read_part
+from capetune.datasets.mp100.files import find_files, read_file, read_folder, read_part
+from capetune.datasets.mp100.findings import noted, said
+from capetune.datasets.mp100.gather import survey
+from capetune.datasets.mp100.instance import clip_box
 from capetune.errors import UserError
 
 
@@ -99,7 +102,7 @@ def test_edges_are_zero_based_ordered_and_once_whatever_the_base(mp100, skeleton
 
 def test_dropped_edges_are_counted(mp100):
     found = reasons(read(mp100, categories=[mp100.category(skeleton=[[1, 2], [1, 2], [3, 4], [9, 1]])]).quirks)
-    assert found["2 edges out of range dropped"] == 1
+    assert found["2 edges dropped: not between the numbers of two keypoints"] == 1
     assert found["edge listed twice"] == 1
 
 
@@ -156,10 +159,11 @@ def test_boxes_are_clipped_as_the_official_loader_does(box, clipped):
         ({"bbox": [200, 20, 41, 31]}, "box empty after clipping"),
         ({"bbox": [10, 20, 41]}, "box is not four finite numbers"),
         ({"bbox": [10, 20, float("nan"), 31]}, "box is not four finite numbers"),
-        ({"bbox": None}, "box is not four finite numbers"),
+        ({"bbox": []}, "box is not four finite numbers"),
         ({"area": 0}, "area not positive"),
         ({"keypoints": [0] * 9}, "no visible keypoints"),
-        ({"num_keypoints": 0}, "no visible keypoints"),
+        ({"keypoints": [7, 8, 0] * 3, "num_keypoints": 0}, "no visible keypoints"),
+        ({"num_keypoints": 0}, "num_keypoints is 0, yet keypoints are visible"),
         ({"keypoints": [1] * 12}, "number of keypoints differs from the category's"),
         ({"keypoints": [1] * 8}, "keypoints are not triples of finite numbers"),
         ({"keypoints": [[1, 2, 2]] * 3}, "keypoints are not triples of finite numbers"),
@@ -322,9 +326,10 @@ def test_no_file_crashes_the_reader_whatever_stands_in_one_place(mp100, data):
         node[key] = data.draw(JSON)
     path.write_text(json.dumps(document))
     try:
-        reading = read_file(path, 1, "test")
+        reading = survey(mp100.folder).readings[1, "test"]
     except UserError:
         return
+    said(noted(reading.dropped), noted(reading.doubts))
     for category in reading.part.categories:
         for instance in reading.part.instances[category.id]:
             assert instance.xy.shape == (category.graph.size, 2)

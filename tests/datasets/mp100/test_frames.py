@@ -74,3 +74,23 @@ def test_bad_input_is_refused_and_leaves_nothing(tiny_root, tmp_path, arguments,
 def test_what_is_there_is_not_overwritten(tiny_root, tmp_path):
     with pytest.raises(UserError, match="exists already"):
         split_by_frames(tiny_root / "annotations", tmp_path)
+
+
+def test_what_the_reader_drops_is_not_written_but_said(gadgets):
+    """Of an image id that is two pictures nothing is written: the second would be left with the first's annotation."""
+    for n, annotation in enumerate(gadgets.annotations):
+        annotation.update(id=11 if n == 1 else annotation["id"])
+    gadgets.images.append({"id": 9, "file_name": "gadget/9.png", "width": 96, "height": 64})
+    gadgets.images.append({"id": 9, "file_name": "gadget/10.png", "width": 96, "height": 64})
+    gadgets.annotations.append({**gadgets.annotations[2], "id": 19, "image_id": 9})
+    gadgets.write()
+    told = []
+    split_by_frames(gadgets.root / "annotations", gadgets.root / "out", val=0, train=0.5, tell=told.append)
+    assert told == [
+        "id occurs twice: 1 annotation left out: 11 (gadget/2.png)",
+        "image id of several pictures: 1 annotation left out: 19 (image 9: gadget/9.png and gadget/10.png)",
+    ]
+    trees = [json.loads(path.read_text()) for path in find_files(gadgets.root / "out").values()]
+    written = {(a["id"], a["image_id"]) for tree in trees for a in tree["annotations"]}
+    assert written == {(11, 1), (13, 3)}
+    assert {image["id"] for tree in trees for image in tree["images"]} == {1, 3}

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from capetune.datasets.mp100.gather import gather
+from capetune.datasets.mp100.gather import gather, survey
 from capetune.errors import UserError
 
 POSE = {"bbox": [1, 2, 30, 20], "keypoints": [3, 4, 2, 5, 6, 1], "num_keypoints": 2}
@@ -50,3 +50,20 @@ def test_real_files_of_two_splits_agree(real_annotations):
     assert len(gathered.readings) == 4
     assert len(gathered.instances) == listed - 1097  # the instances that two of the files share
     assert len(gathered.categories) == 50
+
+
+def test_what_contradicts_itself_is_told_once_for_each_pair_of_files(tmp_path):
+    for name, x in (("1_test", 1), ("2_test", 2), ("3_test", 3)):
+        write(tmp_path, name, {"keypoints": ["x", "y"], "skeleton": []}, pose={**POSE, "bbox": [x, 2, 30, 20]})
+    found = survey(tmp_path)
+    assert [line.split(": ")[0] for line in found.contradictions] == [
+        f"annotation 10 differs between mp100_split1_test.json and mp100_split{n}_test.json" for n in (2, 3)
+    ]
+    assert found.instances[10].box[0] == 1, "the first is believed"
+
+
+def test_a_count_contradicts_no_names(tmp_path):
+    write(tmp_path, "1_test", {"keypoints": 2, "skeleton": []})
+    write(tmp_path, "2_test", {"keypoints": ["1", "0.5"], "skeleton": []})
+    found = survey(tmp_path)
+    assert (found.contradictions, found.doubts) == ((), ())

@@ -198,3 +198,12 @@ def test_fewer_shards_than_readers_is_said(tiny_pack):
         check_readers(pack, 3, 4)
     check_readers(pack, 4, 2)
     check_readers(pack, 8, 0)
+
+
+def test_a_pack_that_names_only_the_images_it_leaves_out_is_read_as_before(tiny_pack, tmp_path):
+    folder = shutil.copytree(tiny_pack, tmp_path / "old")
+    tree = json.loads((folder / "manifest.json").read_text())
+    tree["left_out"] = {"image missing": {"files": ["a/1.jpg"], "instances": 2}}
+    (folder / "manifest.json").write_text(json.dumps(tree))
+    entry = open_pack(folder).manifest.left_out["image missing"]
+    assert (entry.files, entry.instances, entry.ids) == (("a/1.jpg",), 2, ())

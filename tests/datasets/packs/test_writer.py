@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from capetune.datasets.mp100.pictures import MISSING, OUTSIDE, UNREADABLE, WRONG_SIZE
 from capetune.datasets.packs import writer as shards
-from capetune.datasets.packs.cutting import MISSING, OUTSIDE, UNREADABLE, WRONG_SIZE
 from capetune.datasets.packs.reader import open_pack
 from capetune.datasets.packs.writer import pack
 from capetune.errors import UserError
