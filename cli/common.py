@@ -42,15 +42,8 @@ Track = typer.Option(
     None, "--track", help="Send every epoch to MLflow or Weights & Biases too (pip install 'capetune[mlflow]')."
 )
 Name = typer.Option(None, "--name", help="The run's name; default: made from what is run.")
-Cpus = typer.Option(
-    None, "--cpus", min=1, help="CPUs of this machine to use; default: all that taskset, Slurm or a container leave."
-)
-AtOnce = typer.Option(
-    None,
-    "--at-once",
-    min=1,
-    help="How many may run at a time; default: as many as there is room for, as machines come and go.",
-)
+Cpus = typer.Option(None, "--cpus", min=1, help="CPUs of this machine to use; default: all that it leaves us.")
+AtOnce = typer.Option(None, "--at-once", min=1, help="How many may run at a time; default: all that there is room for.")
 Rank = typer.Option(1, "--rank", min=1, help="With a search: its best trial is 1, the second best 2.")
 Split = typer.Option(None, "--split", min=1, max=5, help="MP-100 split; default: the configuration's data.split.")
 Address = typer.Option(
