@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import torch
 
+from capetune.cluster.processors import usable_cpus
 from capetune.config import ModelConfig
 
 # Poses are padded to these numbers of keypoints, so that few shapes are captured and compiled. MP-100's categories have
@@ -35,8 +36,10 @@ def way(config: ModelConfig, device: torch.device | str, steps: int = 0) -> Way:
     return Way(how == "compiled" or (how == "auto" and gpu and steps >= PAYS), gpu and how != "eager")
 
 
-def usual_device() -> str:
-    """A GPU where this process has one."""
+def usual_device(cpus: int | None = None) -> str:
+    """A GPU where this process has one. PyTorch's threads are from now on as many as the given CPUs, None: as those
+    that this process may use, of which PyTorch knows no container's quota."""
+    torch.set_num_threads(cpus or usable_cpus())
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 

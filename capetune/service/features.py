@@ -18,10 +18,11 @@ FOLDER = "features"
 @dataclass(frozen=True)
 class Keeping:
     """What is asked for. copies: augmented ones of each train instance, 0: no features are kept. shared: a folder for
-    several runs, which stays; None: the run's own."""
+    several runs, which stays; None: the run's own. cpus: to compute them with, None: all that this process may use."""
 
     copies: int
     shared: Path | None
+    cpus: int | None = None
 
     def check(self, config: Config, pack: Pack, workers: int, keys: Sequence[str] = ()) -> int:
         """The bytes that they will take. keys: those that a search varies. Raises UserError where a training of
@@ -55,7 +56,7 @@ class Keeping:
             def told(done: int, instances: int) -> None:
                 listener(Progress("features", done, instances))
 
-            keep_features(folder, pack, config, self.copies, told, usual_device())
+            keep_features(folder, pack, config, self.copies, told, usual_device(self.cpus))
         return folder
 
     def end(self, run: Path) -> None:

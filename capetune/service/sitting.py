@@ -53,7 +53,8 @@ def sit(begun: Begun, request: SearchRequest, listener: Listener) -> SearchResul
             return SearchResult(where, sorted(saved_results(folder), key=goal.place), goal, run.facts, already=True)
         _same_data(run, facts)
         how = _How.of(begun, request, run)
-        keeping = Keeping(how.cache_features, None if how.features is None else Path(how.features))
+        shared = None if how.features is None else Path(how.features)
+        keeping = Keeping(how.cache_features, shared, request.cpus)
         bytes_kept = keeping.check(config, pack, how.workers_per_trial, tuple(space.parameters))
         check_net(config.model.backbone)  # missing weights are said here, not by every trial
         go_on = again("search --resume", folder)
@@ -63,10 +64,10 @@ def sit(begun: Begun, request: SearchRequest, listener: Listener) -> SearchResul
             tracked(how.tracker, folder, listener, {}) as listener,
             ray_joined(request.address, request.verbose, listener, title, go_on, request.cpus) as cluster,
         ):
-            shared = plan(cluster, how.workers_per_trial, how.trials, how.trials_per_gpu, request.at_once)
-            room = Room(shared, cluster.token is not None, request.at_once)
+            together = plan(cluster, how.workers_per_trial, how.trials, how.trials_per_gpu, request.at_once)
+            room = Room(together, cluster.token is not None, request.at_once)
             _check_shared(keeping, folder, cluster)
-            for check in preflight(config, space, pack, folder, cluster, shared, how.keep, bytes_kept):
+            for check in preflight(config, space, pack, folder, cluster, together, how.keep, bytes_kept):
                 listener(check)
             machines_checked(cluster, folder, pack, listener)
             _write_down(begun)

@@ -135,7 +135,7 @@ def _run(request: TrainRequest, listener: Listener) -> TrainResult:
 
     least, most = request.workers
     check_readers(pack, most, config.data.workers)
-    keeping = Keeping(request.cache_features, request.features)
+    keeping = Keeping(request.cache_features, request.features, request.cpus)
     keeping.check(config, pack, most)
     check_net(config.model.backbone)  # missing weights are said here, not by every worker
     facts = described(pack, config.data.split, listener)

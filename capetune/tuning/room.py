@@ -1,4 +1,4 @@
-"""How many trials of a run are begun at a time, on a cluster that grows, shrinks and has other runs (decision 021)."""
+"""How many trials of a run are begun at a time, on a cluster that grows, shrinks and has other runs (decision 024)."""
 
 from __future__ import annotations
 

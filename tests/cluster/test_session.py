@@ -58,6 +58,11 @@ def test_a_client_address_is_refused(private):
         pass
 
 
+def test_cpus_are_of_a_ray_that_is_started_here(private):
+    with pytest.raises(UserError, match="--cpus is of a Ray that is started"), session.ray_cluster("auto", cpus=2):
+        pass
+
+
 def test_a_cluster_where_nobody_answers_is_refused_at_once(private):
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

@@ -3,8 +3,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+import torch
 
-from capetune.models.execution import PAYS, SIZES, Way, padded_size, way
+from capetune.models.execution import PAYS, SIZES, Way, padded_size, usual_device, way
 
 
 @pytest.mark.parametrize(
@@ -24,6 +25,19 @@ def test_how_it_is_run_follows_from_device_and_length(
     make_config: Callable, execution: str, device: str, steps: int, wanted: Way
 ) -> None:
     assert way(make_config(execution=execution), device, steps) == wanted
+
+
+@pytest.mark.parametrize("cpus", [1, 3])
+def test_pytorch_has_as_many_threads_as_cpus_may_be_used(cpus: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = torch.get_num_threads()
+    try:
+        monkeypatch.setattr("capetune.models.execution.usable_cpus", lambda: 2)
+        usual_device(cpus)
+        assert torch.get_num_threads() == cpus
+        usual_device()
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_poses_are_padded_to_few_sizes() -> None:

@@ -36,6 +36,11 @@ def test_trials_share_the_cluster(have, workers, trials, wanted):
     assert plan(have, workers, trials) == wanted
 
 
+def test_fewer_at_once_have_more_threads_each():
+    assert plan(cluster(8), 1, 20, at_once=2) == Plan(2, 1, 4, "cpu")
+    assert plan(cluster(8), 1, 20, at_once=30) == Plan(8, 1, 1, "cpu")
+
+
 def test_a_trial_larger_than_the_cluster_is_refused():
     with pytest.raises(UserError, match="a trial of 4 workers needs 4 GPUs, the cluster has 2"):
         plan(cluster(64, 2), 4, 1)
