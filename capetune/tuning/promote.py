@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from ray import tune
 from ray.tune.experiment import Trial
+from ray.tune.schedulers import FIFOScheduler
 
 from capetune.cluster.gauges import states_counted
 from capetune.datasets.packs.reader import open_pack
@@ -30,7 +31,7 @@ from capetune.storage.whole import write_aside
 from capetune.training.checkpoint import load_model
 from capetune.tuning.goal import Goal
 from capetune.tuning.names import name_epoch, name_task, named_trainable
-from capetune.tuning.room import Room
+from capetune.tuning.room import GivesWay, Room
 from capetune.tuning.searcher import JobSearcher
 from capetune.tuning.trial import Work, at_part, fill_folder
 from capetune.tuning.tuner import resources, run_tuner
@@ -55,8 +56,10 @@ def run_promotion(
     where = address_of(promotion.folder) or str(promotion.folder.resolve())
     work = Work(promotion.config, promotion.pack.place.resolved, where, BEST, room.plan, lease=lease, ends=frozenset())
     asked = {"shots": promotion.shots, "episodes": promotion.episodes, "queries": promotion.queries}
+    scheduler = FIFOScheduler()
     tune_config = tune.TuneConfig(
         search_alg=JobSearcher(jobs, room),
+        scheduler=scheduler,
         num_samples=len(jobs),
         max_concurrent_trials=len(jobs),
         trial_dirname_creator=lambda trial: trial.config["job"]["name"],
@@ -65,7 +68,7 @@ def run_promotion(
     trainable = named_trainable(job, resources(room.plan), "Job", title)
     with states_counted(promotion.folder.name, listener) as hear:
         callback = _Callback(promotion, hear, fetch)
-        run_tuner(trainable, promotion.folder, tune_config, [callback])
+        run_tuner(trainable, promotion.folder, tune_config, [callback, GivesWay(scheduler, room)])
 
 
 def _title(run: str, given: dict[str, Any]) -> str:

@@ -106,7 +106,12 @@ class Room:
 
     def full(self, begun: int) -> bool:
         """Whether a run that has begun so many trials begins no more for now."""
-        return begun >= self.most() or time.monotonic() - self._gave < TURN
+        return begun >= self.most()
+
+    @property
+    def giving(self) -> bool:
+        """Whether it is another run's turn."""
+        return time.monotonic() - self._gave < TURN
 
     def ended(self) -> None:
         """A trial has: it may be another run's turn."""
@@ -115,8 +120,8 @@ class Room:
 
 
 class GivesWay(tune.Callback):
-    """Ends the process that Tune keeps for a search's next trial where its place is another run's; there is no setting
-    for it. scheduler: the search's, which is shown Tune's controller."""
+    """While a place is another run's turn, ends the process that Tune would keep for the next trial, and lets it begin
+    none. Tune has no setting for either. scheduler: the one that it is given, which is shown Tune's controller."""
 
     def __init__(self, scheduler: Any, room: Room) -> None:
         self.room = room
@@ -132,6 +137,11 @@ class GivesWay(tune.Callback):
     def __getstate__(self) -> dict:
         return {}  # Tune pickles callbacks with its own state
 
-    def on_step_end(self, iteration: int, trials: list[Trial], **info: Any) -> None:
-        if self.room.over and self.controller is not None:
+    def on_step_begin(self, iteration: int, trials: list[Trial], **info: Any) -> None:
+        if self.controller is None:
+            return
+        if self.room.over:
             self.controller._cleanup_cached_actors(force_all=True)
+        self.controller.update_max_pending_trials()
+        if self.room.giving:
+            self.controller._max_pending_trials = 0

@@ -38,12 +38,12 @@ def test_who_gives_a_place_up_begins_nothing_until_the_other_could_take_it(monke
     monkeypatch.setattr("time.monotonic", lambda: now[0])
     room = Room(Plan(3, 1, 1, "cpu"), ours=True)
     room.ended()
-    assert not room.full(0)
+    assert not room.giving
     room.over = True
     room.ended()
-    assert room.full(0)
+    assert room.giving
     now[0] += 7
-    assert not room.full(0)
+    assert not room.giving
 
 
 def test_places_that_the_others_do_not_want_are_taken():
