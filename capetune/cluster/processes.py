@@ -50,6 +50,18 @@ def group_apart(services: Any) -> Iterator[None]:
 
 
 @contextmanager
+def unread(parameter: Any) -> Iterator[None]:
+    """Start Ray without the process that reads its workers' logs, which nobody is to hear: half a second of a core at
+    the start. `ray start` has a setting for it, ray.init has none. parameter: the module ray._private.parameter."""
+    params = parameter.RayParams
+    parameter.RayParams = functools.partial(params, include_log_monitor=False)
+    try:
+        yield
+    finally:
+        parameter.RayParams = params
+
+
+@contextmanager
 def unheard(worker: Any) -> Iterator[None]:
     """Join Ray without its listener of other nodes' errors, which prints on our stdout, over a live table, and for each
     lost node thirty lines of its raylet's state. Ray has no setting for it. worker: the module ray._private.worker.

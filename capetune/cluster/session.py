@@ -18,7 +18,7 @@ from capetune.cluster.environment import prepare_environment, started, token_fil
 from capetune.cluster.folder import Kept, rays, scratch_as_default, session_folder
 from capetune.cluster.machines import Cluster
 from capetune.cluster.names import driver_named
-from capetune.cluster.processes import PATIENCE, end_ray, group_apart, own_signals, unheard
+from capetune.cluster.processes import PATIENCE, end_ray, group_apart, own_signals, unheard, unread
 from capetune.cluster.processors import usable_cpus
 from capetune.errors import UserError
 
@@ -112,10 +112,12 @@ def _start(
     """Start Ray here, its files in the folder; a second time where its dashboard didn't start: of two Rays that start
     at once, both may find the usual port free."""
     import ray
+    import ray._private.parameter as parameter
     import ray._private.services as services
     import ray._private.worker as worker
 
     quiet: Any = nullcontext if verbose else partial(unheard, worker)
+    unlogged: Any = nullcontext if verbose else partial(unread, parameter)
     if not verbose:  # a dashboard that doesn't start is started again, or said in a line of ours
         logging.getLogger(services.__name__).setLevel(logging.CRITICAL)
     why = ""
@@ -125,7 +127,7 @@ def _start(
         # machine has left or runs, and every training's end waits 12 s for them.
         os.environ["RAY_API_SERVER_ADDRESS"] = f"http://127.0.0.1:{port}"
         try:
-            with own_signals(), quiet(), group_apart(services), scratch_as_default(folder):
+            with own_signals(), quiet(), unlogged(), group_apart(services), scratch_as_default(folder):
                 context = ray.init(
                     "local",
                     num_cpus=cpus or usable_cpus(),
