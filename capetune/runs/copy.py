@@ -6,6 +6,7 @@ weights; a run's record comes last of all.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -174,6 +175,7 @@ class Sender:
         self.copy = copy
         self.run = run
         self.lease = lease
+        self.waited = 0.0  # seconds
         self.pool = ThreadPoolExecutor(1, thread_name_prefix="sender")
         self.sent = self.pool.submit(lambda: None)
 
@@ -188,13 +190,21 @@ class Sender:
 
     def wait(self) -> str | None:
         """Until it is sent. Returns why it isn't, where it failed: it comes with the next. Raises Superseded."""
+        begun = time.monotonic()
         try:
             self.sent.result()
         except Superseded:
             raise
         except UserError as error:
             return str(error)
+        finally:
+            self.waited += time.monotonic() - begun
         return None
+
+    def take_waited(self) -> float:
+        """The seconds that `wait` took since they were last taken."""
+        waited, self.waited = self.waited, 0.0
+        return waited
 
     def end(self) -> None:
         """Send the rest. Raises UserError where that fails."""
