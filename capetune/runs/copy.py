@@ -15,7 +15,7 @@ from pathlib import Path
 from capetune.errors import UserError
 from capetune.runs.checkpoints import META, UNDER_WAY, latest_checkpoint
 from capetune.runs.history import HISTORY
-from capetune.runs.record import JOURNAL, RECORD
+from capetune.runs.record import JOURNAL, RECORD, TRACE
 from capetune.storage.address import open_place
 from capetune.storage.lease import FOLDER as LEASE
 from capetune.storage.lease import Superseded, superseded
@@ -35,7 +35,7 @@ def weights(name: str) -> bool:
 def small(name: str) -> bool:
     """What says something of a run: all but weights, kept features, and what is drawn or logged for other programs."""
     parts = name.split("/")
-    drawn = parts[-1].startswith("events.out") or {"features", "figures", "wandb", "mlruns"} & set(parts)
+    drawn = parts[-1].startswith("events.out") or {TRACE, "features", "figures", "wandb", "mlruns"} & set(parts)
     return not weights(name) and not drawn and not name.endswith(".html") and LEASE not in parts
 
 

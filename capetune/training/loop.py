@@ -186,7 +186,8 @@ def train_epoch(
     def as_written(group: Sequence[Batch], kept: Sequence[Maps]) -> Losses:
         return train_step(model, group, optimizer, schedule, config, kept, clock.mark)
 
-    clock, learn, last = laps or laps_on(device), learn or as_written, "step" if learn else "optimiser"
+    clock, last = laps or laps_on(device), "optimiser" if learn is None else "step"
+    learn = learn or as_written
     sums: Losses = {}
     count = first
     left = iter(batches)

@@ -6,6 +6,7 @@ The jobs are Tune's trials without a scheduler; each has a folder, and one that 
 from __future__ import annotations
 
 import json
+import time
 import traceback
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -16,11 +17,12 @@ from ray import tune
 from ray.tune.experiment import Trial
 
 from capetune.cluster.gauges import states_counted
+from capetune.cluster.probe import lost_nodes
 from capetune.datasets.packs.reader import open_pack
 from capetune.evaluation.evaluate import evaluate
 from capetune.evaluation.model import ModelPredictor
 from capetune.evaluation.protocol import EPISODES
-from capetune.events import EpochDone, JobChanged, Listener, ignore
+from capetune.events import EpochDone, JobChanged, Listener, NodeLost, ignore
 from capetune.runs.checkpoints import keep_checkpoints
 from capetune.runs.failures import ERROR
 from capetune.runs.history import read_history
@@ -35,6 +37,7 @@ from capetune.tuning.trial import Work, at_part, fill_folder
 from capetune.tuning.tuner import resources, run_tuner
 
 BEST = Goal(("mpck4",), ("max",))
+LOOK = 2.0  # seconds between two looks for lost machines
 
 
 def run_promotion(
@@ -46,7 +49,7 @@ def run_promotion(
 ) -> None:
     """Run every job that isn't whole, as many at once as `plan` says; those that fail leave a traceback.
 
-    listener: hears JobChanged and EpochDone. lease, fetch: as `Search` has them.
+    listener: hears JobChanged, EpochDone and NodeLost. lease, fetch: as `Search` has them.
     """
     jobs = promotion.left()
     if not jobs:
@@ -109,6 +112,9 @@ class _Callback(tune.Callback):
         self.fetch = fetch
         self.promotion = promotion
         self.listener = listener
+        self.looked = 0.0
+        self.known: set[str] = set()
+        lost_nodes(self.known)  # those that were lost before are none of ours
 
     def __getstate__(self) -> dict:
         return {}  # Tune pickles callbacks with its own state; a live display can't be
@@ -143,6 +149,12 @@ class _Callback(tune.Callback):
         run, job, row = self.promotion.folder.name, trial.config["job"]["name"], json.loads(result["row"])
         self._name(trial, int(row["epoch"]), row["mpck4"])
         self.listener(EpochDone(run, int(row["epoch"]), row, job=job))
+
+    def on_step_end(self, iteration: int, trials: list[Trial], **info: Any) -> None:
+        if time.monotonic() - self.looked > LOOK:
+            self.looked = time.monotonic()
+            for node in lost_nodes(self.known):
+                self.listener(NodeLost(node))
 
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         self._say(trial, "ended")

@@ -23,6 +23,7 @@ from capetune.cluster.probe import lost_nodes
 from capetune.errors import UserError
 from capetune.events import Doubted, Listener
 from capetune.runs.commands import again
+from capetune.runs.diary import EVENTS
 from capetune.runs.failures import ERROR
 from capetune.runs.history import read_history
 from capetune.runs.record import JOURNAL
@@ -40,7 +41,7 @@ from capetune.tuning.searcher import StudySearcher
 from capetune.tuning.storage import open_storage, study_names, without_password
 from capetune.tuning.trial import Work, no_room, run_trial
 from capetune.tuning.tuner import resources, run_tuner
-from capetune.tuning.watcher import EVENTS, Keep, Limit, Watcher, tell
+from capetune.tuning.watcher import Keep, Limit, Watcher, tell
 
 
 def run_search(

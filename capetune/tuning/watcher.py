@@ -31,11 +31,12 @@ from capetune.events import (
     TrialStarted,
 )
 from capetune.runs.checkpoints import keep_checkpoints
+from capetune.runs.diary import write_event
 from capetune.runs.failures import ERROR, error_line
 from capetune.runs.history import add_to_history, read_history
 from capetune.runs.results import Status, TrialResult, save_result, trial_folder, trial_name
 from capetune.storage.lease import Superseded
-from capetune.storage.scratch import address_of, named
+from capetune.storage.scratch import address_of
 from capetune.storage.whole import write_aside
 from capetune.training.loop import Metrics
 from capetune.tuning.goal import Goal
@@ -44,7 +45,6 @@ from capetune.tuning.search import Search
 from capetune.tuning.space import Budget
 from capetune.tuning.trial import Away, DiskFull
 
-EVENTS = "events.jsonl"
 LOOK = 2.0  # seconds between two looks for lost machines
 ARRIVAL = 120.0  # seconds that the last epoch of a trial may take to a store
 Keep = Callable[[list[TrialResult]], None]
@@ -290,8 +290,7 @@ class Watcher(tune.Callback):
         name_epoch(trial, who, facts["epoch"] + 1, self.search.config.train.epochs, score)
 
     def _say(self, event: Event) -> None:
-        with (self.search.folder / EVENTS).open("a") as stream:
-            stream.write(named(json.dumps({"time": round(time.time(), 3), **event.to_json()})) + "\n")
+        write_event(self.search.folder, event)
         try:
             self.listener(event)
         except Superseded as error:
