@@ -71,6 +71,7 @@ class _Facts(TypedDict, total=False):
     trials: int
     hours: float | None
     keep: int
+    workers: list[int]
     workers_per_trial: int
     cache_features: int
     features: str | None

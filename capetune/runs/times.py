@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import statistics
+from collections.abc import Mapping, Sequence
 
 # In the order of an epoch. A step that isn't told by its parts is `step`; `other` is what belongs to none of them.
 WORDS = {
@@ -32,6 +33,13 @@ def parts(metrics: Mapping[str, float]) -> dict[str, float]:
         rest = metrics["seconds_steps"] - sum(told.get(part, 0.0) for part in ("copy", *LEARNING))
         told["other" if "forward" in told else "step"] = max(0.0, rest)
     return {part: told[part] for part in WORDS if part in told}
+
+
+def means(history: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """Seconds an epoch by part, in the same order: means over the epochs that tell of any."""
+    told = [found for row in history if (found := parts(row))]
+    there = [part for part in WORDS if any(part in found for found in told)]
+    return {part: statistics.mean(found.get(part, 0.0) for found in told) for part in there}
 
 
 def notable(metrics: Mapping[str, float]) -> str:

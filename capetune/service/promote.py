@@ -14,7 +14,7 @@ from capetune.errors import UserError
 from capetune.events import CheckPassed, Listener, PromotionBegan, StepBegan, TrialChosen, ignore
 from capetune.runs.best import ranked_config, ranked_trial
 from capetune.runs.diary import noted
-from capetune.runs.facts import describe_data
+from capetune.runs.facts import describe_data, environment
 from capetune.runs.home import Desk, at_work
 from capetune.runs.promotion import Promotion, read_tables, tabulated, with_table
 from capetune.runs.record import TABLES, Run, recorded
@@ -151,7 +151,7 @@ def _work(request: PromoteRequest, promotion: Promotion, run: Run, facts: dict[s
     with (
         tracked(tracker, promotion.folder, desk.hear, values_of(promotion.config)) as listener,
         ray_joined(request.address, request.verbose, listener, title, AGAIN) as cluster,
-        recorded(run, facts | {"tracker": tracker}, AGAIN, listener),
+        recorded(run, facts | {"tracker": tracker, "environment": environment()}, AGAIN, listener),
     ):
         shared = plan(cluster, request.workers, len(promotion.left()))
         listener(CheckPassed("cluster", shared.words))

@@ -28,7 +28,7 @@ from capetune.models.check import check_net
 from capetune.runs.best import ranked_checkpoint, ranked_config, ranked_trial
 from capetune.runs.checkpoints import CheckpointMeta, best_checkpoint, checkpoint_folder, read_meta
 from capetune.runs.diary import noted
-from capetune.runs.facts import describe_data
+from capetune.runs.facts import describe_data, environment
 from capetune.runs.history import read_history
 from capetune.runs.home import Desk, at_work
 from capetune.runs.record import Run, recorded
@@ -151,6 +151,7 @@ def _run(request: TrainRequest, listener: Listener) -> TrainResult:
     ):
         check_workers(pack, cluster, config, least, most)
         record = facts | {"config_hash": config.hash(), "config": config.model_dump(mode="json"), "tracker": tracker}
+        record |= {"workers": list(request.workers), "environment": environment()}
         with at_work(folder, listener, patient=True) as desk:
             machines_checked(cluster, folder, pack, listener)
             with recorded(found, record, AGAIN, listener):
