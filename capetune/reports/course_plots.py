@@ -59,13 +59,7 @@ def pck(course: Course) -> go.Figure:
     _line(figure, course.history, "pck_0.05", title("pck_0.05"), GREY, dash="dash")
     _line(figure, course.history, "forced_mpck4", "mPCK4, teacher-forced", ACCENT, dash="dash")
     _line(figure, course.history, "mpck4", "mPCK4", GREEN, width=3)
-    if course.template is not None:
-        figure.add_hline(
-            course.template,
-            line={"color": INK, "dash": "dot", "width": 1},
-            annotation={"text": f"template's mPCK4 {course.template:.3f}", "font": {"size": 11, "color": INK}},
-            annotation_position="bottom right",
-        )
+    _line(figure, course.history, "template_mpck4", "the template's mPCK4", INK, dash="dot")
     if course.best is not None:
         figure.add_scatter(
             x=[course.best["epoch"]],
@@ -102,7 +96,7 @@ def seconds(rows: Mapping[str, Mapping[str, float]], what: str) -> go.Figure:
     figure.update_layout(barmode="stack", bargap=0.25 if len(rows) <= FEW else 0.05)
     figure.update_layout(xaxis_title=what, yaxis_title="seconds an epoch")
     figure.update_xaxes(type="category", nticks=FEW)
-    return dressed(figure, legend=True)
+    return dressed(figure, legend=True).update_layout(legend_traceorder="normal")
 
 
 def seconds_an_epoch(course: Course) -> go.Figure:
