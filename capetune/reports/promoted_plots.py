@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import plotly.graph_objects as go
 
-from capetune.reports.course_plots import seconds
+from capetune.reports.course_plots import FEW, seconds
 from capetune.reports.look import INK, dressed
 from capetune.reports.promoted import Promoted, Protocol
 from capetune.runs.times import means
@@ -17,12 +17,14 @@ def scores(promoted: Promoted, protocol: Protocol) -> go.Figure:
     figure = go.Figure()
     for shots, colour in zip(promoted.shots(protocol), COLOURS * 20, strict=False):
         jobs = [job for job in promoted.jobs if (protocol, shots) in job.scores]
-        words, x = f"{shots} shot{'s' * (shots > 1)}", [f"split {job.split}, {shots}-shot" for job in jobs]
+        x = [f"split {job.split}, {shots}-shot" for job in jobs]
         found = [job.scores[protocol, shots] for job in jobs]
         figure.add_scatter(
             x=x,
             y=[score.template for score in found],
-            name=f"template, {words}",
+            name="template",
+            legendgroup="template",
+            showlegend=not figure.data,
             mode="markers",
             marker={"symbol": "line-ew", "size": 26, "color": INK, "line": {"width": 2, "color": INK}},
             hovertemplate="%{x}, template: %{y:.4f}<extra></extra>",
@@ -31,7 +33,7 @@ def scores(promoted: Promoted, protocol: Protocol) -> go.Figure:
             x=x,
             y=[score.mpck4 for score in found],
             customdata=[job.seed for job in jobs],
-            name=f"model, {words}",
+            name=f"{shots} shot{'s' * (shots > 1)}",
             mode="markers",
             marker={"size": 10, "color": colour, "opacity": 0.75},
             hovertemplate="%{x}, seed %{customdata}: %{y:.4f}<extra></extra>",
@@ -61,6 +63,7 @@ def courses(promoted: Promoted) -> go.Figure:
             )
             shown.add(job.split)
     figure.update_layout(xaxis_title="epoch", yaxis_title="validation mPCK4")
+    figure.update_xaxes(dtick=1 if max((job.epochs for job in promoted.jobs), default=0) <= FEW else None)
     return dressed(figure, legend=True)
 
 
