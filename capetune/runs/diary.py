@@ -9,11 +9,20 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from capetune.events import Event, JobChanged, Listener, NodeLost, TrainingBegan, WorkersBeganAgain, WorkersCounted
+from capetune.events import (
+    Event,
+    JobChanged,
+    Listener,
+    NodeLost,
+    StepsTraced,
+    TrainingBegan,
+    WorkersBeganAgain,
+    WorkersCounted,
+)
 from capetune.storage.scratch import named
 
 EVENTS = "events.jsonl"
-NOTED = (TrainingBegan, WorkersCounted, WorkersBeganAgain, JobChanged, NodeLost)
+NOTED = (TrainingBegan, WorkersCounted, WorkersBeganAgain, StepsTraced, JobChanged, NodeLost)
 
 
 def write_event(folder: Path, event: Event) -> None:

@@ -6,7 +6,7 @@ import re
 import pytest
 
 from capetune.errors import UserError
-from capetune.events import NodeLost, TrainingBegan, WorkersBeganAgain
+from capetune.events import NodeLost, StepsTraced, TrainingBegan, WorkersBeganAgain
 from capetune.reports.course import read_course
 from capetune.reports.course_page import write_report
 from capetune.runs.diary import write_event
@@ -44,6 +44,15 @@ def test_the_page_says_what_was_reached_and_what_the_scores_are_of(make_training
     assert "Nothing that was written down." in page
     assert "Go on with it" not in page
     assert page.count("Plotly.newPlot") == 5
+    assert "trace.json.gz" not in page
+
+
+def test_a_trace_is_named(make_training):
+    run = make_training("plain", course(4))
+    for numbers in ((1, 3, 5), (3, 0, 0)):
+        write_event(run.folder, StepsTraced("plain", "runs/plain/trace.json.gz", *numbers))
+    write_report(run)
+    assert "of steps 3 to 5 of epoch 1: trace.json.gz in the run's folder" in text(run)
 
 
 def test_the_time_is_told_by_its_parts(make_training):
