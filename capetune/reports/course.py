@@ -52,6 +52,12 @@ class Course:
         return statistics.median([images / seconds for images, seconds in taken if seconds > 0] or [0.0]) or None
 
     @property
+    def seconds(self) -> float:
+        """What all epochs took, with what came after each."""
+        keys = ("seconds", "seconds_checkpoint", "seconds_upload")
+        return sum(row.get(key, 0.0) for row in self.history for key in keys)
+
+    @property
     def protocol(self) -> dict[str, Any]:
         """What the scores of the epochs are scores of: protocol and shots; empty where nothing tells."""
         return {} if self.config is None else describe_protocol(self.config)

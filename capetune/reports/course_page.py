@@ -107,7 +107,6 @@ def render(course: Course, kept: set[str]) -> str:
             (figure, plotted(figure.name, figure.draw(course)) if figure.key in kept else "") for figure in FIGURES
         ],
         parts=[(WORDS[part], taken, taken / max(sum(where.values()), 1e-9)) for part, taken in where.items()],
-        seconds=sum(row.get("seconds", 0.0) + row.get("seconds_checkpoint", 0.0) for row in course.history),
         traced=next((event for event in reversed(traced) if event.get("first")), None),
         trace=TRACE,
     )

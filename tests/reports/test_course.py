@@ -35,6 +35,7 @@ def test_the_page_says_what_was_reached_and_what_the_scores_are_of(make_training
     assert '<h1>plain <span class="state completed">completed</span></h1>' in page
     assert 'template 0.339 on the same pairs: <strong class="ahead">+0.183</strong>' in page
     assert "67.4 images a second while it trained" in page
+    assert '<p class="big">0:48</p>' in page
     for words in ("val part, sampled as officially, ", "<dd>7</dd>", "<strong>synthetic</strong>: packs/some"):
         assert words in page
     assert "2, scored on its validation categories" in page
