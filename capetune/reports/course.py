@@ -9,6 +9,7 @@ from typing import Any
 from capetune.config import Config, parse_config
 from capetune.errors import UserError
 from capetune.reports.breaks import Breaks, read_breaks
+from capetune.runs.diary import read_events
 from capetune.runs.facts import describe_protocol
 from capetune.runs.history import read_history
 from capetune.runs.record import RECORD, Run
@@ -19,13 +20,15 @@ Epoch = dict[str, float]
 @dataclass(frozen=True)
 class Course:
     """A training. state: its run's `state_now`. history: every finished epoch's metrics, one at least. config: None
-    where the record has none that can be read. notes: what couldn't be read, each a sentence."""
+    where the record has none that can be read. traced: the latest StepsTraced of its diary, None where nothing was
+    traced. notes: what couldn't be read, each a sentence."""
 
     run: Run
     state: str
     history: list[Epoch]
     config: Config | None
     breaks: Breaks
+    traced: dict[str, Any] | None
     notes: list[str]
 
     @property
@@ -74,4 +77,5 @@ def read_course(run: Run) -> Course:
         config = parse_config(run.told("config"), str(run.folder / RECORD))
     except UserError as error:
         notes.append(f"The training's configuration can't be read: {error}.")
-    return Course(run, state, history, config, read_breaks(run.folder), notes)
+    traces = [event for event in read_events(run.folder) if event.get("event") == "steps_traced" and event.get("first")]
+    return Course(run, state, history, config, read_breaks(run.folder), traces[-1] if traces else None, notes)

@@ -13,7 +13,6 @@ from capetune.reports import course_plots
 from capetune.reports.course import Course, read_course
 from capetune.reports.page import page_file, plotted, rendered, write_page
 from capetune.reports.words import in_words
-from capetune.runs.diary import read_events
 from capetune.runs.record import TRACE, Run
 from capetune.runs.times import WORDS, means
 from capetune.storage.scratch import named
@@ -95,7 +94,6 @@ def write_report(run: Run, out: Path | None = None) -> list[str]:
 def render(course: Course, kept: set[str]) -> str:
     """The page. kept: keys that the history has."""
     best, template, where = course.best, course.template, means(course.history)
-    traced = [event for event in read_events(course.run.folder) if event.get("event") == "steps_traced"]
     return rendered(
         "training.html",
         course.run,
@@ -107,6 +105,5 @@ def render(course: Course, kept: set[str]) -> str:
             (figure, plotted(figure.name, figure.draw(course)) if figure.key in kept else "") for figure in FIGURES
         ],
         parts=[(WORDS[part], taken, taken / max(sum(where.values()), 1e-9)) for part, taken in where.items()],
-        traced=next((event for event in reversed(traced) if event.get("first")), None),
         trace=TRACE,
     )

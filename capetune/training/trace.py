@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-BEFORE, STEPS = 2, 3  # steps that aren't traced, and that are
+STEPS = 3
 
 
 class Tracer:
