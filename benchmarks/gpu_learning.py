@@ -24,6 +24,7 @@ from capetune.models.execution import prepare, usual_device
 from capetune.storage.cache import writable_cache
 from capetune.training.features import Features, keep_features, open_features
 from capetune.training.feed import Feed
+from capetune.training.laps import laps_on
 from capetune.training.loop import train_epoch
 from capetune.training.optim import make_optimizer, make_schedule
 from capetune.training.ranks import Ranks
@@ -96,10 +97,10 @@ class Course:
 
     def epoch(self, number: int, steps: int) -> dict[str, float]:
         """What `train_epoch` returns."""
-        batches = self.feed(number, steps)
-        return train_epoch(
-            self.model, batches, self.optimizer, self.schedule, self.config, self.device, learn=self.learn
-        )
+        laps = laps_on(self.device)
+        batches = self.feed(number, steps, laps)
+        how = (self.optimizer, self.schedule, self.config, self.device)
+        return train_epoch(self.model, batches, *how, learn=self.learn, laps=laps)
 
     def close(self) -> None:
         self.feed.close()

@@ -159,6 +159,29 @@ class WorkersCounted(Event):
 
 
 @dataclass(frozen=True)
+class WorkersBeganAgain(Event):
+    """All workers of a training have begun again, for one was lost, or others came. epoch, step: from where they go on:
+    epochs that are finished, and steps of the next. repeated: about how many steps are made a second time."""
+
+    run: str
+    epoch: int
+    step: int
+    repeated: int
+
+
+@dataclass(frozen=True)
+class StepsTraced(Event):
+    """What the first worker did in some steps was written down, for Chrome's tracing. first, last: steps of that epoch,
+    from 1; 0 where it had too few, and nothing is written."""
+
+    run: str
+    path: str
+    epoch: int
+    first: int
+    last: int
+
+
+@dataclass(frozen=True)
 class StepsDone(Event):
     """How far a training is: about twice a second. epoch, step: from 1; steps: an epoch."""
 

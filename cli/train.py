@@ -34,6 +34,9 @@ def command(
     cpus: int | None = common.Cpus,
     cache_features: int = common.CacheFeatures,
     features: Path | None = common.Features,
+    profile: bool = typer.Option(
+        False, "--profile", help="Trace some steps of the first worker into the run's trace.json.gz, for Perfetto."
+    ),
     name: str | None = common.Name,
     track: common.Tracker | None = common.Track,
     runs: str = common.Runs,
@@ -54,6 +57,8 @@ def command(
       capetune train --best --workers 2:8 --address auto --runs s3://bucket/runs
 
       capetune train --best decoder-20261123-081500 --rank 2 --from-checkpoint --set train.epochs=50
+
+      capetune train --preset demo --set train.epochs=1 --profile
     """
     from capetune.service import train
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import socket
+import time
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +20,7 @@ from capetune.storage.address import is_address, open_place
 from capetune.storage.place import Place
 
 PROBE = ".probe"
+LOOK = 2.0  # seconds between two looks for lost nodes
 
 
 @dataclass(frozen=True)
@@ -88,15 +91,18 @@ def _look(runs: str, name: str, data: str, file: str) -> _Seen:
         return _Seen(wrote, unread=str(error))
 
 
-def lost_nodes(known: set[str]) -> list[str]:
-    """Names of the nodes that the cluster has lost since the last call, a few milliseconds' work; Ray itself notices a
-    killed one after some seconds.
+class LostNodes:
+    """Called again and again, gives the names of the nodes that the cluster has lost since the first call: each once,
+    and some seconds late, as Ray notices a killed one. It looks every two seconds, for some milliseconds."""
 
-    known: ids of lost nodes, to which these are added. A call on joining fills it with those that were lost before.
-    """
-    if not answers(head_address()):  # asking it would take until Ray ends this process
-        return []
-    lost = {node["NodeID"]: node["NodeName"] for node in ray.nodes() if not node["Alive"]}
-    fresh = [name for number, name in lost.items() if number not in known]
-    known |= set(lost)
-    return fresh
+    def __init__(self) -> None:
+        self._known: set[str] | None = None
+        self._looked = -math.inf
+
+    def __call__(self) -> list[str]:
+        if time.monotonic() - self._looked < LOOK or not answers(head_address()):
+            return []  # of a head that is gone, Ray would wait until it ends this process
+        self._looked = time.monotonic()
+        lost = {node["NodeID"]: node["NodeName"] for node in ray.nodes() if not node["Alive"]}
+        before, self._known = self._known, set(lost)
+        return [] if before is None else [name for number, name in lost.items() if number not in before]

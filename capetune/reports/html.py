@@ -4,45 +4,24 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
-
-import plotly.io
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from plotly.offline import get_plotlyjs
 
 from capetune.errors import UserError
 from capetune.reports.agreement import agreement
 from capetune.reports.marks import STATES
+from capetune.reports.page import FIGURES, page_file, plotted, rendered, write_page
 from capetune.reports.panels import Panel, panels
 from capetune.reports.pictures import paint
 from capetune.reports.plots import draw
 from capetune.reports.quiet import quiet
 from capetune.reports.story import Row, Story, read_story
-from capetune.reports.words import clock, in_words, share, short
-from capetune.runs.commands import again
-from capetune.runs.copy import carry
-from capetune.runs.facts import environment
-from capetune.runs.metrics import title
 from capetune.runs.record import Run
-from capetune.storage.scratch import named
 from capetune.storage.whole import write_aside
 
-PAGE, FIGURES = "report.html", "figures"
-# A page that asks the network for anything breaks its own rules, and the browser's console says so.
-RULES = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:"
 CAUSES = {
     "lost": "its process was lost",
     "went on": "the search was cut off and went on",
     "either": "its process was lost, or the search was cut off and went on",
-}
-
-CONFIG = {
-    "displaylogo": False,
-    "responsive": True,
-    "showSendToCloud": False,  # else each figure has a button that uploads it
-    "modeBarButtonsToRemove": ["select2d", "lasso2d"],
 }
 
 
@@ -61,11 +40,7 @@ def write_report(run: Run, out: Path | None = None) -> Report:
 
     Raises UserError where no trial has ended, or where these can't be written.
     """
-    page = out or run.folder / PAGE
-    if page.is_dir():
-        raise UserError(f"{page} is a folder; give --out a file, such as {page / PAGE}")
-    if not page.parent.is_dir():
-        raise UserError(f"can't write {page}: give --out a file in a folder that exists")
+    page = page_file(run, out)
     drawn: list[tuple[Panel, str]] = []
     files: list[Path] = []
     try:
@@ -81,8 +56,7 @@ def write_report(run: Run, out: Path | None = None) -> Report:
                 else:
                     write_aside(file, picture)
                     files.append(file)
-            write_aside(page, named(render(story, drawn)).encode(errors="replace"))  # a path may be no text
-            carry(run.folder, lambda name: name.startswith(f"{FIGURES}/") or name == PAGE)
+            write_page(page, run, render(story, drawn))
     except OSError as error:
         raise UserError(f"can't write the report: {error}; --out FILE puts the page elsewhere") from None
     return Report(page, files, {panel.title: panel.why for panel, _ in drawn if panel.why}, story)
@@ -93,13 +67,7 @@ def _drawn(panel: Panel, story: Story) -> tuple[Panel, str, bytes | None]:
     if panel.why:
         return panel, "", None
     try:
-        plot = plotly.io.to_html(
-            draw(panel, story),
-            config=CONFIG,
-            include_plotlyjs=False,
-            full_html=False,
-            div_id=f"plot-{panel.name}",
-        )
+        plot = plotted(panel.name, draw(panel, story))
         return panel, plot, paint(panel, story)
     except Exception as error:  # a figure that Optuna can't make of odd data shall not cost the whole report
         return replace(panel, why=f"it can't be drawn: {type(error).__name__}: {error}"), "", None
@@ -107,21 +75,14 @@ def _drawn(panel: Panel, story: Story) -> tuple[Panel, str, bytes | None]:
 
 def render(story: Story, drawn: list[tuple[Panel, str]]) -> str:
     """The page. drawn: each panel with its plot as HTML."""
-    loader = FileSystemLoader(Path(__file__).parent)
-    pages = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    pages.filters |= {"clock": clock, "share": share, "short": short, "metric": title, "bytes": in_words}
     best, facts = story.best, story.run.facts
     counts = Counter(row.state for row in story.rows)
     metrics = list(dict.fromkeys([*story.goal.metrics, "mpck4"]))
     best_mpck4 = None if best is None else best.metrics.get("mpck4")
-    missing = {part: names for part, names in facts.get("missing_categories", {}).items() if names}
-    return pages.get_template("page.html").render(
-        rules=RULES,
-        plotly=get_plotlyjs(),
+    return rendered(
+        "search.html",
+        story.run,
         story=story,
-        facts=facts,
-        run=story.run,
-        again=partial(again, run=story.run.folder),
         agreement=agreement(story),
         causes=CAUSES,
         best=best,
@@ -130,7 +91,6 @@ def render(story: Story, drawn: list[tuple[Panel, str]]) -> str:
         front=_front(story),
         counts={state: counts[state] for state in STATES if counts[state]},
         default=next((row for row in story.rows if row.number == 0 and row is not best), None),
-        missing=missing,
         panels=drawn,
         metrics=metrics,
         columns=list(dict.fromkeys([*metrics, "template_mpck4", "pck_0.2"])),
@@ -138,9 +98,6 @@ def render(story: Story, drawn: list[tuple[Panel, str]]) -> str:
         twins=[row for row in story.rows if row.twin is not None],
         kept=sum(row.size for row in story.rows),
         seconds=sum(row.seconds for row in story.rows),
-        made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
-        environment=facts.get("environment") or environment(),
-        recorded="environment" in facts,
     )
 
 

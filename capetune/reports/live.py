@@ -18,6 +18,7 @@ from rich.text import Text
 from capetune.events import EpochDone, Event, StepsDone, TrialEnded, TrialStarted
 from capetune.reports.words import clock, share, short, tails
 from capetune.runs.metrics import title
+from capetune.runs.times import notable
 from capetune.tuning.goal import Goal
 
 STYLES = {"failed": "red", "pruned": "dim", "stopped": "dim"}
@@ -160,6 +161,7 @@ class TrainView:
         )
         self.task = self.bar.add_task("starting the workers", total=None, note="")
         self.begun = time.monotonic()
+        self.slow = ""  # what else than learning took much of the latest epoch
         self.first: tuple[float, int] | None = None  # when the first step was heard of, and which it was
 
     def __enter__(self) -> TrainView:
@@ -174,7 +176,8 @@ class TrainView:
         if isinstance(event, EpochDone):
             best = event.metrics["mpck4"] > self.best
             self.best = max(self.best, event.metrics["mpck4"])
-            line = self.line(event.metrics) + ("  best" if best else "")
+            self.slow = notable(event.metrics)
+            line = "  ".join(filter(None, [self.line(event.metrics), self.slow, "best" * best]))
             self.console.print(line, style="green" if best else None, soft_wrap=True)
         elif isinstance(event, StepsDone):
             self._advance(event)
@@ -184,12 +187,13 @@ class TrainView:
         done, now = (event.epoch - 1) * steps + event.step, time.monotonic()
         self.first = self.first or (now, done)
         each = (now - self.first[0]) / max(1, done - self.first[1])
+        left = f"about {clock(each * (total - done))} left" if each else ""
         self.bar.update(
             self.task,
             description=f"epoch {event.epoch}/{self.epochs}" + (", validating" if event.step == steps else ""),
             completed=done,
             total=total,
-            note=f"{done}/{total} steps" + (f", about {clock(each * (total - done))} left" if each else ""),
+            note=", ".join(filter(None, [f"{done}/{total} steps", left, self.slow])),
         )
 
     def line(self, m: Mapping[str, float]) -> str:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from capetune.reports.look import ACCENT, GREY, RED
 from capetune.reports.story import Row, Story
 
-INK, ACCENT, GREEN, GREY, RED = "#2b2f38", "#2563c9", "#15803d", "#8a909c", "#c02a2a"
 STATES = {"completed": ACCENT, "pruned": GREY, "stopped": GREY, "failed": RED, "running": ACCENT, "unfinished": GREY}
 BROKEN = ("stopped", "unfinished", "running")  # states whose curves are to go on
 

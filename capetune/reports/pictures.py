@@ -13,7 +13,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator
 from optuna.visualization import matplotlib as optuna_plots
 
-from capetune.reports.marks import ACCENT, BROKEN, GREEN, GREY, INK, STATES, curves, pruned
+from capetune.reports.look import ACCENT, GREEN, GREY, INK
+from capetune.reports.marks import BROKEN, STATES, curves, pruned
 from capetune.reports.panels import Panel
 from capetune.reports.quiet import quiet
 from capetune.reports.story import Story

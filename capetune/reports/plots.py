@@ -8,13 +8,12 @@ import plotly.graph_objects as go
 from optuna import visualization as optuna_plots
 from plotly.colors import label_rgb, sequential, unlabel_rgb
 
-from capetune.reports.marks import ACCENT, BROKEN, GREEN, GREY, INK, STATES, curves, pruned
+from capetune.reports.look import ACCENT, GREEN, GREY, INK, dressed
+from capetune.reports.marks import BROKEN, STATES, curves, pruned
 from capetune.reports.panels import Panel
 from capetune.reports.story import Story
 from capetune.runs.metrics import title
 
-HEIGHT = 400  # pixels
-GRID = "#e3e6ec"
 TICKS = [digit * 10.0**power for power in range(-9, 10) for digit in (1, 2, 5)]
 WORDS = [f"{tick:g}" for tick in TICKS]
 FAINT = (
@@ -53,29 +52,7 @@ def draw(panel: Panel, story: Story) -> go.Figure:
             figure = optuna_plots.plot_pareto_front(study, target_names=names)
             figure.update_traces(marker={"size": 9, "color": GREY, "showscale": False}, showlegend=True, name="trial")
             figure.update_traces(marker_color=GREEN, name="on the front", selector=-1)
-    return _dress(figure, panel)
-
-
-def _dress(figure: go.Figure, panel: Panel) -> go.Figure:
-    """One size and one look for all, on whatever the page's ground is."""
-    figure.update_layout(
-        template="plotly_white",
-        title=None,
-        width=None,
-        height=HEIGHT,
-        margin={"l": 70, "r": 30, "t": 30, "b": 60},
-        font={"family": "system-ui, sans-serif", "size": 13, "color": INK},
-        paper_bgcolor="rgba(0,0,0,0)",
-        plot_bgcolor="rgba(0,0,0,0)",
-        hoverlabel={"font": {"family": "system-ui, sans-serif"}},
-        modebar={"bgcolor": "rgba(0,0,0,0)", "color": "#b4b9c4", "activecolor": INK},
-    )
-    figure.update_xaxes(gridcolor=GRID, zeroline=False, automargin=True)
-    figure.update_yaxes(gridcolor=GRID, zeroline=False, automargin=True)
-    if panel.kind in ("curves", "history", "front"):
-        figure.update_layout(legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0})
-        figure.update_layout(margin={"t": 50})
-    return figure
+    return dressed(figure, legend=panel.kind in ("curves", "history", "front"))
 
 
 def _curves(panel: Panel, story: Story) -> go.Figure:

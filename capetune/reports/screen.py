@@ -14,6 +14,7 @@ from rich.text import Text
 from capetune import events
 from capetune.reports.live import SearchView, TrainView
 from capetune.reports.words import clock, share
+from capetune.runs.times import notable
 from capetune.tuning.goal import Goal
 
 WAITING = {
@@ -167,14 +168,29 @@ class Screen:
         if isinstance(self.shown, SearchView | TrainView):
             self.shown.hear(event)
         elif event.job is not None:
-            done = f"epoch {event.epoch}/{self.promoted_epochs}  val mPCK4 {share(event.metrics.get('mpck4'))}"
-            self._print(f"{event.job}: running, {done}")
+            words = [f"epoch {event.epoch}/{self.promoted_epochs}", f"val mPCK4 {share(event.metrics.get('mpck4'))}"]
+            words += [slow] if (slow := notable(event.metrics)) else []
+            self._print(f"{event.job}: running, {'  '.join(words)}")
 
     @_hear.register
     def _(self, event: events.WorkersCounted) -> None:
         workers = f"{event.workers} worker{'s' * (event.workers > 1)}"
         other = "" if event.batch == event.asked else f" instead of {event.asked}"
         self._print(f"training with {workers}, {event.batch} samples a step{other}")
+
+    @_hear.register
+    def _(self, event: events.WorkersBeganAgain) -> None:
+        where = f"after epoch {event.epoch}" + (f", step {event.step}" if event.step else "")
+        again = f"; about {event.repeated} steps are made again" if event.repeated else ""
+        self._print(f"all workers begin again, {where}{again}")
+
+    @_hear.register
+    def _(self, event: events.StepsTraced) -> None:
+        if event.first:
+            steps = f"steps {event.first} to {event.last} of epoch {event.epoch}"
+            self._print(f"traced: {steps}, in {event.path}; https://ui.perfetto.dev opens it")
+        else:
+            self._print(f"warning: epoch {event.epoch} has too few steps to trace any: nothing is written")
 
     @_hear.register
     def _(self, event: events.NodeLost) -> None:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from capetune.tuning.watcher import EVENTS
+from capetune.runs.diary import read_events
 
 Cause = Literal["lost", "went on", "either"]
 
@@ -38,7 +36,7 @@ def read_starts(folder: Path, pauses: bool = False) -> tuple[list[Starts], int]:
     """
     heard: dict[int, _Heard] = {}
     machines = 0
-    for event in _events(folder / EVENTS):
+    for event in read_events(folder):
         number, kind = event.get("trial"), event.get("event")
         machines += kind == "node_lost"
         if not isinstance(number, int):
@@ -56,16 +54,6 @@ def read_starts(folder: Path, pauses: bool = False) -> tuple[list[Starts], int]:
             trial.epoch = epoch
     again = [trial.starts for trial in heard.values() if trial.starts.again]
     return sorted(again, key=lambda starts: starts.trial), machines
-
-
-def _events(file: Path) -> Iterator[dict[str, Any]]:
-    for line in file.read_text(errors="replace").splitlines() if file.is_file() else ():
-        try:
-            event = json.loads(line)
-        except (ValueError, RecursionError):
-            continue
-        if isinstance(event, dict):
-            yield event
 
 
 def _kind(event: dict[str, Any], trial: _Heard, epoch: int) -> str | None:

@@ -6,6 +6,7 @@ Nothing here imports torch: `capetune runs` must answer at once.
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -104,12 +105,17 @@ def keep_epoch(
 ) -> Path:
     """Keep a finished epoch in a training's folder: its checkpoint, by `save`, then its metrics in the history and, by
     `write`, elsewhere. What is there of it or of later epochs, of a try that was left, is removed, and so are all
-    checkpoints but the best by `metric` and this one. Returns its checkpoint."""
+    checkpoints but the best by `metric` and this one. Returns its checkpoint.
+
+    metrics: gets seconds_checkpoint, what `save` took; the checkpoint itself can't know.
+    """
     path = checkpoint_folder(folder, int(metrics["epoch"]))
     for other in folder.glob("epoch-*"):
         if other.name >= path.name:
             shutil.rmtree(other)
+    begun = time.monotonic()
     save(path)
+    metrics["seconds_checkpoint"] = time.monotonic() - begun
     add_to_history(folder, metrics)
     shutil.rmtree(folder / UNDER_WAY, ignore_errors=True)
     write(metrics)

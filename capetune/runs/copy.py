@@ -6,6 +6,7 @@ weights; a run's record comes last of all.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -14,7 +15,7 @@ from pathlib import Path
 from capetune.errors import UserError
 from capetune.runs.checkpoints import META, UNDER_WAY, latest_checkpoint
 from capetune.runs.history import HISTORY
-from capetune.runs.record import JOURNAL, RECORD
+from capetune.runs.record import JOURNAL, RECORD, TRACE
 from capetune.storage.address import open_place
 from capetune.storage.lease import FOLDER as LEASE
 from capetune.storage.lease import Superseded, superseded
@@ -34,7 +35,7 @@ def weights(name: str) -> bool:
 def small(name: str) -> bool:
     """What says something of a run: all but weights, kept features, and what is drawn or logged for other programs."""
     parts = name.split("/")
-    drawn = parts[-1].startswith("events.out") or {"features", "figures", "wandb", "mlruns"} & set(parts)
+    drawn = parts[-1].startswith("events.out") or {TRACE, "features", "figures", "wandb", "mlruns"} & set(parts)
     return not weights(name) and not drawn and not name.endswith(".html") and LEASE not in parts
 
 
@@ -174,6 +175,7 @@ class Sender:
         self.copy = copy
         self.run = run
         self.lease = lease
+        self.waited = 0.0  # seconds
         self.pool = ThreadPoolExecutor(1, thread_name_prefix="sender")
         self.sent = self.pool.submit(lambda: None)
 
@@ -188,13 +190,21 @@ class Sender:
 
     def wait(self) -> str | None:
         """Until it is sent. Returns why it isn't, where it failed: it comes with the next. Raises Superseded."""
+        begun = time.monotonic()
         try:
             self.sent.result()
         except Superseded:
             raise
         except UserError as error:
             return str(error)
+        finally:
+            self.waited += time.monotonic() - begun
         return None
+
+    def take_waited(self) -> float:
+        """The seconds that `wait` took since they were last taken."""
+        waited, self.waited = self.waited, 0.0
+        return waited
 
     def end(self) -> None:
         """Send the rest. Raises UserError where that fails."""

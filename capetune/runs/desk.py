@@ -35,11 +35,15 @@ class Bench:
         if any(mark is None for known, mark in copy.known.items() if known.startswith(f"{name}/")):
             copy.fetch(name, wanted=lambda file: True)
 
-    def keep_epoch(self, *epoch: Any) -> tuple[Path, str | None]:
+    def keep_epoch(self, metrics: dict[str, float], *how: Any) -> tuple[Path, str | None]:
         """`checkpoints.keep_epoch`, which is sent while the next epoch trains, and never two at once. Returns the
-        checkpoint, and why the last one couldn't be sent, where that failed: it goes with this one."""
-        trouble = None if self.sender is None else self.sender.wait()
-        path = keep_epoch(self.folder, *epoch)
+        checkpoint, and why the last one couldn't be sent, where that failed: it goes with this one.
+
+        metrics: gets seconds_upload, for which the training has waited for what it sent since the epoch before.
+        """
+        trouble = self.sent()
+        metrics["seconds_upload"] = 0.0 if self.sender is None else self.sender.take_waited()
+        path = keep_epoch(self.folder, metrics, *how)
         self.send()
         return path, trouble
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import statistics
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from capetune.datasets.packs.reader import Pack
 from capetune.errors import UserError
 from capetune.evaluation.protocol import EPISODES, in_episodes
 from capetune.runs.failures import ERROR, error_line
-from capetune.runs.record import TABLES
+from capetune.runs.record import TABLES, Asked
 
 CONFIDENCE = 0.95
 
@@ -45,6 +46,17 @@ class Promotion:
             {"number": i, "name": f"split{split}-seed{seed}", "overrides": {"data.split": split, "seed": seed}}
             for i, (split, seed) in enumerate(pairs)
         ]
+
+    def asked(self, missing: Mapping[int, list[str]]) -> Asked:
+        """For the run's record. missing: split → categories of its test part without an image."""
+        return {
+            "jobs": [job["name"] for job in self.jobs()],
+            "shots": list(self.shots),
+            "episodes": self.episodes,
+            "queries": self.queries,
+            "epochs": self.config.train.epochs,
+            "missing": {str(split): names for split, names in missing.items()},
+        }
 
     def report(self, job: dict[str, Any], shots: int) -> dict[str, Any] | None:
         """A job's official scores, as `EvalReport.to_json`; None while it has none of this protocol."""

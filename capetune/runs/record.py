@@ -26,12 +26,25 @@ from capetune.storage.lease import who
 from capetune.storage.scratch import address_of
 from capetune.storage.whole import write_aside
 
-# What a run's folder holds: of each run; of a search what it was begun with, and its study; of a promotion.
+# What a run's folder holds: of each run; of a search what it was begun with, and its study; of a promotion; of a
+# training that was profiled.
 RECORD, CONFIG = "run.json", "config.yaml"
 SPACE, JOURNAL = "space.yaml", "optuna.journal"
 TABLES = "promotion.json"
+TRACE = "trace.json.gz"  # of a training
 Kind = Literal["search", "train", "promote"]
 State = Literal["running", "completed", "interrupted", "failed"]
+
+
+class Asked(TypedDict):
+    """What a promotion was asked for last. jobs: their names. missing: split → categories without an image."""
+
+    jobs: list[str]
+    shots: list[int]
+    episodes: int | None
+    queries: int
+    epochs: int
+    missing: dict[str, list[str]]
 
 
 class _Facts(TypedDict, total=False):
@@ -58,11 +71,13 @@ class _Facts(TypedDict, total=False):
     trials: int
     hours: float | None
     keep: int
+    workers: list[int]
     workers_per_trial: int
     cache_features: int
     features: str | None
     tracker: Literal["mlflow", "wandb"] | None
     environment: dict[str, Any]
+    asked: Asked
 
 
 class _Record(_Facts):

@@ -13,7 +13,8 @@ from capetune.cluster.environment import prepare_environment
 from capetune.errors import UserError
 from capetune.events import CheckPassed, Listener, PromotionBegan, StepBegan, TrialChosen, ignore
 from capetune.runs.best import ranked_config, ranked_trial
-from capetune.runs.facts import describe_data
+from capetune.runs.diary import noted
+from capetune.runs.facts import describe_data, environment
 from capetune.runs.home import Desk, at_work
 from capetune.runs.promotion import Promotion, read_tables, tabulated, with_table
 from capetune.runs.record import TABLES, Run, recorded
@@ -116,9 +117,9 @@ def _run(request: PromoteRequest, listener: Listener) -> PromoteResult:
         jobs, left = len(promotion.jobs()), len(promotion.left())
         began = (run.name, str(folder), facts["data"], promotion.protocol, jobs, jobs - left, config.train.epochs)
         listener(PromotionBegan(*began))
-        if left:
-            _work(request, promotion, run, facts, desk)
         missing = {split: each["missing_categories"]["test"] for split, each in told.items()}
+        if left:
+            _work(request, promotion, run, facts | {"asked": promotion.asked(missing)}, desk)
         table = {**tabulated(promotion), "missing_categories": missing}
         tables = with_table(read_tables(folder), table)
         write_aside(folder / TABLES, json.dumps({**facts, "tables": tables}, indent=2) + "\n")
@@ -153,12 +154,12 @@ def _work(request: PromoteRequest, promotion: Promotion, run: Run, facts: dict[s
     with (
         tracked(tracker, promotion.folder, desk.hear, values_of(promotion.config)) as listener,
         ray_joined(request.address, request.verbose, listener, title, AGAIN, request.cpus) as cluster,
-        recorded(run, facts | {"tracker": tracker}, AGAIN, listener),
+        recorded(run, facts | {"tracker": tracker, "environment": environment()}, AGAIN, listener),
     ):
         shared = plan(cluster, request.workers, len(promotion.left()), at_once=request.at_once)
         listener(CheckPassed("cluster", shared.words))
         machines_checked(cluster, promotion.folder, promotion.pack, listener)
         room = Room(shared, cluster.token is not None, request.at_once)
-        run_promotion(promotion, room, listener, desk.number, desk.fetch)
+        run_promotion(promotion, room, noted(promotion.folder, listener), desk.number, desk.fetch)
         if promotion.left():
             run.state = "interrupted"

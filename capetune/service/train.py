@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path, PurePath
 from typing import Annotated, Any, Literal
 
@@ -26,9 +27,10 @@ from capetune.events import (
 from capetune.models.check import check_net
 from capetune.runs.best import ranked_checkpoint, ranked_config, ranked_trial
 from capetune.runs.checkpoints import CheckpointMeta, best_checkpoint, checkpoint_folder, read_meta
-from capetune.runs.facts import describe_data
+from capetune.runs.diary import noted
+from capetune.runs.facts import describe_data, environment
 from capetune.runs.history import read_history
-from capetune.runs.home import at_work
+from capetune.runs.home import Desk, at_work
 from capetune.runs.record import Run, recorded
 from capetune.runs.registry import begun, find_search, run_folder
 from capetune.runs.trackers import Tracker, tracked, values_of
@@ -77,6 +79,7 @@ class TrainRequest(Request):
     cpus: Count | None = None
     cache_features: int = Field(0, ge=0)
     features: Path | None = None
+    profile: bool = False
     name: str | None = None
     track: Tracker | None = None
     address: str | None = None
@@ -131,6 +134,7 @@ def _run(request: TrainRequest, listener: Listener) -> TrainResult:
     # torch and Ray take seconds to import: not before what can be refused without them.
     prepare_environment(request.address, request.verbose)
     listener(StepBegan("imports", "Ray"))
+    from capetune.cluster.probe import LostNodes
     from capetune.training.launch import check_workers, launch_training
 
     least, most = request.workers
@@ -148,18 +152,27 @@ def _run(request: TrainRequest, listener: Listener) -> TrainResult:
     ):
         check_workers(pack, cluster, config, least, most)
         record = facts | {"config_hash": config.hash(), "config": config.model_dump(mode="json"), "tracker": tracker}
+        record |= {"workers": list(request.workers), "environment": environment()}
         with at_work(folder, listener, patient=True) as desk:
             machines_checked(cluster, folder, pack, listener)
             with recorded(found, record, AGAIN, listener):
                 features = keeping.make(folder, config, pack, listener)
                 listener(StepBegan("workers", f"{least}" if least == most else f"{least} to {most}"))
-                listener(TrainingBegan(found.name, config.train.epochs, tuple(history)))
-                ears = _Best(found, desk.hear, max((row["mpck4"] for row in history), default=-1.0))
-                at: dict[str, Any] = {"lease": desk.number, "fetch": desk.fetch}
+                hear = noted(folder, desk.hear)
+                hear(TrainingBegan(found.name, config.train.epochs, tuple(history)))
+                ears = _Best(found, hear, max((row["mpck4"] for row in history), default=-1.0))
+                at: dict[str, Any] = {"lease": desk.number, "fetch": partial(_exchanged, desk)}
+                at |= {"lost_nodes": LostNodes(), "profile": request.profile}
                 asked = (config, pack, folder, cluster, request.workers, ears.hear)
                 launch_training(*asked, start=start, features=features, **at)
                 keeping.end(folder)
     return _result(found)
+
+
+def _exchanged(desk: Desk, below: str) -> None:
+    """What the workers have sent is brought here, over what lies here: so that goes there before."""
+    desk.send()
+    desk.fetch(below)
 
 
 @dataclass

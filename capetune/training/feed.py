@@ -16,6 +16,7 @@ from capetune.models.backbone import Maps
 from capetune.models.execution import padded_size
 from capetune.pose import Batch
 from capetune.training.features import Features
+from capetune.training.laps import Laps
 from capetune.training.ranks import Ranks
 
 MOST = 8  # loader processes beside a GPU: 2.5 ms an image, four hundred images a second each
@@ -36,10 +37,12 @@ class Feed:
             else features.loader(TrainSet(pack, config.data.split), config, pin=gpu)
         )
 
-    def __call__(self, epoch: int, steps: int) -> Iterator[tuple[Batch, Maps]]:
+    def __call__(self, epoch: int, steps: int, laps: Laps) -> Iterator[tuple[Batch, Maps]]:
         """`steps` batches. A GPU copies on a stream of its own, while it still works on the step before; from pinned
-        memory nobody waits."""
+        memory nobody waits. laps: told what went by until a batch was made, and until it was there: on a GPU as far as
+        the step before didn't hide that."""
         for made in self._loader.epoch(epoch, steps):
+            laps.mark("data")
             batch, maps = (made, ()) if isinstance(made, Batch) else made
             with torch.cuda.stream(self._copies):
                 there = batch.to(self._device), tuple(seen.to(self._device, non_blocking=True) for seen in maps)
@@ -50,6 +53,7 @@ class Feed:
                 now.wait_stream(self._copies)
                 for tensor in (*there[0].tensors(), *there[1]):
                     tensor.record_stream(now)
+            laps.mark("copy")
             yield there
 
     def close(self) -> None:

@@ -14,9 +14,20 @@ from capetune.cluster.machines import Cluster
 from capetune.config import Config
 from capetune.datasets.packs.reader import Pack, PackDamaged, check_readers
 from capetune.errors import UserError
-from capetune.events import Doubted, EpochDone, Event, Listener, StepsDone, WorkersCounted
+from capetune.events import (
+    Doubted,
+    EpochDone,
+    Event,
+    Listener,
+    NodeLost,
+    StepsDone,
+    StepsTraced,
+    WorkersBeganAgain,
+    WorkersCounted,
+)
 from capetune.runs.failures import ERROR, error_line
 from capetune.runs.history import read_history
+from capetune.runs.record import TRACE
 from capetune.storage.address import is_address
 from capetune.storage.scratch import address_of, plain_name
 from capetune.storage.whole import write_aside
@@ -55,6 +66,8 @@ def launch_training(
     run: str | None = None,
     lease: int = 0,
     fetch: Callable[[str], None] = lambda below: None,
+    lost_nodes: Callable[[], list[str]] = list,
+    profile: bool = False,
 ) -> None:
     """Train with a TorchTrainer of `workers` workers, one GPU each where the cluster has any: as many as there is room
     for, from the fewest to the most. When machines go or come they all begin again, from the latest epoch.
@@ -63,8 +76,10 @@ def launch_training(
     Called again for a folder where a training was interrupted, however many workers it had, it goes on from the latest;
     else from the checkpoint `start`, where one is given. features: a folder of kept ones, for a single worker. Where
     the folder is a copy of what lies at an address, the workers keep it there: run is the address of the run that it is
-    of, None for its own, lease the number of that run's, and fetch brings the folder up to date. listener: hears
-    StepsDone and EpochDone, and Doubted of what can't be sent, on this thread.
+    of, None for its own, lease the number of that run's, and fetch brings the folder up to date. lost_nodes: names of
+    the machines that were lost since it was last asked. profile: trace some steps of the first worker into the folder's
+    TRACE. listener: hears StepsDone and EpochDone, and Doubted of what can't be sent, NodeLost, WorkersBeganAgain and
+    StepsTraced, on this thread.
 
     Raises UserError as `check_workers` does, or where a worker found the input bad; TrainingFailed where a worker
     failed otherwise, three times on end.
@@ -114,6 +129,7 @@ def launch_training(
             "start": None if start is None else address_of(start) or str(start.resolve()),
             "features": None if features is None else str(features.resolve()),
             "keep": (metric, mode),
+            "profile": profile,
         },
         scaling_config=scaling,
         run_config=RunConfig(
@@ -136,9 +152,11 @@ def launch_training(
 
     thread = threading.Thread(target=train, daemon=True, name="trainer")
     thread.start()
-    heard, lost = 0.0, False
+    heard, lost, course = 0.0, False, _Course(folder.name)
     while True:
         ended = not thread.is_alive()
+        for node in lost_nodes():
+            listener(NodeLost(node))
         try:
             while not lost:
                 event = events.get(timeout=0.05 if ended else 0.5)
@@ -147,8 +165,10 @@ def launch_training(
                 if "doubt" in event:
                     listener(Doubted(event["doubt"]))
                 heard = event.get("metrics", {}).get("epoch", heard)
+                if (again := course.hear(event)) is not None:
+                    listener(again)
                 if event.keys() != {"doubt"} and ("batch" not in event or least < most):
-                    listener(_typed(event, folder.name))
+                    listener(_typed(event, folder))
         except (Empty, queue.Empty):
             pass
         except RayActorError:
@@ -159,7 +179,7 @@ def launch_training(
             for row in read_history(folder):
                 if row["epoch"] > heard:
                     heard = row["epoch"]
-                    listener(_typed({"metrics": row}, folder.name))
+                    listener(_typed({"metrics": row}, folder))
         if ended:
             break
     if not lost:
@@ -169,7 +189,31 @@ def launch_training(
         raise TrainingFailed(_keep(failure[0], folder)) from failure[0]
 
 
-def _typed(event: dict[str, Any], run: str) -> Event:
+class _Course:
+    """How far a training is, across the beginnings of its workers."""
+
+    def __init__(self, run: str) -> None:
+        self.run = run
+        self.made = 0  # steps, of all epochs
+        self.fresh = False  # the workers have begun and no step of theirs was heard of
+
+    def hear(self, event: dict[str, Any]) -> WorkersBeganAgain | None:
+        """event: of a worker's. Returns what it means, where it is of the first step after a new beginning."""
+        if "batch" in event:
+            self.fresh = True
+        if "step" not in event:
+            return None
+        before, steps = self.made, event["steps"]
+        self.made = (event["epoch"] - 1) * steps + event["step"]
+        again, self.fresh = self.fresh and before > 0, False
+        on = self.made - 1
+        return WorkersBeganAgain(self.run, on // steps, on % steps, max(0, before - on)) if again else None
+
+
+def _typed(event: dict[str, Any], folder: Path) -> Event:
+    run = folder.name
+    if "traced" in event:
+        return StepsTraced(run, str(folder / TRACE), *event["traced"])
     if "metrics" in event:
         return EpochDone(run, int(event["metrics"]["epoch"]), event["metrics"])
     if "batch" in event:

@@ -28,6 +28,7 @@ from capetune.training.checkpoint import fill, load_training, save_checkpoint
 from capetune.training.divergence import Watch
 from capetune.training.features import Features
 from capetune.training.feed import Feed
+from capetune.training.laps import Laps, laps_on
 from capetune.training.optim import make_optimizer, make_schedule
 from capetune.training.ranks import Ranks
 from capetune.training.share import shared
@@ -59,8 +60,9 @@ def fit(
 
     Metrics: epoch; train_ and val_ loss, tokens, coordinates; and of the val part's pairs: mpck4, mpck5, pck_0.05 …
     pck_0.25, template_mpck4, forced_mpck4 (teacher-forced) and generate_ms, milliseconds a pair from pixels to
-    keypoints; and images, trained on by all ranks, and where the
-    epoch's time went: seconds_data, seconds_steps, seconds_validation.
+    keypoints; learning_rate, of the last step; images, trained on by all ranks; and where this rank's time went:
+    seconds_data, seconds_steps and what `train_epoch` tells of them, seconds_validation. A rank that is slower than
+    others makes those wait in their backward pass, where gradients are exchanged.
     """
     ranks, under_way = ranks or Ranks(), under_way or UnderWay()
     torch.manual_seed(config.seed)
@@ -113,9 +115,10 @@ def fit(
                 if step < steps:  # after the last one the epoch's own checkpoint follows
                     under_way.look(epoch, step, now)
 
+            laps = laps_on(ranks.device)
             metrics = train_epoch(
                 wrapped,
-                feed(order, (steps - first) * working.train.accumulate),
+                feed(order, (steps - first) * working.train.accumulate, laps),
                 optimizer,
                 schedule,
                 working,
@@ -124,9 +127,11 @@ def fit(
                 averaged,
                 first,
                 learn,
+                laps,
             )
             first = 0
             metrics["images"] *= ranks.world
+            metrics["learning_rate"] = settings.learning_rate * schedule.lr_lambdas[0](schedule.last_epoch - 1)
             begun = time.monotonic()
             metrics |= validation()
             metrics["seconds_validation"] = time.monotonic() - begun
@@ -161,33 +166,36 @@ def train_epoch(
     averaged: AveragedModel | None = None,
     first: int = 0,
     learn: Learn | None = None,
+    laps: Laps | None = None,
 ) -> Metrics:
     """One pass over `batches`, `train.accumulate` of them a step; `averaged` follows the model's weights. first: steps
-    of it that were done before. learn: how a step is made; None: by `train_step`.
+    of it that were done before. learn: how a step is made; None: by `train_step`. laps: made just before, for the
+    batches' source may know of their copying.
 
     batches: on the device, with pixels and no maps, or without pixels and with what `Backbone.features` once gave.
 
     Returns train_loss, train_tokens and train_coordinates, means over the steps; images, how many there were; and
-    seconds_data, for which batches were waited for (a GPU works on what was queued before meanwhile), and
-    seconds_steps, all else of the pass.
+    seconds_data, for which the device waited for batches, and seconds_steps, all else of the pass. Of these
+    seconds_copy, batches on their way to the device; and, where a step is made by `train_step`, seconds_forward,
+    seconds_backward and seconds_optimiser, which `learn`, one CUDA graph, can't tell apart.
 
     Raises UserError where the loss or the weights are no longer finite: nothing after that would mean anything.
     """
     model.train()
 
     def as_written(group: Sequence[Batch], kept: Sequence[Maps]) -> Losses:
-        return train_step(model, group, optimizer, schedule, config, kept)
+        return train_step(model, group, optimizer, schedule, config, kept, clock.mark)
 
+    clock, last = laps or laps_on(device), "optimiser" if learn is None else "step"
     learn = learn or as_written
     sums: Losses = {}
     count = first
     left = iter(batches)
     watch = Watch(config.train.learning_rate, device)
-    begun, waited, images = time.monotonic(), 0.0, 0
+    begun, images = time.monotonic(), 0
     while True:
-        asked = time.monotonic()
         pairs = list(itertools.islice(left, config.train.accumulate))
-        waited += time.monotonic() - asked
+        clock.mark("data")
         if not pairs:
             break
         group, kept = [batch for batch, _ in pairs], [maps for _, maps in pairs if maps]
@@ -195,19 +203,20 @@ def train_epoch(
             losses = learn(group, kept)
         if averaged is not None:
             averaged.update_parameters(model)
+        clock.mark(last)
         for name, value in losses.items():
             sums[name] = sums.get(name, torch.zeros((), device=device)) + value
         count += 1
         images += sum(map(len, group))
         watch.step(count, group, losses["loss"])
         progress(count)
+        clock.mark("other")
     watch.end(model)  # and the device with it
+    taken, seconds = time.monotonic() - begun, {"copy": 0.0, **clock.read()}
     metrics = {f"train_{name}": (value / max(count - first, 1)).item() for name, value in sums.items()}
-    return metrics | {
-        "images": float(images),
-        "seconds_data": waited,
-        "seconds_steps": time.monotonic() - begun - waited,
-    }
+    told = ("data", "copy", "forward", "backward", "optimiser")
+    metrics |= {f"seconds_{part}": seconds[part] for part in told if part in seconds}
+    return metrics | {"images": float(images), "seconds_steps": taken - seconds["data"]}
 
 
 @contextmanager

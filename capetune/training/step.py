@@ -23,6 +23,7 @@ from capetune.training.optim import make_capturable
 
 Losses = dict[str, torch.Tensor]
 Learn = Callable[[Sequence[Batch], Sequence[Maps]], Losses]  # what is made of a group of batches
+Mark = Callable[[str], None]
 
 
 def train_step(
@@ -32,14 +33,16 @@ def train_step(
     schedule: torch.optim.lr_scheduler.LRScheduler,
     config: Config,
     kept: Sequence[Maps] = (),
+    mark: Mark = lambda part: None,
 ) -> Losses:
     """Forward and backward of each batch of the group, then clip and update once, by the mean of their gradients.
 
-    kept: for batches without pixels, what `Backbone.features` once gave for each (see `training.features`).
+    kept: for batches without pixels, what `Backbone.features` once gave for each (see `training.features`). mark: told
+    "forward" and "backward" when these are done, or queued on a GPU, of each batch (`training.laps`).
 
     Returns the detached losses, means over the group, scalars on the model's device.
     """
-    losses = _update(model, optimizer, config, group, kept)
+    losses = _update(model, optimizer, config, group, kept, mark)
     schedule.step()
     return losses
 
@@ -87,6 +90,7 @@ def _update(
     config: Config,
     group: Sequence[Batch],
     kept: Sequence[Maps],
+    mark: Mark = lambda part: None,
 ) -> Losses:
     optimizer.zero_grad(set_to_none=True)
     sums: Losses = {}
@@ -97,7 +101,9 @@ def _update(
             features = cast(PoseEstimator, model).backbone.embed(kept[i]) if kept else None
             output = model(batch, config.train, features)
             losses = total_loss(output.logits, output.points, output.tokens, config.loss)
+            mark("forward")
             (losses["loss"] / len(group)).backward()
+            mark("backward")
         for name, value in losses.items():
             sums[name] = sums.get(name, torch.zeros_like(value)) + value.detach() / len(group)
     trained = itertools.chain.from_iterable(part["params"] for part in optimizer.param_groups)

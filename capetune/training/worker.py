@@ -62,10 +62,11 @@ def train_worker(settings: dict[str, Any]) -> None:
     settings: config (a dict), pack and folder (of the data and of the training), run and lease (as `runs.desk.at_bench`
     takes them), names (of the run and of its trial, by which the metrics are told apart), workers (how many the
     configuration's batch is for), threads (for torch on a CPU), start (a checkpoint's folder to begin with, or None),
-    features (a folder of kept ones, or None), keep (the metric and mode by which the best checkpoint is kept), events
-    (a ray queue; rank 0 puts {"epoch", "step", "steps"} twice a second, {"metrics"} after each epoch, and {"doubt"}, a
-    line; any rank {"error", "damaged"}, a line and whether it is the pack that is, where it finds the input bad). Rank
-    0 keeps checkpoints and history in the folder: from there a training goes on, however it was ended.
+    features (a folder of kept ones, or None), keep (the metric and mode by which the best checkpoint is kept), profile
+    (whether rank 0 traces some steps, by a `Tracer`), events (a ray queue; rank 0 puts {"epoch", "step", "steps"} twice
+    a second, {"metrics"} after each epoch, {"doubt"}, a line, and {"traced"}, what its tracer says; any rank {"error",
+    "damaged"}, a line and whether it is the pack that is, where it finds the input bad). Rank 0 keeps checkpoints and
+    history in the folder: from there a training goes on, however it was ended.
     """
     import ray.train
 
@@ -104,12 +105,14 @@ def _train(settings: dict[str, Any], bench: Bench) -> None:
     from capetune.runs.copy import bring
     from capetune.runs.desk import late
     from capetune.runs.home import at_home
+    from capetune.runs.record import TRACE
     from capetune.training.features import open_features
     from capetune.training.group import LOOPBACK, gather, process_group
     from capetune.training.loop import fit
     from capetune.training.ranks import Ranks
     from capetune.training.share import shared, step_size
     from capetune.training.tensorboard import scalars
+    from capetune.training.trace import Tracer
     from capetune.training.under_way import UnderWay
 
     context = ray.train.get_context()
@@ -123,10 +126,15 @@ def _train(settings: dict[str, Any], bench: Bench) -> None:
     events, folder = settings["events"], bench.folder
     run, trial = settings["names"]
     said, begun = 0.0, time.monotonic()
+    tracer = None
+    if settings["profile"] and rank == 0:
+        tracer = Tracer(folder / TRACE, lambda *steps: _put(events, {"traced": steps}))
 
     def progress(epoch: int, steps: int, step: int) -> None:
         nonlocal said
         meter.step(epoch, steps, step)
+        if tracer is not None:
+            tracer.step(epoch, steps, step)
         if rank == 0 and (time.monotonic() - said > 0.5 or step == steps):
             said = time.monotonic()
             _put(events, {"epoch": epoch, "step": step, "steps": steps})

@@ -17,11 +17,12 @@ from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler
 
 from capetune.cluster.gauges import states_counted
+from capetune.cluster.probe import LostNodes
 from capetune.datasets.packs.reader import open_pack
 from capetune.evaluation.evaluate import evaluate
 from capetune.evaluation.model import ModelPredictor
 from capetune.evaluation.protocol import EPISODES
-from capetune.events import EpochDone, JobChanged, Listener, ignore
+from capetune.events import EpochDone, JobChanged, Listener, NodeLost, ignore
 from capetune.runs.checkpoints import keep_checkpoints
 from capetune.runs.failures import ERROR
 from capetune.runs.history import read_history
@@ -48,7 +49,7 @@ def run_promotion(
 ) -> None:
     """Run every job that isn't whole, as many at once as there is room for; those that fail leave a traceback.
 
-    listener: hears JobChanged and EpochDone. lease, fetch: as `Search` has them.
+    listener: hears JobChanged, EpochDone and NodeLost. lease, fetch: as `Search` has them.
     """
     jobs = promotion.left()
     if not jobs:
@@ -115,6 +116,7 @@ class _Callback(tune.Callback):
         self.fetch = fetch
         self.promotion = promotion
         self.listener = listener
+        self.lost_nodes = LostNodes()
 
     def __getstate__(self) -> dict:
         return {}  # Tune pickles callbacks with its own state; a live display can't be
@@ -149,6 +151,10 @@ class _Callback(tune.Callback):
         run, job, row = self.promotion.folder.name, trial.config["job"]["name"], json.loads(result["row"])
         self._name(trial, int(row["epoch"]), row["mpck4"])
         self.listener(EpochDone(run, int(row["epoch"]), row, job=job))
+
+    def on_step_end(self, iteration: int, trials: list[Trial], **info: Any) -> None:
+        for node in self.lost_nodes():
+            self.listener(NodeLost(node))
 
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         self._say(trial, "ended")

@@ -19,10 +19,11 @@ from ray import tune
 from ray.tune.experiment import Trial
 
 from capetune.cluster.gauges import states_counted
-from capetune.cluster.probe import lost_nodes
+from capetune.cluster.probe import LostNodes
 from capetune.errors import UserError
 from capetune.events import Doubted, Listener
 from capetune.runs.commands import again
+from capetune.runs.diary import EVENTS
 from capetune.runs.failures import ERROR
 from capetune.runs.history import read_history
 from capetune.runs.record import JOURNAL
@@ -40,7 +41,7 @@ from capetune.tuning.searcher import StudySearcher
 from capetune.tuning.storage import open_storage, study_names, without_password
 from capetune.tuning.trial import Work, no_room, run_trial
 from capetune.tuning.tuner import resources, run_tuner
-from capetune.tuning.watcher import EVENTS, Keep, Limit, Watcher, tell
+from capetune.tuning.watcher import Keep, Limit, Watcher, tell
 
 
 def run_search(
@@ -73,8 +74,7 @@ def _searched(search: Search, room: Room, listener: Listener, keep: Keep) -> lis
         tell(study, result, search.goal)
     spent = sum(len(read_history(folder)) for folder in (search.folder / TRIALS).glob("trial-*"))
     limit = Limit(search.budget, spent)
-    known: set[str] = set()
-    watcher = Watcher(search, study, earlier, limit, listener, keep, partial(lost_nodes, known))
+    watcher = Watcher(search, study, earlier, limit, listener, keep, LostNodes())
     watcher.say_earlier()
     ended = {result.number for result in earlier}
     begun = [trial for trial in study.trials if trial.state != TrialState.WAITING]

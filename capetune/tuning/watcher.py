@@ -31,11 +31,12 @@ from capetune.events import (
     TrialStarted,
 )
 from capetune.runs.checkpoints import keep_checkpoints
+from capetune.runs.diary import write_event
 from capetune.runs.failures import ERROR, error_line
 from capetune.runs.history import add_to_history, read_history
 from capetune.runs.results import Status, TrialResult, save_result, trial_folder, trial_name
 from capetune.storage.lease import Superseded
-from capetune.storage.scratch import address_of, named
+from capetune.storage.scratch import address_of
 from capetune.storage.whole import write_aside
 from capetune.training.loop import Metrics
 from capetune.tuning.goal import Goal
@@ -44,8 +45,6 @@ from capetune.tuning.search import Search
 from capetune.tuning.space import Budget
 from capetune.tuning.trial import Away, DiskFull
 
-EVENTS = "events.jsonl"
-LOOK = 2.0  # seconds between two looks for lost machines
 ARRIVAL = 120.0  # seconds that the last epoch of a trial may take to a store
 Keep = Callable[[list[TrialResult]], None]
 
@@ -97,7 +96,6 @@ class Watcher(tune.Callback):
         self.listener = listener
         self.keep = keep
         self.lost_nodes = lost_nodes
-        self.looked = 0.0
         self.ending: list[Trial] = []
         self.heard: dict[int, tuple[int, float]] = {}  # of an ended trial: how many epochs, and since when it is over
         self.ended = {result.number: result for result in earlier}
@@ -140,10 +138,8 @@ class Watcher(tune.Callback):
 
     def on_step_end(self, iteration: int, trials: list[Trial], **info: Any) -> None:
         """Only now a lost trial has its error."""
-        if time.monotonic() - self.looked > LOOK:
-            self.looked = time.monotonic()
-            for node in self.lost_nodes():
-                self._say(NodeLost(node))
+        for node in self.lost_nodes():
+            self._say(NodeLost(node))
         told = [trial for trial in self.ending if trial.status != Trial.ERROR or trial.get_error()]
         for trial in [trial for trial in told if self._arrived(trial)]:
             self.ending.remove(trial)
@@ -290,8 +286,7 @@ class Watcher(tune.Callback):
         name_epoch(trial, who, facts["epoch"] + 1, self.search.config.train.epochs, score)
 
     def _say(self, event: Event) -> None:
-        with (self.search.folder / EVENTS).open("a") as stream:
-            stream.write(named(json.dumps({"time": round(time.time(), 3), **event.to_json()})) + "\n")
+        write_event(self.search.folder, event)
         try:
             self.listener(event)
         except Superseded as error:

@@ -13,9 +13,11 @@ from capetune.cli import main
 @pytest.fixture
 def typed(monkeypatch, capsys, tmp_path, handlers):
     """typed(words): exit code, stdout and stderr of `capetune report` and these words, in a folder with two searches:
-    begun, none of whose trials has ended, and failed, whose only trial did."""
-    for name, state in (("begun", "interrupted"), ("failed", "failed"), ("trained", "completed")):
-        kind = "train" if name == "trained" else "search"
+    begun, none of whose trials has ended, and failed, whose only trial did; a training and a promotion without
+    anything."""
+    kinds = {"begun": "search", "failed": "search", "trained": "train", "promoted": "promote"}
+    for name, kind in kinds.items():
+        state = "failed" if name == "failed" else "interrupted"
         folder = tmp_path / "runs" / name
         folder.mkdir(parents=True)
         (folder / "run.json").write_text(json.dumps({"capetune": "run", "kind": kind, "state": state, "trials": 2}))
@@ -40,9 +42,10 @@ def typed(monkeypatch, capsys, tmp_path, handlers):
     ("words", "line"),
     [
         ("", "Missing argument 'NAME'; see `"),
-        ("unheard", "there is no search 'unheard' in runs (there: "),
-        ("trained", "'trained' is no search, it was made by `capetune train`; see `capetune runs`"),
-        ("begun --runs nowhere", "there is no search 'begun' in nowhere (there: none yet)"),
+        ("unheard", "there is no run 'unheard' in runs (there: "),
+        ("trained", "no epoch of trained has ended yet, so there is nothing to report; give the command that began"),
+        ("promoted", "no job of promoted has begun yet, so there is nothing to report; give the command that began"),
+        ("begun --runs nowhere", "there is no run 'begun' in nowhere (there: none yet)"),
         ("begun", "no trial of begun has ended yet, so there is nothing to report; go on with it: capetune search"),
         ("failed --out runs", "runs is a folder; give --out a file, such as runs/report.html"),
         (

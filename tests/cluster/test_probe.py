@@ -37,7 +37,7 @@ import sys, time
 from capetune.cluster.session import ray_cluster
 with ray_cluster(sys.argv[1]) as cluster:
     import ray
-    from capetune.cluster.probe import check_machines, lost_nodes
+    from capetune.cluster.probe import LostNodes, check_machines
     from capetune.errors import UserError
     from capetune.storage.address import open_place
     # What is in memory is one process's own, as a folder is one machine's.
@@ -49,14 +49,14 @@ with ray_cluster(sys.argv[1]) as cluster:
         except UserError as error:
             said.append(str(error))
     print(*said, sep="; ")
-    known = set()
+    lost_nodes = LostNodes()
     waiting = [ray.remote(num_cpus=1, max_retries=1)(lambda: time.sleep(600)).remote() for _ in range(2)]
-    print(cluster.cpus, lost_nodes(known))
+    print(cluster.cpus, lost_nodes())
     until = time.monotonic() + 120
-    while not (lost := lost_nodes(known)) and time.monotonic() < until:
+    while not (lost := lost_nodes()) and time.monotonic() < until:
         time.sleep(0.5)
     time.sleep(3)  # what Ray says comes along with it
-    print(len(lost), lost_nodes(known))
+    print(len(lost), lost_nodes())
 """
 
 

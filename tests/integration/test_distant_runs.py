@@ -3,6 +3,7 @@ killed, gone on with, trained, scored and reported from three machines, with the
 
 from __future__ import annotations
 
+import gzip
 import json
 
 import pytest
@@ -11,7 +12,6 @@ from capetune.storage.address import open_place
 from capetune.storage.place import Place
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(1200)]
-TIMES = ("seconds", "seconds_data", "seconds_steps", "seconds_validation", "generate_ms")
 SPACE = """
 scheduler: none
 points: [{loss.tokens: 0.3}, {loss.tokens: 0.5}, {loss.tokens: 0.8}]
@@ -22,7 +22,7 @@ loss.tokens: {log: [0.1, 1.0]}
 def epochs(place: Place, name: str) -> list[dict[str, float]]:
     """A training's figures but for how long they took."""
     rows = [json.loads(line) for line in place.read(f"{name}/history.jsonl").splitlines()]
-    return [{key: row[key] for key in row if key not in TIMES} for row in rows]
+    return [{key: row[key] for key in row if key != "generate_ms" and not key.startswith("seconds")} for row in rows]
 
 
 def trials(place: Place) -> dict[int, tuple[dict, str, float, list]]:
@@ -58,10 +58,11 @@ def test_all_of_it_works_without_a_shared_folder_and_gives_the_same_digits(start
     program = run("search", "--resume", "mine", "--runs", runs, on="two")
     assert f"next: capetune train --best mine --runs {runs}" in program.out
     train = ("train", "--best", "mine", "--workers", 2, "--name", "best", "--set", "data.workers=2")
-    run(*train, "--runs", runs, on="three")
+    run(*train, "--profile", "--runs", runs, on="three")
     scored = ("eval", "--split", 1, "--episodes", 2, "--json")
     run(*scored, place / "there.json", "--runs", runs, "--checkpoint", f"{runs}/best/epoch-0005", on="one")
     assert run("report", "mine", "--runs", runs, on="one").out[-2].startswith(f"written: {runs}/mine/report.html (")
+    assert run("report", "best", "--runs", runs, on="two").out[-1].startswith(f"written: {runs}/best/report.html (")
 
     run(*search, "--data", tiny_pack, on="one", set_={"train.epochs": 5})
     run(*train, on="one")
@@ -76,7 +77,12 @@ def test_all_of_it_works_without_a_shared_folder_and_gives_the_same_digits(start
     scores = {name: json.loads((place / f"{name}.json").read_text())["mpck4"] for name in ("there", "here")}
     assert scores["there"] == scores["here"]
     names = list(far.names())
-    assert {"mine/run.json", "mine/best.yaml", "mine/report.html", "best/run.json"} <= set(names)
+    assert {"mine/run.json", "mine/best.yaml", "mine/report.html", "best/run.json", "best/report.html"} <= set(names)
+    trace = json.loads(gzip.decompress(far.read("best/trace.json.gz")))  # and the digits are those of one without
+    assert trace["traceEvents"]
+    assert {"training_began", "steps_traced"} <= {
+        json.loads(line)["event"] for line in far.read("best/events.jsonl").splitlines()
+    }
     assert not [name for name in names if "journal" in name or "copies" in name]
     assert {name.split("/")[1] for name in names if name.startswith("best/epoch-")} <= {
         f"epoch-{row['epoch']:04d}" for row in epochs(far, "best")

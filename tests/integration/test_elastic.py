@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from capetune.reports.breaks import read_breaks
 from capetune.runs.history import read_history
 
 from .conftest import PATIENCE
@@ -95,3 +96,8 @@ def test_it_goes_on_with_fewer_and_then_with_more_workers(cluster, start, place,
     assert len(epochs) - len(set(epochs)) < len(counts)  # one at most for each time that all began again
     history = [row["epoch"] for row in read_history(place / "runs/it")]
     assert history == list(range(1, len(history) + 1))
+    told = read_breaks(place / "runs/it")
+    assert len(told.machines) == 1
+    assert f"all workers began again after epoch {epoch - 1}, step {kept}" in [
+        line.partition(";")[0] for line in told.lines
+    ]

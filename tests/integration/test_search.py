@@ -9,7 +9,9 @@ from typer.testing import CliRunner
 
 from capetune.cli.main import app
 from capetune.config import load_config
+from capetune.reports.promoted import Protocol, read_promoted
 from capetune.runs.checkpoints import read_meta
+from capetune.runs.record import read_run
 from capetune.runs.registry import find_search, latest_best
 
 from .conftest import typed
@@ -150,3 +152,8 @@ def test_the_best_is_promoted_on_splits_and_seeds_and_goes_on_where_it_was(searc
     assert row["interval"] > 0
     assert 0 <= row["mpck4"] <= 1
     assert row["template"] > 0
+    told = read_promoted(read_run(place / "runs/wild-promoted"))
+    mean = told.of_all(Protocol(1, 3), 1)
+    assert (mean.mpck4, mean.template, mean.count) == (pytest.approx(row["mpck4"]), pytest.approx(row["template"]), 4)
+    assert {job.state for job in told.jobs} == {"ended"}
+    assert told.asked["jobs"] == [job.name for job in told.jobs]

@@ -137,3 +137,67 @@ def _epoch(epoch: int, peak: float, values: dict[str, Any]) -> dict[str, float]:
     score = peak * (1 - 0.6**epoch)
     metrics = {"epoch": epoch, "mpck4": score, "template_mpck4": 0.339, "pck_0.2": min(1.0, score + 0.2)}
     return {**metrics, "generate_ms": 4.0 + 2 * values.get("model.decoder.layers", 3), "seconds": 30.0 + epoch}
+
+
+def course(epochs: int, peak: float = 0.6) -> list[dict[str, float]]:
+    """A training's history, as `fit` and `keep_epoch` write it; the learning part takes 6 s of each epoch's 12."""
+    rows = []
+    for epoch in range(1, epochs + 1):
+        loss = 3.0 / epoch
+        row = {f"{part}_{name}": loss for part in ("train", "val") for name in ("loss", "tokens", "coordinates")}
+        row |= {"epoch": epoch, "mpck4": peak * (1 - 0.6**epoch), "template_mpck4": 0.339, "forced_mpck4": 0.6}
+        row |= {"pck_0.05": 0.2, "pck_0.2": 0.7, "images": 640.0, "learning_rate": 1e-4 / epoch, "seconds": 11.0}
+        row |= {"seconds_data": 3.0, "seconds_copy": 0.1, "seconds_forward": 2.0, "seconds_backward": 3.0}
+        row |= {"seconds_optimiser": 1.0, "seconds_steps": 6.5, "seconds_validation": 1.4}
+        rows.append(row | {"seconds_checkpoint": 0.5, "seconds_upload": 0.5})
+    return rows
+
+
+@pytest.fixture
+def make_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Run]:
+    """make_training(name, history, state="completed", **facts): the run, in `runs` below the folder that commands are
+    typed in."""
+    monkeypatch.chdir(tmp_path)
+
+    def make(name: str, history: list[dict[str, float]], state: Any = "completed", **facts: Any) -> Run:
+        run = Run(tmp_path / "runs" / name, "train", state)
+        config = load_preset("demo").with_overrides({"train.epochs": 4, "seed": 7})
+        known = {"config": config.model_dump(mode="json"), "config_hash": config.hash(), "data": "synthetic"}
+        known |= {"split": 2, "pack": "packs/some", "missing_categories": {"train": [], "val": ["tern <body>"]}}
+        run.save(state, **{**known, "workers": [1, 2], **facts})
+        write_aside(run.folder / "history.jsonl", "".join(json.dumps(row) + "\n" for row in history))
+        return run
+
+    return make
+
+
+def score(folder: Path, mpck4: float, template: float, shots: int = 1, episodes: object = 3, **more: Any) -> None:
+    """What a job of a promotion writes of its test part."""
+    tree = {"protocol": "x", "data": "synthetic", "mpck4": mpck4, "pck": {"0.2": mpck4 + 0.1}, "left_out_instances": 0}
+    tree |= {"template": {"mpck4": template}, "missing_categories": [], **more}
+    folder.mkdir(parents=True, exist_ok=True)
+    write_aside(folder / f"eval-{shots}shot-{episodes}x15.json", json.dumps(tree))
+
+
+@pytest.fixture
+def make_promotion(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Run]:
+    """make_promotion(name, scores, state="completed", **facts): a promotion to splits 1 and 2 with seeds 42 and 43.
+    scores: (split, seed) → mPCK4 at one shot; the template has 0.3 and a hundredth of the split. Jobs without a score
+    have begun where it is None and haven't where they are left out."""
+    monkeypatch.chdir(tmp_path)
+
+    def make(name: str, scores: dict[tuple[int, int], float | None], state: Any = "completed", **facts: Any) -> Run:
+        run = Run(tmp_path / "runs" / name, "promote", state)
+        jobs = [f"split{split}-seed{seed}" for split in (1, 2) for seed in (42, 43)]
+        asked = {"jobs": jobs, "shots": [1], "episodes": 3, "queries": 15, "epochs": 4}
+        asked["missing"] = {"1": [], "2": ["tern <body>"]}
+        run.save(state, search="<b>bold", pack="packs/some", data="synthetic", asked=asked, **facts)
+        for (split, seed), mpck4 in scores.items():
+            folder = run.folder / f"split{split}-seed{seed}"
+            folder.mkdir()
+            write_aside(folder / "history.jsonl", "".join(json.dumps(row) + "\n" for row in course(4)))
+            if mpck4 is not None:
+                score(folder, mpck4, 0.3 + split / 100, missing_categories=[{"id": 1, "name": "tern"}] * (split - 1))
+        return run
+
+    return make

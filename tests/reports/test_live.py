@@ -110,6 +110,20 @@ def test_an_epoch_is_a_line_and_the_best_is_marked(plain):
     assert "best" not in second
 
 
+def test_what_else_than_learning_took_much_of_an_epoch_is_said_in_a_few_words(plain, terminal):
+    slow = METRICS | {"seconds_data": 31.0, "seconds_steps": 60.0, "seconds_validation": 9.0}
+    with TrainView(plain, 3, history=[{"epoch": 1, "mpck4": 0.35}]) as view:
+        view.hear(EpochDone("run", 2, slow))
+        view.hear(EpochDone("run", 3, METRICS | {"epoch": 3, "seconds_data": 0.0, "seconds_steps": 60.0}))
+    first, second = plain.file.getvalue().splitlines()
+    assert first.endswith("  data wait 31 %  best")
+    assert second.endswith("coordinates 1.5000/1.5000")
+    with TrainView(terminal, 3) as view:
+        view.hear(EpochDone("run", 2, slow))
+        view.hear(StepsDone("run", 3, 1, 5))
+        assert view.bar.tasks[0].fields["note"] == "11/15 steps, data wait 31 %"
+
+
 def test_the_bar_knows_how_far_it_is(terminal):
     with TrainView(terminal, 3) as view:
         view.hear(StepsDone("run", 2, 3, 5))

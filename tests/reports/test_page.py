@@ -13,15 +13,17 @@ from typing import Any
 
 import pytest
 
+from capetune.reports.course_page import write_report as write_course
 from capetune.reports.html import write_report
+from capetune.reports.promoted_page import write_report as write_promoted
 from capetune.runs.record import read_run
 
-from .conftest import ODD
+from .conftest import ODD, course, score
 
 pytestmark = pytest.mark.long
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 # What the page does is written into its body for --dump-dom: what the console heard, what was asked of the network,
-# how many traces each plot has, and the trials' numbers before and after clicks on the heads of `trial` and `mPCK4`.
+# how many traces each plot has, and the first cells of a table's rows before and after each click on a head.
 PROBE = """<script>
 const said = [], orders = [];
 for (const kind of ["error", "warn"]) console[kind] = (...words) => said.push(words.join(" "));
@@ -32,7 +34,7 @@ addEventListener("load", () => setTimeout(() => {
   const heads = [...document.querySelectorAll("table.sortable button")];
   const order = () => [...document.querySelectorAll("table.sortable tbody tr")].map((row) => row.cells[0].innerText);
   orders.push(order());
-  for (const name of ["trial", "mPCK4", "mPCK4"]) {
+  for (const name of CLICKS) {
     heads.find((head) => head.textContent === name).click();
     orders.push(order());
   }
@@ -45,13 +47,14 @@ addEventListener("load", () => setTimeout(() => {
 ASKING = '<img src="http://127.0.0.1:9/there.png"><script>console.error("oh")</script>'
 
 
-def look(page: Path, extra: str = "") -> dict[str, Any]:
-    """What the probe found in a page; skips where there is no Chromium."""
+def look(page: Path, extra: str = "", clicks: tuple[str, ...] = ("trial", "mPCK4", "mPCK4")) -> dict[str, Any]:
+    """What the probe found in a page; skips where there is no Chromium. clicks: heads of its table to sort."""
     browser = next(filter(None, map(shutil.which, NAMES)), None)
     if browser is None:
         pytest.skip("needs Chromium (apt-get install chromium)")
     copy = page.with_name("probed.html")
-    copy.write_text(page.read_text().replace("<head>", f"<head>{PROBE}", 1).replace("</body>", f"{extra}</body>"))
+    probe = PROBE.replace("CLICKS", json.dumps(clicks))
+    copy.write_text(page.read_text().replace("<head>", f"<head>{probe}", 1).replace("</body>", f"{extra}</body>"))
     words = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
     words += [f"--user-data-dir={page.parent / 'browser'}", "--host-resolver-rules=MAP * ~NOTFOUND"]
     words += ["--virtual-time-budget=10000", "--dump-dom", copy.as_uri()]
@@ -92,3 +95,27 @@ def test_what_a_page_asks_of_the_network_and_the_console_is_seen(make_search):
     seen = look(write_report(make_search("one", ["completed"])).page, ASKING)
     assert "oh" in seen["said"]
     assert "against the rules: http://127.0.0.1:9/there.png" in seen["said"]
+
+
+def test_a_browser_draws_a_training_s_page_and_sorts_its_epochs(make_training):
+    run = make_training("plain", course(12))
+    write_course(run)
+    seen = look(run.folder / "report.html", clicks=("epoch", "epoch", "val loss"))
+    assert seen["said"] == []
+    assert seen["asked"] == []
+    assert list(seen["drawn"]) == ["plot-losses", "plot-components", "plot-pck", "plot-rate", "plot-seconds"]
+    assert all(seen["drawn"].values())
+    rising = [str(epoch) for epoch in range(1, 13)]
+    assert seen["orders"] == [rising, rising, rising[::-1], rising[::-1]]
+
+
+def test_a_browser_draws_a_promotion_s_page_and_sorts_its_jobs(make_promotion):
+    run = make_promotion("<i>some", {(1, 42): 0.4, (1, 43): 0.5, (2, 42): 0.6, (2, 43): None})
+    score(run.folder / "split1-seed42", 0.7, 0.31, episodes="official")
+    write_promoted(run)
+    seen = look(run.folder / "report.html", clicks=("split", "split", "mPCK4, 1-shot, 3×15"))
+    assert seen["said"] == []
+    assert seen["asked"] == []
+    assert list(seen["drawn"]) == ["plot-scores-1", "plot-scores-2", "plot-courses", "plot-seconds"]
+    assert all(seen["drawn"].values())
+    assert seen["orders"] == [["1", "1", "2", "2"], ["1", "1", "2", "2"], ["2", "2", "1", "1"], ["1", "1", "2", "2"]]

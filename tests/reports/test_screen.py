@@ -42,6 +42,24 @@ def test_lost_machines_and_trials_take_a_line_each(console: Console) -> None:
     ]
 
 
+def test_a_new_beginning_and_a_trace_take_a_line_each(console: Console) -> None:
+    again = [events.WorkersBeganAgain("run", 3, 12, 40), events.WorkersBeganAgain("run", 3, 0, 0)]
+    traced = [events.StepsTraced("run", "runs/run/trace.json.gz", 1, 3, 5), events.StepsTraced("run", "x", 1, 0, 0)]
+    assert said(console, *again, *traced) == [
+        "all workers begin again, after epoch 3, step 12; about 40 steps are made again",
+        "all workers begin again, after epoch 3",
+        "traced: steps 3 to 5 of epoch 1, in runs/run/trace.json.gz; https://ui.perfetto.dev opens it",
+        "warning: epoch 1 has too few steps to trace any: nothing is written",
+    ]
+
+
+def test_a_job_s_epoch_says_what_took_its_time(console: Console) -> None:
+    slow = {"mpck4": 0.5, "seconds_data": 31.0, "seconds_steps": 69.0}
+    began = events.PromotionBegan("run", "runs/run", "real", "official pairs", 2, 0, 4)
+    lines = said(console, began, events.EpochDone("run", 1, slow, job="split1-seed42"))
+    assert lines[-1] == "split1-seed42: running, epoch 1/4  val mPCK4 0.500  data wait 31 %"
+
+
 @pytest.mark.parametrize(("state", "lines"), [("completed", []), ("interrupted", ["go on with it: capetune x"])])
 def test_who_is_interrupted_is_told_how_to_go_on(console: Console, state: str, lines: list[str]) -> None:
     assert said(console, events.Ended("run", state, "capetune x")) == lines

@@ -8,7 +8,8 @@ from uuid import uuid4
 import pytest
 
 from capetune.errors import UserError
-from capetune.runs.copy import Copy, Sender, bring, carry, fetch_latest, glance, small
+from capetune.runs.copy import Copy, Sender, bring, carry, fetch_latest, glance, sendable, small
+from capetune.runs.record import TRACE
 from capetune.storage.address import open_place
 from capetune.storage.lease import Superseded, take
 from capetune.storage.place import Place
@@ -205,6 +206,12 @@ def test_a_training_goes_on_from_the_latest_whole_checkpoint_and_fetches_no_othe
     weights = sorted(file.parent.name for file in here.rglob("*.safetensors"))
     assert weights == ["epoch-0002"]
     assert sorted(file.parent.name for file in here.rglob("meta.json")) == ["epoch-0001", "epoch-0002"]
+
+
+def test_a_trace_goes_to_the_address_and_nobody_fetches_it() -> None:
+    assert sendable(TRACE)
+    assert not small(TRACE)
+    assert not glance(f"one/{TRACE}")
 
 
 def test_a_list_of_runs_needs_little_of_each() -> None:

@@ -41,6 +41,7 @@ def test_a_training_in_a_folder_works_in_it(tmp_path: Path, checkpoint: Checkpoi
         assert keep(bench, checkpoint, 1, 0.1) is None
         bench.bring(tmp_path / "epoch-0001")
     assert (tmp_path / "epoch-0001/meta.json").is_file()
+    assert read_history(tmp_path)[0]["seconds_upload"] == 0
 
 
 def test_each_epoch_goes_to_the_address_and_the_next_sitting_goes_on_from_there(
@@ -58,6 +59,19 @@ def test_each_epoch_goes_to_the_address_and_the_next_sitting_goes_on_from_there(
         keep(bench, checkpoint, 3, 0.3)
     names = {name for name in place.names() if "epoch-" in name}
     assert {name.split("/")[2] for name in names} == {"epoch-0003"}
+
+
+def test_an_epoch_tells_for_how_long_the_training_waited_for_what_it_sent(
+    run: str, place: Place, checkpoint: Checkpoint
+) -> None:
+    with at_bench(f"{run}/trials/trial-000", run, take(place).number) as bench:
+        keep(bench, checkpoint, 1, 0.1)
+        bench.sender.waited += 100.0  # a wait after the epoch's row was written belongs to the next row
+        keep(bench, checkpoint, 2, 0.2)
+        keep(bench, checkpoint, 3, 0.3)
+        first, second, third = (row["seconds_upload"] for row in read_history(bench.folder))
+    assert 0 < first < 100 <= second
+    assert 0 < third < 100
 
 
 def test_an_epoch_under_way_goes_to_the_address_until_it_has_ended(

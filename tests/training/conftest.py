@@ -10,7 +10,8 @@ from capetune.config import Config
 from capetune.datasets.packs.reader import Pack, open_pack
 from capetune.training.loop import Metrics, Save, fit
 
-TIMES = ("generate_ms", "seconds_data", "seconds_steps", "seconds_validation")
+TIMES = ("generate_ms", "seconds_data", "seconds_copy", "seconds_forward", "seconds_backward", "seconds_optimiser")
+TIMES += ("seconds_steps", "seconds_validation")
 KEYS = {
     "model.sequence": "point",
     "model.width": 32,

@@ -8,6 +8,7 @@ import torch
 from capetune.config import Config
 from capetune.datasets.packs.reader import open_pack
 from capetune.training.feed import MOST, Feed, loader_processes
+from capetune.training.laps import Laps
 from capetune.training.ranks import Ranks
 
 CONFIG = Config().with_overrides({"data.size": 64, "train.batch_size": 3})
@@ -33,7 +34,7 @@ def test_auto_is_a_process_for_each_cpu_beside_a_gpu(
 
 def test_padded_batches_are_the_same_but_for_keypoints_that_are_none(tiny_pack: Path) -> None:
     pack = open_pack(tiny_pack)
-    plain, padded = (next(Feed(pack, CONFIG, Ranks(), None, shaped)(1, 1)) for shaped in (False, True))
+    plain, padded = (next(Feed(pack, CONFIG, Ranks(), None, shaped)(1, 1, Laps())) for shaped in (False, True))
     assert padded[1] == ()
     assert padded[0].joints.shape[1] in (8, 17, 32, 68, 100)
     assert torch.equal(padded[0].joints.sum(dim=1), plain[0].joints.sum(dim=1))

@@ -7,7 +7,8 @@ import pytest
 from capetune.cluster.machines import Cluster
 from capetune.config import load_preset
 from capetune.errors import UserError
-from capetune.training.launch import _keep, check_workers
+from capetune.events import WorkersBeganAgain
+from capetune.training.launch import _Course, _keep, check_workers
 
 
 def test_as_many_workers_as_processors_and_shards_are_fine(pack):
@@ -44,3 +45,20 @@ def test_the_workers_tracebacks_are_kept_and_the_first_one_s_last_line_said(tmp_
 def test_a_failure_of_ray_itself_is_kept_too(tmp_path):
     line = _keep(RuntimeError("the controller\nis gone"), tmp_path)
     assert line.startswith("a training worker failed: is gone;")
+
+
+def test_a_new_beginning_of_the_workers_says_from_where_and_what_is_made_again():
+    course = _Course("run")
+    step = lambda epoch, step: course.hear({"epoch": epoch, "step": step, "steps": 10})  # noqa: E731
+    begin = lambda: course.hear({"workers": 2, "batch": 8, "asked": 8})  # noqa: E731
+    assert [begin(), step(1, 1), step(1, 10), course.hear({"metrics": {"epoch": 1.0}}), step(2, 7)] == [None] * 5
+    assert begin() is None
+    assert step(2, 1) == WorkersBeganAgain("run", 1, 0, 7)
+    assert step(2, 8) is None
+    begin()
+    assert step(2, 9) == WorkersBeganAgain("run", 1, 8, 0)  # it was kept under way
+    begin()
+    assert begin() is None
+    assert step(2, 10) == WorkersBeganAgain("run", 1, 9, 0)
+    begin()
+    assert step(1, 1) == WorkersBeganAgain("run", 0, 0, 20)

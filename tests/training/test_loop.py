@@ -27,7 +27,7 @@ def test_reports_after_every_epoch(run: Run) -> None:
     names = {f"{part}_{loss}" for part in ("train", "val") for loss in ("loss", "tokens", "coordinates")}
     scores = {"mpck4", "mpck5", "template_mpck4", "forced_mpck4"} | {f"pck_{t:g}" for t in (0.05, 0.1, 0.15, 0.2, 0.25)}
     for metrics in run.metrics:
-        assert set(metrics) == names | scores | {"epoch", "images", *TIMES}
+        assert set(metrics) == names | scores | {"epoch", "images", "learning_rate", *TIMES}
         assert all(metrics[name] > 0 for name in TIMES)
         assert np.isfinite(list(metrics.values())).all()
         assert all(0 <= metrics[name] <= 1 for name in scores)
@@ -171,7 +171,9 @@ def test_train_losses_are_means_over_the_steps(config: Config, pack: Pack) -> No
     for name in ("train_loss", "train_tokens", "train_coordinates"):
         assert both.pop(name) == pytest.approx((each[0][name] + each[1][name]) / 2, rel=1e-5)
     assert both.pop("images") == each[0]["images"] + each[1]["images"] == 2 * still.train.batch_size
-    assert set(both) == {"seconds_data", "seconds_steps"}
+    parts = ("seconds_copy", "seconds_forward", "seconds_backward", "seconds_optimiser")
+    assert set(both) == {"seconds_data", "seconds_steps", *parts}
+    assert 0 < sum(both[part] for part in parts) <= both["seconds_steps"]
 
 
 def test_gradients_are_clipped(config: Config, pack: Pack) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from capetune.errors import UserError
 from capetune.events import ignore
+from capetune.runs.diary import EVENTS
 from capetune.runs.history import add_to_history
 from capetune.runs.record import JOURNAL
 from capetune.runs.results import saved_results, trial_folder
@@ -20,7 +21,6 @@ from capetune.tuning.search import check_scorable
 from capetune.tuning.space import Budget
 from capetune.tuning.storage import check_new, open_storage, study_name, without_password
 from capetune.tuning.study import _found, _study, mend, run_search
-from capetune.tuning.watcher import EVENTS
 
 ROOM = Room(Plan(1, 1, 1, "cpu"), ours=True)
 

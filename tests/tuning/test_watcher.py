@@ -10,10 +10,11 @@ import pytest
 
 from capetune.cluster.head import HeadLost
 from capetune.events import CheckpointKept, TrialEnded
+from capetune.runs.diary import EVENTS
 from capetune.runs.failures import ERROR
 from capetune.runs.results import saved_results
 from capetune.tuning.space import Budget
-from capetune.tuning.watcher import EVENTS, Limit, tell_epochs
+from capetune.tuning.watcher import Limit, tell_epochs
 
 
 def test_completed_pruned_and_failed_are_three_different_ends(bench):

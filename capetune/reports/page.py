@@ -1,0 +1,74 @@
+"""What pages of every kind have in common: one HTML file that needs no network."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import plotly.graph_objects as go
+import plotly.io
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from plotly.offline import get_plotlyjs
+
+from capetune.errors import UserError
+from capetune.reports.words import clock, in_words, share, short
+from capetune.runs.commands import again
+from capetune.runs.copy import carry
+from capetune.runs.facts import environment
+from capetune.runs.metrics import title
+from capetune.runs.record import Run
+from capetune.storage.scratch import named
+from capetune.storage.whole import write_aside
+
+PAGE, FIGURES = "report.html", "figures"
+# A page that asks the network for anything breaks its own rules, and the browser's console says so.
+RULES = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:"
+CONFIG = {
+    "displaylogo": False,
+    "responsive": True,
+    "showSendToCloud": False,  # else each figure has a button that uploads it
+    "modeBarButtonsToRemove": ["select2d", "lasso2d"],
+}
+
+
+def page_file(run: Run, out: Path | None) -> Path:
+    """Where a run's page goes: into its folder, or to `out`. Raises UserError where it can't."""
+    page = out or run.folder / PAGE
+    if page.is_dir():
+        raise UserError(f"{page} is a folder; give --out a file, such as {page / PAGE}")
+    if not page.parent.is_dir():
+        raise UserError(f"can't write {page}: give --out a file in a folder that exists")
+    return page
+
+
+def plotted(name: str, figure: go.Figure) -> str:
+    """A figure as HTML, whose element's id is plot-NAME."""
+    return plotly.io.to_html(figure, config=CONFIG, include_plotlyjs=False, full_html=False, div_id=f"plot-{name}")
+
+
+def rendered(template: str, run: Run, **told: Any) -> str:
+    """A page. template: of this folder. told: what that wants to know beside the run, its facts and its environment."""
+    loader = FileSystemLoader(Path(__file__).parent)
+    pages = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    pages.filters |= {"clock": clock, "share": share, "short": short, "metric": title, "bytes": in_words}
+    return pages.get_template(template).render(
+        rules=RULES,
+        plotly=get_plotlyjs(),
+        run=run,
+        facts=run.facts,
+        again=partial(again, run=run.folder),
+        missing={part: names for part, names in run.facts.get("missing_categories", {}).items() if names},
+        made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        environment=run.facts.get("environment") or environment(),
+        recorded="environment" in run.facts,
+        **told,
+    )
+
+
+def write_page(page: Path, run: Run, content: str) -> None:
+    """Write it aside and rename it; where the run's folder is a copy, page and figures go to its address. Raises
+    OSError."""
+    write_aside(page, named(content).encode(errors="replace"))  # a path may be no text
+    carry(run.folder, lambda name: name.startswith(f"{FIGURES}/") or name == PAGE)
