@@ -223,7 +223,8 @@ def _typed(event: dict[str, Any], folder: Path) -> Event:
 
 def _spare(trainer: Any, cluster: Cluster) -> None:
     """Leave out the processes that Train starts for nothing here, 4 s of a core each: one that deals out Ray's data
-    sets, and in a session of our own one that tidies up behind a controller, since the session ends with it.
+    sets, and in a session of our own one that tidies up behind a controller, since the session ends with it, and one
+    that asks the autoscaler, unless the workers are so many as there is room for.
 
     In such a session start those that Train would start one after another, before it starts a worker, beside it."""
     from ray.data._internal.cluster_autoscaler.default_autoscaling_coordinator import (
@@ -233,9 +234,15 @@ def _spare(trainer: Any, cluster: Cluster) -> None:
     from ray.train.v2._internal.callbacks.placement_group_callback import PlacementGroupCleanerCallback
     from ray.train.v2._internal.state.state_actor import get_or_create_state_actor
 
+    from capetune.training.worker import FixedHere
+
     if cluster.token:
-        get_or_create_autoscaling_coordinator()
         get_or_create_state_actor()
+        if trainer.scaling_config.elasticity_enabled:
+            get_or_create_autoscaling_coordinator()
+        else:
+            run, fixed = trainer._initialize_and_run_controller, FixedHere(trainer.scaling_config)
+            trainer._initialize_and_run_controller = lambda **given: run(**{**given, "scaling_policy": fixed})
     spared = (DatasetsCallback, PlacementGroupCleanerCallback) if cluster.token else (DatasetsCallback,)
     callbacks = trainer._create_default_callbacks
     trainer._create_default_callbacks = lambda: [each for each in callbacks() if not isinstance(each, spared)]

@@ -12,6 +12,7 @@ from ray.exceptions import RayActorError
 from ray.train.backend import Backend, BackendConfig
 from ray.train.collective import broadcast_from_rank_zero
 from ray.train.v2._internal.execution.callback import ControllerCallback
+from ray.train.v2._internal.execution.scaling_policy.fixed import FixedScalingPolicy
 from ray.train.v2._internal.execution.worker_group import WorkerGroup
 
 from capetune.config import Config
@@ -35,6 +36,17 @@ class SharedDevices(BackendConfig):
     @property
     def backend_cls(self) -> type[Backend]:
         return _SharedDevices
+
+
+class FixedHere(FixedScalingPolicy):
+    """As many workers as asked for, without a word of it to the process that tells Ray's autoscaler: a session of our
+    own has none, and that process would take a second of a core."""
+
+    def after_controller_start(self, train_run_context: Any) -> None:
+        pass
+
+    def _maybe_send_resource_request(self) -> None:
+        pass
 
 
 class WorkersNamed(ControllerCallback):
