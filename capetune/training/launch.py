@@ -46,10 +46,10 @@ def check_workers(pack: Pack, cluster: Cluster, config: Config, least: int, most
     """Raises UserError where the cluster has too few processors for the least, or the pack too few shards for the most
     workers."""
     check_readers(pack, most, config.data.workers)
-    workers = least
     have, what = cluster.places(1), "GPUs" if cluster.gpus else "CPUs"
-    if workers > have:
-        raise UserError(f"{workers} workers need {workers} {what}, the cluster has {have}; use --workers {have}")
+    if least > have:
+        grow = f"; --workers {have}:{most} begins with {have} and takes in what comes" if have else ""
+        raise UserError(f"{least} workers need {least} {what}, the cluster has {have}{grow}")
 
 
 def launch_training(

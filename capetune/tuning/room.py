@@ -19,7 +19,8 @@ from capetune.cluster.head import answers, head_address
 from capetune.tuning.names import KINDS
 from capetune.tuning.preflight import Plan
 
-LOOK = 2.0  # seconds between two looks at the cluster
+LOOK = 2.0  # seconds between two looks at the cluster, where looking takes little
+SPARING = 20  # times what a look took, between two: Ray lists the groups of all trials that ever were
 TURN = 6.0  # seconds that another run has to take a place that was given up for it
 
 
@@ -52,15 +53,15 @@ class Seen:
 
 
 def look(asked: Mapping[str, float], workers: int) -> Seen:
-    """Some milliseconds' work. asked: what each of a trial's workers reserves.
+    """Some milliseconds' work, and 40 more for each thousand of trials before. asked: what each of a trial's workers
+    reserves.
 
     A trial, and a training, has a placement group, which waits where there is no place; whose it is, its id ends with.
     A training that wants more than a share isn't waited for: places would stand empty for as long as it waits.
     """
     mine = ray.get_runtime_context().get_job_id()
-    actors = cluster_state.actors().values()
-    ours = [actor for actor in actors if actor["ActorClassName"] in KINDS and actor["State"] != "DEAD"]
-    runs = {mine, *(actor["JobID"] for actor in ours)}
+    actors = cluster_state.actors(actor_state_name="ALIVE").values()
+    runs = {mine, *(actor["JobID"] for actor in actors if actor["ActorClassName"] in KINDS)}
     held: Counter[str] = Counter()
     waiting: dict[str, int] = {}
     for number, group in placement_group_table().items():
@@ -87,16 +88,17 @@ class Room:
     at_once: int | None = None
     over: bool = field(default=False, init=False)  # as `Seen` has it
     _most: int = field(default=1, init=False)
-    _looked: float = field(default=-math.inf, init=False)
+    _next: float = field(default=-math.inf, init=False)  # look
     _gave: float = field(default=-math.inf, init=False)
 
     def most(self) -> int:
         """Trials that may be begun, running and waiting ones together."""
         if self.ours:
             return self.plan.at_once
-        if time.monotonic() - self._looked > LOOK and answers(head_address()):
-            self._looked = time.monotonic()
+        begun = time.monotonic()
+        if begun > self._next and answers(head_address()):
             seen = look(self.plan.reserved, self.plan.workers)
+            self._next = begun + max(LOOK, SPARING * (time.monotonic() - begun))
             self.over = seen.over
             if self.at_once is None:
                 self._most = seen.most()
@@ -138,6 +140,7 @@ class GivesWay(tune.Callback):
         return {}  # Tune pickles callbacks with its own state
 
     def on_step_begin(self, iteration: int, trials: list[Trial], **info: Any) -> None:
+        self.room.most()  # looks, where Tune asks for no more trials too
         if self.controller is None:
             return
         if self.room.over:

@@ -18,7 +18,10 @@ def test_as_many_workers_as_processors_and_shards_are_fine(pack):
 
 @pytest.mark.parametrize(
     ("cpus", "gpus", "said"),
-    [(2, 0, "3 workers need 3 CPUs, the cluster has 2; use --workers 2"), (16, 1, "need 3 GPUs, the cluster has 1")],
+    [
+        (2, 0, "3 workers need 3 CPUs, the cluster has 2; --workers 2:4 begins"),
+        (16, 1, "need 3 GPUs, the cluster has 1"),
+    ],
 )
 def test_too_few_processors_are_said_with_the_cure(pack, cpus, gpus, said):
     with pytest.raises(UserError, match=said):
