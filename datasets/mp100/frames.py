@@ -68,7 +68,7 @@ def split_by_frames(
         )
         made.append(Frames(name, {part: counts[part] for part in PARTS}, instances))
     _write(gathered, out, set(ids.values()), part_of)
-    for line in (*gathered.unread, *said(noted(gathered.dropped), noted(gathered.doubts))):
+    for line in (*gathered.notes, *said(noted(gathered.dropped), noted(gathered.doubts))):
         tell(line)
     return made
 
