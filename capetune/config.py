@@ -103,6 +103,9 @@ class DataConfig(Section):
     workers: Annotated[int, Field(ge=0)] | Literal["auto"] = Field(
         "auto", description="loader processes a training worker (auto: none on a CPU, whose cores train)"
     )
+    max_corrupt: float = Field(
+        0.001, ge=0.0, le=0.5, description="share of the train samples that may be spoilt: left out, counted and named"
+    )
 
 
 class TrainConfig(Section):

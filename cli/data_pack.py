@@ -2,20 +2,35 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 
 import typer
 
 from capetune.cli import common
+from capetune.errors import UserError
+
+
+class By(StrEnum):
+    categories = "categories"
+    pictures = "pictures"
 
 
 def command(
-    annotations: Path = typer.Option(..., "--annotations", metavar="DIR", help="Folder of mp100_split*_*.json[.gz]."),
-    images: Path = typer.Option(..., "--images", metavar="DIR", help="Folder above the image folders."),
+    annotations: Path | None = typer.Option(
+        None, "--annotations", metavar="DIR", help="Folder of mp100_split*_*.json[.gz]."
+    ),
+    coco: list[Path] = typer.Option(
+        [], "--coco", metavar="FILE", help="In place of it: what an annotation tool exports; may be repeated."
+    ),
+    images: Path = typer.Option(..., "--images", metavar="DIR", help="Folder that the images' names start from."),
     out: str = typer.Option(..., "--out", metavar="PLACE", help="Folder or s3://, gs:// to make; must not exist."),
     size: int = typer.Option(512, min=32, max=2048, help="Largest input, in pixels, that the crops are to serve."),
     shards: int | None = typer.Option(
         None, help="At least the loader processes of all training workers; about one a 1000 instances if not given."
+    ),
+    by: By | None = typer.Option(
+        None, "--by", help="With --coco: test other categories, or other pictures of the same; default: as fits."
     ),
     strict: bool = typer.Option(False, "--strict", help="Refuse where an annotation or image would be left out."),
 ) -> None:
@@ -31,16 +46,24 @@ def command(
       capetune data pack --annotations data/annotations --images data/images --out shards256 --size 256 --shards 64
 
       capetune data pack --annotations data/annotations --images data/images --out s3://bucket/mp100
+
+      capetune data pack --coco exported.json --images pictures --out shards
     """
     from functools import partial
 
+    from capetune.datasets.mp100.divide import divide
     from capetune.datasets.packs.writer import pack
-    from capetune.reports.packing import pack_lines, pack_warnings
+    from capetune.reports.packing import division_lines, pack_lines, pack_warnings
     from capetune.reports.progress import progress_bar
 
+    if (annotations is None) == (not coco):
+        raise UserError("give one of --annotations DIR, MP-100's files, and --coco FILE, of an annotation tool")
+    if by is not None and not coco:
+        raise UserError("--by is for --coco: MP-100's files say what trains and what tests")
+    read, division = (annotations, None) if annotations else divide(coco, images, by.value if by else None)
     doubts: list[str] = []
     with progress_bar() as bar:
         progress = partial(bar, "packing images")
-        manifest = pack(annotations, images, out, shards, size, strict=strict, progress=progress, tell=doubts.append)
-    common.console().print("\n".join(pack_lines(manifest, out)), soft_wrap=True)
+        manifest = pack(read, images, out, shards, size, strict=strict, progress=progress, tell=doubts.append)
+    common.say(*pack_lines(manifest, out), *division_lines(division))
     common.warn(*pack_warnings(manifest), *doubts)

@@ -25,6 +25,7 @@ from capetune.service.steps import housed, machines_checked, open_data, ray_join
 from capetune.service.train import AGAIN
 from capetune.storage.scratch import address_of
 from capetune.storage.whole import write_aside
+from capetune.training.scorable import check_scorable
 
 
 def numbers(value: Any) -> Any:
@@ -104,6 +105,7 @@ def _run(request: PromoteRequest, listener: Listener) -> PromoteResult:
             raise UserError(
                 f"{pack.address} holds no instance of split {split} test to score by; leave it out of --splits"
             )
+        check_scorable(pack, config.with_overrides({"data.split": split}))
     folder = request.runs_folder / f"{request.name}-promoted"
     asked = (request.splits, request.shots, request.seeds, request.episodes, request.queries)
     promotion = Promotion(config, pack, folder, *asked)
@@ -145,10 +147,7 @@ def _work(request: PromoteRequest, promotion: Promotion, run: Run, facts: dict[s
     from capetune.tuning.preflight import plan
     from capetune.tuning.promote import run_promotion
     from capetune.tuning.room import Room
-    from capetune.tuning.search import check_scorable
 
-    for split in promotion.splits:
-        check_scorable(promotion.pack, split)
     title = f"capetune promote {request.name}"
     tracker = request.track or run.facts.get("tracker")
     with (

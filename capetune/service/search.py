@@ -23,6 +23,7 @@ from capetune.runs.trackers import Tracker
 from capetune.service.request import Count, Request, Settings, Split
 from capetune.service.steps import housed, open_data
 from capetune.storage.lease import FOLDER as LEASE
+from capetune.training.scorable import check_scorable
 from capetune.tuning.goal import Goal
 from capetune.tuning.space import Space, never_stops
 from capetune.tuning.space_file import load_space
@@ -112,6 +113,7 @@ def run(request: SearchRequest, listener: Listener = ignore) -> SearchResult:
 
 def _run(request: SearchRequest, listener: Listener) -> SearchResult:
     begun = _begun(request, listener)
+    check_scorable(begun.pack, begun.config)
     doubt = never_stops(begun.space, begun.config)
     if doubt is not None:
         listener(Doubted(doubt))

@@ -26,7 +26,7 @@ from capetune.tuning.goal import Goal
 from capetune.tuning.preflight import plan, preflight
 from capetune.tuning.room import Room
 from capetune.tuning.samplers import make_sampler
-from capetune.tuning.search import Search, check_scorable
+from capetune.tuning.search import Search
 from capetune.tuning.space import Budget
 from capetune.tuning.storage import check_new, study_name, without_password
 from capetune.tuning.study import run_search
@@ -41,7 +41,6 @@ def sit(begun: Begun, request: SearchRequest, listener: Listener) -> SearchResul
     where = address_of(folder) or folder
     if request.storage is not None and not begun.before:
         check_new(request.storage, folder.name)
-    check_scorable(pack, config.data.split)
     make_sampler(space.header.sampler, 0)  # says what it needs installed
     facts = described(pack, config.data.split, listener)
     with at_work(folder, listener, patient=request.resume_or_start) as desk:

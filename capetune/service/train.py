@@ -38,6 +38,7 @@ from capetune.service.features import Keeping
 from capetune.service.request import Count, Request, Settings, Split
 from capetune.service.steps import described, housed, machines_checked, open_data, ray_joined
 from capetune.storage.scratch import address_of
+from capetune.training.scorable import check_scorable
 
 AGAIN = "run the same command again"
 
@@ -130,6 +131,7 @@ def _run(request: TrainRequest, listener: Listener) -> TrainResult:
     if found.state == "completed":
         listener(RunComplete(found.name))
         return _result(found)
+    check_scorable(pack, config)
 
     # torch and Ray take seconds to import: not before what can be refused without them.
     prepare_environment(request.address, request.verbose)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import torch
 
 from capetune.config import Config
@@ -55,6 +56,10 @@ class Feed:
                     tensor.record_stream(now)
             laps.mark("copy")
             yield there
+
+    def left_out(self) -> np.ndarray:
+        """Ids, int64, of the samples that this rank has left out so far, for they can't be read."""
+        return self._loader.left_out()
 
     def close(self) -> None:
         """End the loader's processes."""

@@ -16,6 +16,7 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from capetune.config import Config
+from capetune.datasets.episodes.quarantine import left_out_line
 from capetune.datasets.episodes.stream import steps_per_epoch
 from capetune.datasets.packs.reader import Pack
 from capetune.errors import UserError
@@ -49,6 +50,7 @@ def fit(
     progress: Callable[[int, int, int], None] = lambda epoch, steps, step: None,
     features: Features | None = None,
     under_way: UnderWay | None = None,
+    doubt: Callable[[str], None] = lambda line: None,
 ) -> None:
     """Train for `config.train.epochs` epochs on the split's train part, validating after each on its val part.
 
@@ -56,13 +58,15 @@ def fit(
     folder; it may raise to stop. resume: a checkpoint of the same configuration to go on from. progress: called after
     every step with the epoch (from 1), the steps an epoch and the step (from 1). features: kept ones, in place of the
     pack's images; for a single process. under_way: looked at after every step; where it finds the first epoch begun,
-    that is gone on with, and the samples of the steps that are left are drawn anew.
+    that is gone on with, and the samples of the steps that are left are drawn anew. doubt: hears of train samples that
+    are left out since they can't be read, after the epoch in which a rank has met them, on every rank.
 
     Metrics: epoch; train_ and val_ loss, tokens, coordinates; and of the val part's pairs: mpck4, mpck5, pck_0.05 …
     pck_0.25, template_mpck4, forced_mpck4 (teacher-forced) and generate_ms, milliseconds a pair from pixels to
-    keypoints; learning_rate, of the last step; images, trained on by all ranks; and where this rank's time went:
-    seconds_data, seconds_steps and what `train_epoch` tells of them, seconds_validation. A rank that is slower than
-    others makes those wait in their backward pass, where gradients are exchanged.
+    keypoints; corrupt, train samples left out so far, where there are any; learning_rate, of the last step; images,
+    trained on by all ranks; and where this rank's time went: seconds_data, seconds_steps and what `train_epoch` tells
+    of them, seconds_validation. A rank that is slower than others makes those wait in their backward pass, where
+    gradients are exchanged.
     """
     ranks, under_way = ranks or Ranks(), under_way or UnderWay()
     torch.manual_seed(config.seed)
@@ -104,6 +108,7 @@ def fit(
     learn = CapturedStep(wrapped, optimizer, schedule, working) if captured else None
     validation = Validation(kept, pack, config, ranks, features)
     data = describe_data(pack, config.data.split)
+    left_out: set[int] = set()
     with closing(Feed(pack, working, ranks, features, captured or model.way.compiled)) as feed:
         for epoch in range(done + 1, settings.epochs + 1):
             order = epoch + first * (settings.epochs + 1)
@@ -132,6 +137,11 @@ def fit(
             first = 0
             metrics["images"] *= ranks.world
             metrics["learning_rate"] = settings.learning_rate * schedule.lr_lambdas[0](schedule.last_epoch - 1)
+            if new := sorted(_left_out(feed, ranks) - left_out):
+                left_out.update(new)
+                doubt(left_out_line(pack, new))
+            if left_out:
+                metrics["corrupt"] = float(len(left_out))
             begun = time.monotonic()
             metrics |= validation()
             metrics["seconds_validation"] = time.monotonic() - begun
@@ -141,6 +151,12 @@ def fit(
             if averaged is not None:
                 training["model"] = model.state_dict()
             report(metrics, partial(save_checkpoint, model=kept, meta=meta, training=training))
+
+
+def _left_out(feed: Feed, ranks: Ranks) -> set[int]:
+    """Ids of what any rank has left out so far."""
+    mine = np.append(feed.left_out(), -1)  # a gathered array holds something
+    return set(np.concatenate(ranks.gather(mine)).tolist()) - {-1}
 
 
 def _restore(

@@ -170,6 +170,10 @@ def _train(settings: dict[str, Any], bench: Bench) -> None:
         said = f"a machine is about to go: epoch {epoch} is kept as it is after step {step}"
         _put(events, {"doubt": said if trouble is None else late(trouble)})
 
+    def doubt(line: str) -> None:
+        if rank == 0:
+            _put(events, {"doubt": line})
+
     ranks = Ranks(
         rank,
         world,
@@ -199,7 +203,7 @@ def _train(settings: dict[str, Any], bench: Bench) -> None:
             start = copies.enter_context(at_home(settings["start"]))
             bring(start, wanted=lambda name: True)
         under_way = UnderWay(folder, _leaving if rank == 0 else frozenset, keep)
-        fit(config, pack, report, ranks, start, progress, features, under_way)
+        fit(config, pack, report, ranks, start, progress, features, under_way, doubt)
 
 
 def _leaving() -> frozenset[str]:

@@ -8,7 +8,6 @@ from pathlib import Path
 
 from capetune.config import Config
 from capetune.datasets.packs.reader import Pack
-from capetune.errors import UserError
 from capetune.tuning.goal import Goal
 from capetune.tuning.space import Budget, Space
 
@@ -41,10 +40,3 @@ class Search:
     @property
     def goal(self) -> Goal:
         return Goal.of(self.space.header)
-
-
-def check_scorable(pack: Pack, split: int) -> None:
-    """Raises UserError where the split has nothing to train on or to score trials by."""
-    for part, use in (("train", "train on"), ("val", "score trials by")):
-        if not len(pack.part(split, part)):
-            raise UserError(f"{pack.address} holds no instance of split {split} {part} to {use}; pack its images too")

@@ -36,7 +36,7 @@ from capetune.tuning.rebuild import rebuild
 from capetune.tuning.room import GivesWay, Room
 from capetune.tuning.samplers import make_sampler
 from capetune.tuning.schedulers import carries_checkpoints, ends, make_scheduler, recall
-from capetune.tuning.search import Search, check_scorable
+from capetune.tuning.search import Search
 from capetune.tuning.searcher import StudySearcher
 from capetune.tuning.storage import open_storage, study_names, without_password
 from capetune.tuning.trial import Work, no_room, run_trial
@@ -65,7 +65,6 @@ def run_search(
 
 
 def _searched(search: Search, room: Room, listener: Listener, keep: Keep) -> list[TrialResult]:
-    check_scorable(search.pack, search.config.data.split)
     search.folder.mkdir(parents=True, exist_ok=True)
     mend(search.folder)
     earlier = list(saved_results(search.folder))

@@ -150,6 +150,7 @@ def _train(config: Config, bench: Bench, work: Work) -> None:
     pack = _pack(work)
     features = open_features(work.features) if work.features else None
     begun = time.monotonic()
+    doubts: list[str] = []
 
     def report(metrics: Metrics, save: Save) -> None:
         nonlocal begun
@@ -158,14 +159,19 @@ def _train(config: Config, bench: Bench, work: Work) -> None:
         path, trouble = bench.keep_epoch(metrics, save, write, work.goal.metric, work.goal.modes[0])
         if work.may_end(int(metrics["epoch"])):
             trouble = bench.sent() or trouble
-        said = None if trouble is None else late(trouble)
-        tune.report(told(metrics, said), checkpoint=Checkpoint.from_directory(path) if work.portable else None)
+        said = [*doubts, *([] if trouble is None else [late(trouble)])]
+        doubts.clear()
+        tune.report(
+            told(metrics, "; ".join(said) or None),
+            checkpoint=Checkpoint.from_directory(path) if work.portable else None,
+        )
         begun = time.monotonic()
 
     metering = metered(PurePath(work.run).name, plain_name(bench.folder), 0, step_size(config, 1), work.plan.device)
     with tempfile.TemporaryDirectory() as aside, scalars(bench.folder) as write, metering as meter:
         start = _start(bench.folder, Path(aside))
-        fit(config, pack, report, Ranks(device=plan.device, cpus=plan.threads), start, meter.step, features)
+        ranks = Ranks(device=plan.device, cpus=plan.threads)
+        fit(config, pack, report, ranks, start, meter.step, features, doubt=doubts.append)
 
 
 def _pack(work: Work) -> Pack:
@@ -193,7 +199,8 @@ def _launch(config: Config, bench: Bench, work: Work) -> None:
         if isinstance(event, Doubted):
             trouble.append(event.why)
         if isinstance(event, EpochDone):
-            tune.report(told(dict(event.metrics), trouble.pop() if trouble else None))
+            tune.report(told(dict(event.metrics), "; ".join(trouble) or None))
+            trouble.clear()
 
     launch_training(
         config,

@@ -6,6 +6,7 @@ from abc import abstractmethod
 from collections.abc import Iterator
 from typing import Any, Generic, Literal, TypeVar, cast
 
+import numpy as np
 import torch
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
@@ -19,6 +20,14 @@ class Stream(IterableDataset[Any], Generic[T]):
 
     def __init__(self) -> None:
         self.now = torch.zeros(2, dtype=torch.int64)  # epoch and steps
+
+    def share_memory(self) -> None:
+        """Let all processes see what one of them writes down."""
+        self.now.share_memory_()
+
+    def left_out(self) -> np.ndarray:
+        """Ids, int64, of what couldn't be read so far."""
+        return np.empty(0, np.int64)
 
     @abstractmethod
     def made(self, epoch: int, steps: int, worker: int, workers: int) -> Iterator[T]:
@@ -44,7 +53,7 @@ class Loader(Generic[T]):
         workers = 0 if workers == "auto" else workers
         self._stream = stream
         if workers:
-            stream.now.share_memory_()  # all processes see it
+            stream.share_memory()
         self._loader: DataLoader[T | UserError] = DataLoader(
             stream,
             batch_size=None,
@@ -63,6 +72,10 @@ class Loader(Generic[T]):
             if isinstance(batch, UserError):
                 raise batch
             yield batch
+
+    def left_out(self) -> np.ndarray:
+        """Ids, int64, of train samples that were left out so far, for they can't be read."""
+        return self._stream.left_out()
 
     def close(self) -> None:
         """End its processes. They would end with the last reference to them, which an error's traceback may hold; torch

@@ -21,6 +21,7 @@ from capetune.config import DataConfig
 from capetune.datasets.episodes.augment import Augmentation, draw
 from capetune.datasets.episodes.batch import Item, collate, make_item
 from capetune.datasets.episodes.loader import Loader, Stream
+from capetune.datasets.episodes.quarantine import Quarantine
 from capetune.datasets.episodes.supports import TrainSet
 from capetune.datasets.packs.reader import Pack, PackDamaged, check_readers
 from capetune.datasets.packs.threads import ordered
@@ -67,8 +68,8 @@ def train_loader(
 ) -> Loader[Batch]:
     """Of batches of `batch_size` train samples of `config.split`, for one rank; pin: as `Loader` has it.
 
-    Raises UserError at once where there are fewer shards than readers or nothing to train on, and while iterating
-    where a shard is damaged.
+    Samples that are no whole picture are left out, `config.max_corrupt` of all. Raises UserError at once where there
+    are fewer shards than readers or nothing to train on, and while iterating where more of them are damaged.
     """
     check_readers(pack, world, config.workers)
     stream = _Batches(pack, TrainSet(pack, config.split), config, batch_size, seed, rank, world)
@@ -85,6 +86,14 @@ class _Batches(Stream[Batch]):
         super().__init__()
         self.pack, self.train, self.config, self.batch_size = pack, train, config, batch_size
         self.seed, self.rank, self.world = seed, rank, world
+        self.quarantine = Quarantine(train, config.max_corrupt)
+
+    def share_memory(self) -> None:
+        super().share_memory()
+        self.quarantine.share_memory()
+
+    def left_out(self) -> np.ndarray:
+        return self.quarantine.met()
 
     def made(self, epoch: int, steps: int, worker: int, workers: int) -> Iterator[Batch]:
         """The loader takes from its processes in turn."""
@@ -106,7 +115,7 @@ class _Batches(Stream[Batch]):
             partial(read, self.pack, self.train),
             partial(shuffle, rng),
             partial(episode, self.train, self.config, rng),
-            partial(decode, self.pack, self.train, self.config.size, 2 * self.batch_size),
+            partial(decode, self.pack, self.train, self.quarantine, self.config.size, 2 * self.batch_size),
         )
 
 
@@ -179,13 +188,20 @@ def episode(
         yield Drawn(query, jpeg, template, known, draw(rng, config, query.category_id in train.flippable))
 
 
-def decode(pack: Pack, train: TrainSet, size: int, ahead: int, samples: Iterable[Drawn]) -> Iterator[Item]:
-    """Decode and warp, `ahead` of what is asked for: while a batch is trained on, the next ones are made."""
+def decode(
+    pack: Pack, train: TrainSet, quarantine: Quarantine, size: int, ahead: int, samples: Iterable[Drawn]
+) -> Iterator[Item]:
+    """Decode and warp, `ahead` of what is asked for: while a batch is trained on, the next ones are made. What can't be
+    decoded is left out, and the next one comes in its place."""
 
-    def item(drawn: Drawn) -> Item:
+    def item(drawn: Drawn) -> Item | None:
         query = drawn.query
-        crop = pack.decode(pack.row(query.id), drawn.jpeg, size)
+        try:
+            crop = pack.decode(pack.row(query.id), drawn.jpeg, size)
+        except PackDamaged as why:
+            quarantine.leave_out(query.id, why)
+            return None
         category = train.categories[query.category_id]
         return make_item(category, query, crop, drawn.template, drawn.known, size, drawn.augmentation)
 
-    return ordered(item, samples, THREADS, ahead)
+    return (made for made in ordered(item, samples, THREADS, ahead) if made is not None)

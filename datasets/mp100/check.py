@@ -201,7 +201,7 @@ def check(annotations: Path, images: Path | None = None, progress: Progress | No
         left_out=noted([*gathered.dropped, *lost]),
         doubtful=noted(doubts),
         contradictions=gathered.contradictions,
-        unread=gathered.unread,
+        unread=gathered.notes,
     )
 
 

@@ -44,7 +44,7 @@ def load_json(path: Path) -> dict[str, Any]:
         raw = path.read_bytes()
         data = json.loads(gzip.decompress(raw) if raw[:2] == b"\x1f\x8b" else raw)
     except FileNotFoundError:
-        raise UserError(f"{path} does not exist; give an annotation file of MP-100") from None
+        raise UserError(f"{path} does not exist; give an annotation file") from None
     except (OSError, EOFError, zlib.error) as error:
         raise UserError(f"{path} can't be read ({error}); check the file or download it again") from None
     except UnicodeDecodeError as error:
@@ -60,7 +60,7 @@ def _check(data: Any, path: Path) -> None:
 
     def need(holds: bool, what: str, cure: str) -> None:
         if not holds:
-            raise UserError(f"{path} is not an MP-100 annotation file: {what}; {cure}")
+            raise UserError(f"{path} is no annotation file of COCO's keypoint format: {what}; {cure}")
 
     need(isinstance(data, dict), "it holds no JSON object", "give a file of COCO's keypoint format")
     for table, fields in FIELDS.items():

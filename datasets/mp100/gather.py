@@ -22,7 +22,7 @@ class Gathered:
 
     dropped, doubts: those of the files together, what stands in several of them counted once. contradictions: one line
     with its cure for each thing that two files say unlike each other; instances and categories are then those of the
-    first. unread: one line of the json files beside, if there are any.
+    first. notes: lines of what else is to be said, such as json files beside that aren't read.
     """
 
     readings: Mapping[Key, Reading]
@@ -31,7 +31,7 @@ class Gathered:
     dropped: tuple[Finding, ...]
     doubts: tuple[Finding, ...]
     contradictions: tuple[str, ...]
-    unread: tuple[str, ...]
+    notes: tuple[str, ...]
 
     @property
     def quirks(self) -> tuple[Finding, ...]:
@@ -59,7 +59,7 @@ def gather(annotations: Path) -> Gathered:
 def survey(annotations: Path) -> Gathered:
     """The same, where contradictions are to be told, not refused."""
     readings = read_folder(annotations)
-    categories = _Agreement()
+    categories = Agreement()
     instances: dict[int, tuple[Instance, Path]] = {}
     pictures: dict[int, tuple[str, Path]] = {}
     unlike: dict[tuple[str, str, str], list[int]] = {}  # what, in which two files, which ids
@@ -80,13 +80,13 @@ def survey(annotations: Path) -> Gathered:
         {id: category for id, (category, _) in categories.chosen.items()},
         chosen,
         together(reading.dropped for reading in read),
-        (*together(reading.doubts for reading in read), *categories.doubts, *_pictures_twice(chosen)),
+        (*together(reading.doubts for reading in read), *categories.doubts, *pictures_twice(chosen)),
         (*categories.contradictions.values(), *(_contradiction(*what, ids) for what, ids in unlike.items())),
         tuple(unread(annotations)),
     )
 
 
-class _Agreement:
+class Agreement:
     """One category out of several that may know unlike much: newer releases have skeletons, empty lists hide K."""
 
     def __init__(self) -> None:
@@ -150,7 +150,7 @@ def _contradiction(what: str, first: str, second: str, ids: list[int]) -> str:
     return f"{what} {ids[0]} differs between {first} and {second}{more}: {cure}"
 
 
-def _pictures_twice(instances: Mapping[int, Instance]) -> Iterator[Finding]:
+def pictures_twice(instances: Mapping[int, Instance]) -> Iterator[Finding]:
     """Instances on a picture that has several image ids: support and query of an episode can be one picture."""
     ids: dict[PurePosixPath, dict[int, None]] = {}
     for instance in instances.values():

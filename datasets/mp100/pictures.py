@@ -83,7 +83,7 @@ def pictures(instances: Iterable[Instance]) -> list[Picture]:
 def locate(annotated: list[Picture], images: Path) -> Located:
     """Look for the pictures in the images folder. Raises UserError where that is no folder."""
     if not images.is_dir():
-        raise UserError(f"{images} is not a folder: give the one that holds the image folders of MP-100")
+        raise UserError(f"{images} is not a folder: give the one that holds the images")
     folder = _Folder(images, {picture.name for picture in annotated})
     found: list[tuple[Picture, Path]] = []
     lost: list[Finding] = []

@@ -229,12 +229,8 @@ def open_pack(address: Path | str) -> Pack:
     Raises UserError where it isn't a pack, was made by a newer capetune, or lacks a shard or part of one.
     """
     place = open_place(address)
-    manifest = _read_manifest(place)
+    manifest = read_manifest(place)
     for name, size in [(INSTANCES, manifest.index_bytes), *((s.name, s.bytes) for s in manifest.shards)]:
-        if Path(name).name != name:
-            raise UserError(
-                f"{place.address}/{MANIFEST} names a shard outside its folder ({name}): make the pack again"
-            )
         if isinstance(place, Folder):
             try:
                 there = place.size(name)
@@ -263,7 +259,8 @@ def check_readers(pack: Pack, ranks: int, workers: int | Literal["auto"]) -> int
     return readers
 
 
-def _read_manifest(place: Place) -> Manifest:
+def read_manifest(place: Place) -> Manifest:
+    """Raises UserError where it isn't a pack's, was made by a newer capetune, or names shards that lie elsewhere."""
     where = f"{place.address}/{MANIFEST}"
     try:
         content = place.read(MANIFEST)
@@ -283,8 +280,12 @@ def _read_manifest(place: Place) -> Manifest:
         cure = "update capetune" if isinstance(version, int) and version > SCHEMA else "make the pack again"
         raise UserError(f"{place.address} has pack schema {version}, this capetune reads {SCHEMA}: {cure}")
     try:
-        return Manifest.model_validate(tree)
+        manifest = Manifest.model_validate(tree)
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(str(p) for p in first["loc"])
         raise UserError(f"{where} is damaged at {field} ({first['msg']}); make the pack again") from None
+    outside = [shard.name for shard in manifest.shards if Path(shard.name).name != shard.name]
+    if outside:
+        raise UserError(f"{where} names a shard outside its folder ({outside[0]}): make the pack again")
+    return manifest

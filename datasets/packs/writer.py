@@ -47,7 +47,7 @@ Result = TypeVar("Result")
 
 
 def pack(
-    annotations: Path,
+    annotations: Path | Gathered,
     images: Path,
     out: Path | str,
     shards: int | None = None,
@@ -59,6 +59,7 @@ def pack(
 ) -> Manifest:
     """Pack what the annotation files name and the images folder holds; the same input gives the same bytes.
 
+    annotations: a folder of MP-100's files, or what has been read already.
     size: side in pixels that the official crop gets in the store, at most. Annotations that the reader drops, and
     images that are missing, unreadable or of another size than annotated, are left out and named in the manifest.
     `out`, a folder or an address, appears only when it is whole; what goes to an address is made in the cache folder
@@ -70,12 +71,12 @@ def pack(
     """
     if is_address(out):
         return _pack_away(open_place(out), annotations, images, shards, size, quality, strict, progress, tell)
-    annotations, images, out = Path(annotations), Path(images), Path(out)
+    images, out = Path(images), Path(out)
     if out.exists():
         raise UserError(f"{out} exists already: remove it or give another --out")
     if shards is not None and not 1 <= shards <= MOST_SHARDS:
         raise UserError(f"--shards must be between 1 and {MOST_SHARDS}, not {shards}")
-    gathered = gather(annotations)
+    gathered = annotations if isinstance(annotations, Gathered) else gather(Path(annotations))
     located = _locate(gathered, images)
     notes = _Notes([*gathered.dropped, *located.lost], [*gathered.doubts, *located.doubts], strict)
     count = sum(len(picture.instances) for picture, _ in located.found)
@@ -89,12 +90,12 @@ def pack(
         results = _counted(ordered(job, shuffled, usable_cpus(), 4 * usable_cpus()), len(order), progress)
         places = _write_shards(aside, shards, results, notes)
         manifest = _write_index(aside, gathered, places, size, quality, notes)
-    for told in (*gathered.unread, *said({}, noted(notes.doubts))):
+    for told in (*gathered.notes, *said({}, noted(notes.doubts))):
         tell(told)
     return manifest
 
 
-def _pack_away(place: Place, annotations: Path, images: Path, *options: Any) -> Manifest:
+def _pack_away(place: Place, annotations: Path | Gathered, images: Path, *options: Any) -> Manifest:
     """Pack into the cache folder, send it there, the manifest last: until then it is no pack."""
     if any(True for _ in place.names()):
         raise UserError(f"{place.address} holds something already: remove it or give another --out")

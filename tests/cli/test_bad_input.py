@@ -79,6 +79,8 @@ ROWS = {
     f"search --space losses {DEMO} --data {{pack}} --address ray://here:1": "ray:// is not supported",
     f"search --space losses {DEMO} --data {{pack}} --set model.backbone.weights=no.pth": "no.pth",
     f"search --space losses {DEMO} --data {{pack}} --split 9": "--split",
+    f"search --space losses {DEMO} --data {{pack}} --set validation.queries=20": "give --set validation.queries=19,",
+    f"train {DEMO} --data {{pack}} --set validation.queries=20": "give --set validation.queries=19, or pack more",
     f"train {DEMO} --data {{pack}} --workers 9": "8 shards can't feed 9 readers",
     f"train {DEMO} --data {{pack}} --set data.workers=3 --workers 3": "8 shards can't feed 9 readers",
     f"train {DEMO} --data {{pack}} --wrkers 2": "No such option: --wrkers",

@@ -88,3 +88,74 @@ def test_what_the_reader_drops_or_doubts_is_said_a_line_a_reason(root, tmp_path)
 
 def test_the_help_says_what_strict_is():
     assert "Refuse where an annotation or image would be left out" in " ".join(run("--help").stdout.split())
+
+
+@pytest.fixture
+def coco(tiny_root, tmp_path):
+    """One category of an annotation tool's export: 18 pictures, 20 instances."""
+    tree = json.loads((tiny_root / "annotations/mp100_split1_val.json").read_text())
+    tree["annotations"] = [a for a in tree["annotations"] if a["category_id"] == 90]
+    named = {a["image_id"] for a in tree["annotations"]}
+    tree["images"] = [image for image in tree["images"] if image["id"] in named]
+    tree["categories"] = [c for c in tree["categories"] if c["id"] == 90]
+    (tmp_path / "own.json").write_text(json.dumps(tree))
+    return tmp_path / "own.json"
+
+
+def test_an_export_is_split_and_packed_and_what_was_done_is_said(coco, tiny_root, tmp_path):
+    out = tmp_path / "out"
+    result = run("--coco", coco, "--images", tiny_root / "images", "--out", out, "--size", 64)
+    assert result.exit_code == 0, result.output
+    assert result.stderr == ""
+    first, *told = result.stdout.splitlines()
+    assert first.startswith(f"{out}: 20 instances of 1 category from 18 images in 16 shards, ")
+    assert told == [
+        "  split 1: train 12 of 12, val 3 of 3, test 5 of 5",
+        "split by pictures: the category itself is seen in training, no picture is in two parts",
+        "an episode of validation can have 2 queries here, not 15: search and train with --set validation.queries=2",
+    ]
+    tree = json.loads((out / "manifest.json").read_text())
+    assert tree["categories"][0]["keypoints"] == json.loads(coco.read_text())["categories"][0]["keypoints"]
+
+
+def test_several_exports_are_one_data_set_and_what_changed_is_said(coco, tiny_root, tmp_path):
+    tree = json.loads(coco.read_text())
+    other = {**tree, "categories": [{**tree["categories"][0], "name": "other"}]}
+    for image in other["images"]:
+        image["file_name"] = image["file_name"].replace("tiny90", "tiny89")
+    (tmp_path / "other.json").write_text(json.dumps(other))
+    result = run(
+        "--coco", coco, "--coco", tmp_path / "other.json", "--images", tiny_root / "images", "--out", tmp_path / "out"
+    )
+    assert "warning: other.json: 1 category, 20 annotations, 18 images numbered anew, to fit the" in result.stderr
+    assert "split by pictures: the categories themselves are seen in training" in result.stdout
+
+
+def test_a_split_by_categories_says_what_it_asks(tiny_root, tmp_path):
+    files = [
+        part
+        for name in ("train", "val", "test")
+        for part in ("--coco", tiny_root / f"annotations/mp100_split1_{name}.json")
+    ]
+    result = run(*files, "--images", tiny_root / "images", "--out", tmp_path / "out", "--size", 64)
+    assert result.stdout.splitlines()[2:] == [
+        "split by categories: 10 to train on, 1 to validate, 3 to test, which aren't seen in training",
+        "from about 70 categories on a model learns to place keypoints of others; `--by pictures` tests those that it "
+        "was trained on",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ((), "give one of --annotations DIR, MP-100's files, and --coco FILE"),
+        (("--annotations", "a", "--coco", "b"), "give one of --annotations DIR, MP-100's files, and --coco FILE"),
+        (("--annotations", "a", "--by", "pictures"), "--by is for --coco"),
+        (("--coco", "nowhere.json"), "nowhere.json does not exist; give an annotation file"),
+    ],
+)
+def test_what_is_to_be_packed_is_one_thing(tmp_path, arguments, words):
+    result = run(*arguments, "--images", tmp_path, "--out", tmp_path / "out")
+    assert isinstance(result.exception, UserError)
+    assert words in str(result.exception)
+    assert not list(tmp_path.iterdir())

@@ -10,5 +10,6 @@ def test_says_what_went_where(tiny_root, tmp_path):
     assert result.exit_code == 0, result.output
     assert result.stdout.splitlines() == [
         f"{out}: split 1 by frames, seen categories",
-        "  tiny100: train 11, val 2, test 5",
+        "  tiny100: train 10, val 3, test 5",
+        "an episode of validation can have 2 queries here, not 15: search and train with --set validation.queries=2",
     ]

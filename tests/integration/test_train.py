@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 
 import pytest
 from typer.testing import CliRunner
 
 from capetune.cli.main import app
+from capetune.datasets.packs.reader import open_pack
 from capetune.runs.history import read_history
 from capetune.runs.record import read_run
 
@@ -80,6 +82,39 @@ def test_a_loss_that_is_no_number_is_one_line_and_exit_code_2(start, place, tiny
     assert len(program.err) == 1
     assert program.err[0].startswith("error: the loss became nan at learning rate 1e+28; lower it")
     assert _state(place / "runs/wild") == "failed"
+
+
+@pytest.fixture
+def spoilt(tiny_pack, tmp_path):
+    """A pack of which two train samples are zeros, and their ids."""
+    folder = shutil.copytree(tiny_pack, tmp_path / "spoilt")
+    pack = open_pack(folder)
+    train = {instance.id for group in pack.part(1, "train").instances.values() for instance in group}
+    rows = [row for row in pack.rows if row.instance.id in train][::100]
+    for row in rows:
+        with (folder / pack.manifest.shards[row.shard].name).open("r+b") as file:
+            file.seek(row.offset)
+            file.write(bytes(row.length))
+    return folder, [row.instance.id for row in rows]
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("words", [("train",), ("search", "--space", "losses", "--trials", 1)])
+def test_spoilt_samples_are_counted_in_the_history_and_named_or_end_it(start, place, spoilt, words):
+    pack, ids = spoilt
+    name = f"spoilt-{words[0]}"
+    once = {"train.steps": 60, "train.epochs": 2, "data.max_corrupt": 0.01}  # 200 samples: all are seen
+    program = start(*words, "--data", pack, "--name", name, set_=once)
+    assert program.end() == 0, program.err
+    (line,) = [line for line in (*program.out, *program.err) if "left out of training" in line]
+    assert f"2 train samples of {pack} can't be read, left out of training: " in line
+    assert all(f"{id} (shard-0" in line for id in ids)
+    (history,) = (place / "runs" / name).glob("**/history.jsonl")
+    assert [row["corrupt"] for row in read_history(history.parent)] == [2, 2]
+
+    program = start(*words, "--data", pack, "--name", f"{name}-strict", set_=once | {"data.max_corrupt": 0})
+    assert program.end() == 2
+    assert "is damaged at instance" in program.err[-1]
 
 
 def _state(folder):

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ import torch
 
 from capetune.config import Config
 from capetune.datasets.episodes.stream import train_batches
-from capetune.datasets.packs.reader import Pack
+from capetune.datasets.packs.reader import Pack, PackDamaged, open_pack
 from capetune.errors import UserError
 from capetune.models.estimator import PoseEstimator
 from capetune.runs.checkpoints import read_meta
@@ -122,6 +123,42 @@ def test_a_loss_that_isnt_finite_names_the_learning_rate(config: Config, pack: P
     wild = config.with_overrides({"train.learning_rate": 1e30, "train.warmup": 0, "train.clip": 1e30})
     with pytest.raises(UserError, match=r"learning rate 1e\+30; lower it with --set train\.learning_rate"):
         fit(wild, pack, lambda metrics, save: None)
+
+
+def test_spoilt_samples_are_counted_and_named_after_the_epoch_that_met_them(
+    config: Config, tiny_pack: Path, tmp_path: Path
+) -> None:
+    copy = open_pack(shutil.copytree(tiny_pack, tmp_path / "copy"))
+    part = copy.part(1, "train")
+    first, second = (copy.row(part.instances[category.id][3].id) for category in part.categories[:2])
+    for row in (first, second):
+        with (tmp_path / "copy" / copy.manifest.shards[row.shard].name).open("r+b") as file:
+            file.seek(row.offset)
+            file.write(bytes(row.length))
+    told: list[str] = []
+    rows: list[Metrics] = []
+    once = config.with_overrides({"train.steps": 55, "data.max_corrupt": 0.01})
+    fit(once, copy, lambda metrics, save: rows.append(metrics), doubt=told.append)
+    assert [metrics["corrupt"] for metrics in rows] == [2, 2]
+    (line,) = told
+    assert line.startswith(f"2 train samples of {tmp_path / 'copy'} can't be read, left out of training: ")
+    assert f"{first.instance.id} (shard-{first.shard:05}.tar)" in line
+    assert f"{second.instance.id} (shard-{second.shard:05}.tar)" in line
+
+    with pytest.raises(PackDamaged, match="is damaged at instance"):
+        fit(once.with_overrides({"data.max_corrupt": 0.0}), copy, lambda metrics, save: None)
+
+
+def test_validation_never_skips_a_spoilt_sample(config: Config, tiny_pack: Path, tmp_path: Path) -> None:
+    copy = open_pack(shutil.copytree(tiny_pack, tmp_path / "copy"))
+    for group in copy.part(1, "val").instances.values():
+        for instance in group:
+            row = copy.row(instance.id)
+            with (tmp_path / "copy" / copy.manifest.shards[row.shard].name).open("r+b") as file:
+                file.seek(row.offset)
+                file.write(bytes(row.length))
+    with pytest.raises(PackDamaged, match="is damaged at instance"):
+        fit(config.with_overrides({"data.max_corrupt": 0.5}), copy, lambda metrics, save: None)
 
 
 def test_steps_default_to_once_through_the_train_part(config: Config, pack: Pack) -> None:

@@ -17,7 +17,6 @@ from capetune.runs.record import JOURNAL
 from capetune.runs.results import saved_results, trial_folder
 from capetune.tuning.preflight import Plan
 from capetune.tuning.room import Room
-from capetune.tuning.search import check_scorable
 from capetune.tuning.space import Budget
 from capetune.tuning.storage import check_new, open_storage, study_name, without_password
 from capetune.tuning.study import _found, _study, mend, run_search
@@ -27,11 +26,6 @@ ROOM = Room(Plan(1, 1, 1, "cpu"), ours=True)
 
 def study_of(search):
     return _study(search, open_storage(search.folder, search.storage))
-
-
-@pytest.fixture
-def scorable(monkeypatch):
-    monkeypatch.setattr("capetune.tuning.study.check_scorable", lambda pack, split: None)
 
 
 def test_what_a_killed_process_leaves_is_mended(search):
@@ -76,7 +70,7 @@ def test_a_search_that_goes_on_asks_for_other_points_with_the_same_seed(search):
     assert drawn[0] == 0.2
 
 
-def test_a_finished_search_runs_nothing_and_keeps_what_it_knows(bench, search, scorable, monkeypatch):
+def test_a_finished_search_runs_nothing_and_keeps_what_it_knows(bench, search, monkeypatch):
     for score in (0.4, 0.6):
         trial = bench.trial()
         bench.report(trial, 3, score)
@@ -88,7 +82,7 @@ def test_a_finished_search_runs_nothing_and_keeps_what_it_knows(bench, search, s
     assert [(event.trial, event.earlier) for event in heard] == [(0, True), (1, True)]
 
 
-def test_what_is_unfinished_and_what_is_new_is_asked_for(bench, search, scorable, monkeypatch):
+def test_what_is_unfinished_and_what_is_new_is_asked_for(bench, search, monkeypatch):
     """Trial 0 has ended, 1 was cut off in its second epoch, 2 just before its result was kept, 3 before it began."""
     trials = [bench.trial() for _ in range(4)]
     for trial, epochs in zip(trials, (3, 1, 3, 0), strict=True):
@@ -113,7 +107,7 @@ def test_what_is_unfinished_and_what_is_new_is_asked_for(bench, search, scorable
     assert [result.number for result in saved_results(search().folder)] == [0, 2]
 
 
-def test_a_budget_of_epochs_counts_those_of_earlier_sittings(bench, search, scorable, monkeypatch):
+def test_a_budget_of_epochs_counts_those_of_earlier_sittings(bench, search, monkeypatch):
     trial = bench.trial()
     bench.report(trial, 3, 0.5)
     bench.end(trial)
@@ -121,7 +115,7 @@ def test_a_budget_of_epochs_counts_those_of_earlier_sittings(bench, search, scor
     run_search(search(budget=Budget(trials=6, epochs=1)), ROOM, lambda event: None)
 
 
-def test_a_budget_of_epochs_counts_those_of_trials_that_go_on(bench, search, scorable, monkeypatch):
+def test_a_budget_of_epochs_counts_those_of_trials_that_go_on(bench, search, monkeypatch):
     trial = bench.trial()
     bench.report(trial, 1, 0.5)
     bench.report(trial, 2, 0.5)
@@ -129,7 +123,7 @@ def test_a_budget_of_epochs_counts_those_of_trials_that_go_on(bench, search, sco
     run_search(search(budget=Budget(trials=6, epochs=2)), ROOM, lambda event: None)
 
 
-def test_a_storage_that_does_not_know_the_trials_is_refused(bench, search, scorable):
+def test_a_storage_that_does_not_know_the_trials_is_refused(bench, search):
     for _ in range(2):
         trial = bench.trial()
         bench.report(trial, 3, 0.5)
@@ -144,7 +138,7 @@ def test_a_storage_that_does_not_know_the_trials_is_refused(bench, search, scora
         run_search(search(), ROOM, lambda event: None)
 
 
-def test_a_full_disk_is_said_with_the_cure(bench, search, scorable, monkeypatch):
+def test_a_full_disk_is_said_with_the_cure(bench, search, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
 
@@ -175,16 +169,6 @@ def test_a_database_that_can_not_be_opened_is_one_line(tmp_path):
     with pytest.raises(UserError, match="can't open Optuna's storage nothing://there: ") as error:
         open_storage(tmp_path, "nothing://there")
     assert "\n" not in str(error.value)
-
-
-def test_a_split_without_validation_instances_is_refused(tiny_pack, monkeypatch):
-    from capetune.datasets.packs.reader import Pack, open_pack
-
-    pack = open_pack(tiny_pack)
-    check_scorable(pack, 1)
-    monkeypatch.setattr(Pack, "part", lambda self, split, part: [] if part == "val" else [1])
-    with pytest.raises(UserError, match="holds no instance of split 1 val to score trials by"):
-        check_scorable(pack, 1)
 
 
 def test_a_renamed_run_goes_on_with_its_ownstudy_of(search, tmp_path):

@@ -1,5 +1,6 @@
 import dataclasses
 import shutil
+from contextlib import closing
 
 import numpy as np
 import pytest
@@ -7,9 +8,9 @@ import torch
 
 from capetune.config import DataConfig
 from capetune.datasets.episodes import stream
-from capetune.datasets.episodes.stream import steps_per_epoch, train_batches
+from capetune.datasets.episodes.stream import steps_per_epoch, train_batches, train_loader
 from capetune.datasets.packs.crop import apply
-from capetune.datasets.packs.reader import Pack, open_pack
+from capetune.datasets.packs.reader import Pack, PackDamaged, open_pack
 from capetune.errors import UserError
 
 CONFIG = DataConfig(size=64, rotation=15, scale=0.15)
@@ -203,3 +204,38 @@ def test_real_images_stream(real_images, tmp_path):
     found = batches(open_pack(tmp_path / "out"), steps=10, config=DataConfig(size=128, split=3))
     assert {batch.images.shape for batch in found} == {(8, 3, 128, 128)}
     assert all(batch.visible.any(dim=1).sum() > 4 for batch in found)
+
+
+def spoilt(pack, path, count):
+    """Ids of train instances whose jpgs are made zeros."""
+    train = {i.id for group in pack.part(1, "train").instances.values() for i in group}
+    rows = [row for row in pack.rows if row.instance.id in train][::5][:count]
+    for row in rows:
+        with (path / pack.manifest.shards[row.shard].name).open("r+b") as file:
+            file.seek(row.offset)
+            file.write(b"\0" * row.length)
+    return [row.instance.id for row in rows]
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_few_spoilt_samples_are_left_out_and_known_and_the_others_stay(tiny_pack, tmp_path, workers):
+    pack = open_pack(shutil.copytree(tiny_pack, tmp_path / "copy"))
+    bad = spoilt(pack, tmp_path / "copy", 4)
+    config = CONFIG.model_copy(update={"workers": workers, "max_corrupt": 0.02})  # of 200: 4
+    loader = train_loader(pack, config, 8, seed=1)
+    assert loader.left_out().tolist() == []
+    with closing(loader):
+        seen = ids(loader.epoch(0, 60))
+        assert loader.left_out().tolist() == sorted(bad)
+    assert len(seen) == 480, "each batch is full"
+    train = {i.id for group in pack.part(1, "train").instances.values() for i in group}
+    assert set(seen) == train - set(bad)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_one_spoilt_sample_too_many_ends_it(tiny_pack, tmp_path, workers):
+    pack = open_pack(shutil.copytree(tiny_pack, tmp_path / "copy"))
+    spoilt(pack, tmp_path / "copy", 5)
+    config = CONFIG.model_copy(update={"workers": workers, "max_corrupt": 0.02})
+    with pytest.raises(PackDamaged, match=r"\(5 of 200 train samples are, and data.max_corrupt lets 4 be left out\)"):
+        batches(pack, steps=60, config=config)

@@ -21,7 +21,7 @@ def test_the_first_images_train_and_the_last_test(split):
     made, readings = split
     assert list(readings) == [(1, "train"), (1, "val"), (1, "test")]
     assert len(made) == 14
-    assert made[0].counts == {"train": 11, "val": 2, "test": 5}  # 18 images
+    assert made[0].counts == {"train": 10, "val": 3, "test": 5}  # 18 images
     for id in readings[1, "train"].part.instances:
         train, val, test = (set(files(readings[1, part], id)) for part in ("train", "val", "test"))
         assert max(train) < min(val) <= max(val) < min(test)

@@ -1,0 +1,42 @@
+"""docs/own-data.md, typed as it stands there, on 60 real frames of a fly."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from capetune.runs.history import read_history
+
+from .machines import NOT_NICE
+
+PAGE = (Path(__file__).parents[2] / "docs/own-data.md").read_text()
+COMMANDS = [line for block in re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL) for line in block.splitlines()]
+
+
+@pytest.mark.long
+@pytest.mark.timeout(1800)
+def test_the_page_s_commands_lead_from_labels_to_scores_ahead_of_the_template(place, temporary, real_images):
+    shutil.copy(real_images / "annotations/mp100_split1_test.json", place / "exported.json")
+    (place / "pictures").symlink_to(real_images / "images")
+    environment = {**os.environ, "HOME": str(place.parent / "home"), "TMPDIR": str(temporary), **NOT_NICE}
+    out = {}
+    for command in COMMANDS:
+        name, *words = shlex.split(command)
+        assert name == "capetune"
+        typed = [sys.executable, "-m", "capetune", *words]
+        done = subprocess.run(typed, cwd=place, env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        out[" ".join(words[:2])] = done.stdout.splitlines()
+    assert list(out) == ["data pack", "data show", "data verify", "train --preset", "eval --split"]
+    assert all(line in PAGE for line in out["data pack"])
+    assert json.loads((place / "shards/manifest.json").read_text())["left_out"] == {}
+    history = read_history(place / "runs/mine")
+    assert max(row["mpck4"] for row in history) > history[0]["template_mpck4"]
