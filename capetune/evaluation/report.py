@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from capetune.evaluation.figures import Figures
 from capetune.evaluation.pck import THRESHOLDS, mpck4, mpck5
 from capetune.evaluation.protocol import NotSampled
 from capetune.pose import Category
@@ -15,15 +16,20 @@ from capetune.pose import Category
 
 @dataclass(frozen=True)
 class Scores:
-    """Means over `pairs` pairs, in [0, 1]. pck: one number for each of THRESHOLDS."""
+    """Means over `pairs` pairs. pck: one number in [0, 1] for each of THRESHOLDS. auc: in [0, 1]; nme: in longer box
+    sides; epe: in source pixels, as `figures` defines them."""
 
     pairs: int
     pck: tuple[float, ...]
+    auc: float
+    nme: float
+    epe: float
 
     @classmethod
-    def of(cls, curve: np.ndarray) -> Scores:
-        """curve: float (P, 5), the PCK of each pair at THRESHOLDS; P ≥ 1."""
-        return cls(len(curve), tuple(float(x) for x in curve.mean(axis=0)))
+    def of(cls, figures: Figures) -> Scores:
+        """Of P ≥ 1 pairs."""
+        means = (float(values.mean()) for values in (figures.auc, figures.nme, figures.epe))
+        return cls(len(figures.pck), tuple(float(x) for x in figures.pck.mean(axis=0)), *means)
 
     @property
     def mpck4(self) -> float:
@@ -36,9 +42,10 @@ class Scores:
         return float(mpck5(np.array(self.pck)))
 
     def to_json(self) -> dict[str, Any]:
-        """Keys: pairs, pck {"0.05": …, "0.1": …}, mpck4, mpck5."""
+        """Keys: pairs, pck {"0.05": …, "0.1": …}, mpck4, mpck5, auc, nme, epe."""
         pck = {f"{t:g}": x for t, x in zip(THRESHOLDS, self.pck, strict=True)}
-        return {"pairs": self.pairs, "pck": pck, "mpck4": self.mpck4, "mpck5": self.mpck5}
+        means = {"mpck4": self.mpck4, "mpck5": self.mpck5}
+        return {"pairs": self.pairs, "pck": pck, **means, "auc": self.auc, "nme": self.nme, "epe": self.epe}
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 MOST = 30  # categories a table shows; a test part of MP-100 has 20
-NUMBERS = ("@.05", "@.10", "@.15", "@.20", "@.25", "mPCK4", "mPCK5")
+NUMBERS = ("@.05", "@.10", "@.15", "@.20", "@.25", "mPCK4", "mPCK5", "AUC", "NME", "EPE")
 
 
 def print_report(report: Any, console: Console) -> None:
@@ -24,21 +24,22 @@ def print_report(report: Any, console: Console) -> None:
     for title in NUMBERS:
         total.add_column(title, justify="right")
         rows.add_column(title, justify="right")
-    total.add_row(report.predictor, *_shares(report.scores))
+    total.add_row(report.predictor, *_numbers(report.scores))
     if report.predictor != "template":
-        total.add_row("template", *_shares(report.template))
+        total.add_row("template", *_numbers(report.template))
     for name, scores in report.ablation.items():
-        total.add_row(f"{report.predictor}, {name} support", *_shares(scores))
+        total.add_row(f"{report.predictor}, {name} support", *_numbers(scores))
     for row in shown:
         pairs = str(row.scores.pairs)
-        rows.add_row(str(row.category.id), row.category.name, report.predictor, pairs, *_shares(row.scores))
+        rows.add_row(str(row.category.id), row.category.name, report.predictor, pairs, *_numbers(row.scores))
         if report.predictor != "template":
-            rows.add_row("", "", "template", pairs, *_shares(row.template))
+            rows.add_row("", "", "template", pairs, *_numbers(row.template))
     console.print(rows, total)  # what matters most stays in sight
     lines = [f"{left_out} more categories are not shown; --json FILE has them all"] if left_out else []
     lines += [
         f"{len(report.per_category)} of {len(report.per_category) + len(report.not_sampled)} categories, "
         f"{report.scores.pairs} pairs; {report.empty_pairs} of them have no common visible keypoint and score 0",
+        "AUC: of the whole PCK curve; NME: mean error in longer box sides; EPE: the same in pixels of the images",
         f"data: {'synthetic' if report.synthetic else 'real'}",
     ]
     lines += [
@@ -69,5 +70,6 @@ def _extremes(rows: Any) -> tuple[list[Any], int]:
     return ranked[: MOST // 2] + ranked[-(MOST // 2) :], len(rows) - MOST
 
 
-def _shares(scores: Any) -> list[str]:
-    return [f"{x:.3f}" for x in (*scores.pck, scores.mpck4, scores.mpck5)]
+def _numbers(scores: Any) -> list[str]:
+    shares = (*scores.pck, scores.mpck4, scores.mpck5, scores.auc, scores.nme)
+    return [*(f"{x:.3f}" for x in shares), f"{scores.epe:.1f}"]
