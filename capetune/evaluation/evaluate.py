@@ -10,7 +10,8 @@ import numpy as np
 from capetune.errors import UserError
 from capetune.evaluation.baselines import Template
 from capetune.evaluation.figures import Figures
-from capetune.evaluation.protocol import QUERIES, CategoryPairs, official_pairs, pair_visible, protocol_name
+from capetune.evaluation.pck import mpck4
+from capetune.evaluation.protocol import QUERIES, CategoryPairs, official_pairs, pair_visible, pairs_hash, protocol_name
 from capetune.evaluation.report import CategoryScores, EvalReport, Scores
 from capetune.pose import Instance, Part
 
@@ -70,7 +71,8 @@ def evaluate(
         _check(predicted, truth.shape, f"{predictor.name} on {category.name} ({category.id})")
         found[place] = Figures.of(predicted, truth, visible, side)
         baselines[place] = Figures.of(copied, truth, visible, side)
-        rows[place] = CategoryScores(category, Scores.of(found[place]), Scores.of(baselines[place]))
+        means = mpck4(found[place].pck).reshape(episodes, queries).mean(axis=1)
+        rows[place] = CategoryScores(category, Scores.of(found[place]), Scores.of(baselines[place]), means)
         empty += int((~visible.any(axis=1)).sum())
         if progress is not None:
             progress(len(rows), len(pairs.categories))
@@ -92,6 +94,7 @@ def evaluate(
         per_category=tuple(rows[place] for place in order),
         not_sampled=pairs.not_sampled,
         left_out=part.left_out,
+        pairs_hash=pairs_hash(part, pairs),
     )
 
 
