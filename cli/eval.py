@@ -83,6 +83,8 @@ def command(
 
     if json_file is not None and str(json_file) != "-" and (json_file.is_dir() or not json_file.parent.is_dir()):
         raise UserError(f"can't write {json_file}: give --json a file in a folder that exists")
+    if json_file is not None and json_file == predictions:
+        raise UserError("--json and --predictions name one file; give two")
     report = common.run(evaluate, evaluate.EvaluateRequest.of(**common.asked(context, "json_file")), err=True)
     document = json.dumps(report.to_json(), indent=2, ensure_ascii=False)
     alone = str(json_file) == "-"

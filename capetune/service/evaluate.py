@@ -102,7 +102,10 @@ def _run(request: EvaluateRequest, listener: Listener, copies: ExitStack) -> Eva
         ours = {str(row.category.id): row.scores.mpck4 for row in own.per_category}
         own = replace(own, comparison=compare(ours, other, str(request.compare)))
     if kept and request.predictions:
-        pour(kept.pieces(), request.predictions)
+        try:
+            pour(kept.pieces(), request.predictions)
+        except OSError as error:
+            raise UserError(f"can't write {request.predictions}: {error.strerror or error}") from None
     return own
 
 

@@ -175,6 +175,7 @@ def test_of_very_many_categories_the_best_and_the_worst_are_shown_and_the_rest_c
         (["--from-predictions", "x", "--checkpoint", "x"], "--from-predictions has no checkpoint"),
         (["--from-predictions", "x", "--predictor", "center"], "leave out --predictor center"),
         (["--from-predictions", "x", "--predictions", "y"], "would write what --from-predictions reads"),
+        (["--predictor", "center", "--predictions", "x", "--json", "x"], "name one file"),
         (["--from-predictions", "x", "--ablate"], "--from-predictions is none"),
         (["--predictor", "center", "--predictions", "nowhere/x"], "give --predictions a file in a folder that exists"),
     ],

@@ -90,17 +90,23 @@ def test_another_pack_with_the_same_pictures_under_other_names_is_called_seen(ru
     assert "trained on 10 of 10 categories and 180 of 180 pictures" in report["protocol"]
 
 
-def test_where_the_data_it_was_trained_on_is_gone_nothing_is_called_unseen(runs, tiny_pack, tmp_path):
+@pytest.mark.parametrize(
+    ("where", "said"), [("gone", "doesn't exist"), (None, "has changed since the model was trained")]
+)
+def test_where_the_data_it_was_trained_on_is_gone_or_changed_nothing_is_called_unseen(
+    runs, tiny_pack, tmp_path, where, said
+):
     shutil.copytree(runs / "new/epoch-0001", tmp_path / "moved")
     meta = json.loads((tmp_path / "moved/meta.json").read_text())
-    meta["data"] |= {"pack": str(tmp_path / "gone"), "data_hash": "0" * 12}
+    pack = tmp_path / where if where else tiny_pack
+    meta["data"] |= {"pack": str(pack), "data_hash": "0" * 12}
     (tmp_path / "moved/meta.json").write_text(json.dumps(meta))
     result = evaluate("--checkpoint", tmp_path / "moved", "--data", tiny_pack, "--json", "-")
     report = json.loads(result.stdout)
     assert report["seen"]["known"] is False
     assert report["protocol"].endswith("seen or unseen unknown")
     assert "isn't known" in result.stderr
-    assert f"{tmp_path}/gone doesn't exist" in result.stderr
+    assert f"{pack} {said}" in result.stderr
 
 
 def test_a_models_predictions_have_its_scores_and_score_the_same_from_the_file(runs, tiny_pack, tmp_path):
