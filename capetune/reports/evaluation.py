@@ -91,9 +91,11 @@ def _seen_lines(report: Any) -> list[str]:
     if not seen.words:
         return [f"unseen: none of the {seen.of_categories} categories and {seen.of_pictures} pictures was trained on"]
     lines = [f"SEEN: the model was {seen.words} that it is scored on here"]
-    lines += [f"seen categories: {', '.join(seen.categories)}"] if seen.categories else []
-    more = ", …" if seen.pictures > len(seen.examples) else ""
-    return [*lines, *([f"seen pictures: {', '.join(seen.examples)}{more}"] if seen.pictures else [])]
+    named = (("categories", seen.categories[:MOST], len(seen.categories)), ("pictures", seen.examples, seen.pictures))
+    for what, names, count in named:
+        more = ", …" if count > len(names) else ""
+        lines += [f"seen {what}: {', '.join(names)}{more}"] if count else []
+    return lines
 
 
 def _extremes(rows: Any) -> tuple[list[Any], int]:
