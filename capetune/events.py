@@ -101,9 +101,10 @@ class TrialChosen(Event):
 
 @dataclass(frozen=True)
 class CheckpointChosen(Event):
-    """None was named: it is the best of the latest run."""
+    """None was named: it is the best of the latest run. epoch: the one it is of."""
 
     checkpoint: str
+    epoch: int | None = None
 
 
 @dataclass(frozen=True)

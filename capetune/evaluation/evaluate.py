@@ -9,8 +9,9 @@ import numpy as np
 
 from capetune.errors import UserError
 from capetune.evaluation.baselines import Template
-from capetune.evaluation.pck import pck_curve
-from capetune.evaluation.protocol import QUERIES, CategoryPairs, official_pairs, pair_visible, protocol_name
+from capetune.evaluation.figures import Figures
+from capetune.evaluation.pck import mpck4
+from capetune.evaluation.protocol import QUERIES, CategoryPairs, official_pairs, pair_visible, pairs_hash, protocol_name
 from capetune.evaluation.report import CategoryScores, EvalReport, Scores
 from capetune.pose import Instance, Part
 
@@ -54,8 +55,8 @@ def evaluate(
             f"(supports: {shots}, queries: {queries}; the largest has {most}); lower --queries or --shots"
         )
     template = Template()
-    curves: dict[int, np.ndarray] = {}
-    baselines: dict[int, np.ndarray] = {}
+    found: dict[int, Figures] = {}
+    baselines: dict[int, Figures] = {}
     rows: dict[int, CategoryScores] = {}
     empty = 0
     for place, predicted in predictor.predict_all(part.instances, pairs.categories):
@@ -68,9 +69,10 @@ def evaluate(
         side = np.array([instance.side for instance in instances])[drawn.queries]
         copied = template.predict(category, instances, drawn.supports, drawn.queries)
         _check(predicted, truth.shape, f"{predictor.name} on {category.name} ({category.id})")
-        curves[place] = pck_curve(predicted, truth, visible, side)
-        baselines[place] = pck_curve(copied, truth, visible, side)
-        rows[place] = CategoryScores(category, Scores.of(curves[place]), Scores.of(baselines[place]))
+        found[place] = Figures.of(predicted, truth, visible, side)
+        baselines[place] = Figures.of(copied, truth, visible, side)
+        means = mpck4(found[place].pck).reshape(episodes, queries).mean(axis=1)
+        rows[place] = CategoryScores(category, Scores.of(found[place]), Scores.of(baselines[place]), means)
         empty += int((~visible.any(axis=1)).sum())
         if progress is not None:
             progress(len(rows), len(pairs.categories))
@@ -87,11 +89,12 @@ def evaluate(
         synthetic=part.synthetic,
         predictor=predictor.name,
         empty_pairs=empty,
-        scores=Scores.of(np.concatenate([curves[place] for place in order])),
-        template=Scores.of(np.concatenate([baselines[place] for place in order])),
+        scores=Scores.of(Figures.joined([found[place] for place in order])),
+        template=Scores.of(Figures.joined([baselines[place] for place in order])),
         per_category=tuple(rows[place] for place in order),
         not_sampled=pairs.not_sampled,
         left_out=part.left_out,
+        pairs_hash=pairs_hash(part, pairs),
     )
 
 

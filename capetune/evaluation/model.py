@@ -34,7 +34,8 @@ class ModelPredictor:
 
     losses: where given, all predicted pairs are decoded teacher-forced as well (see `mean_losses`). support: what the
     model is shown of the supports. kept: gives what `Backbone.features` once gave for instances, in place of images.
-    However many pairs there are, the maps of less than 2 · batch_size images are held.
+    However many pairs there are, the maps of less than 2 · batch_size images are held. `scores` has for each entry that
+    `predict_all` has yielded the keypoints' scores, float (P, K) in (0, 1).
     """
 
     name = "model"
@@ -67,6 +68,7 @@ class ModelPredictor:
         """Count anew, of a model that may have been trained on meanwhile. Returns the predictor."""
         self.model.eval()
         self.pairs = 0  # predicted so far
+        self.scores: list[np.ndarray] = []
         self.seconds = 0.0  # from images to keypoints, of all these pairs
         self._sums = dict.fromkeys(("loss", "tokens", "coordinates", "forced_mpck4"), 0.0)
         return self
@@ -76,6 +78,7 @@ class ModelPredictor:
     ) -> Iterator[tuple[int, np.ndarray]]:
         """As `Predictor` has it; those of few keypoints come first. An entry of `pairs` may be empty, P = 0."""
         found = [np.empty((len(drawn.queries), drawn.category.graph.size, 2)) for drawn in pairs]
+        self.scores = [np.empty(xy.shape[:2]) for xy in found]
         left = [len(xy) for xy in found]
         yield from ((entry, xy) for entry, xy in enumerate(found) if not len(xy))
         order, image = decoding_order(pairs)
@@ -92,11 +95,14 @@ class ModelPredictor:
                     if entry not in asked:
                         asked[entry] = self._ask(pairs[entry], instances[pairs[entry].category.id])
                     groups.append((entry, rows))
-                predicted = self._decode([asked[entry].at(rows) for entry, rows in groups], window.maps(image[now]))
+                predicted, score = self._decode(
+                    [asked[entry].at(rows) for entry, rows in groups], window.maps(image[now])
+                )
                 begin = 0
                 for entry, rows in groups:
                     end = begin + len(rows)
                     found[entry][rows] = predicted[begin:end, : found[entry].shape[1]]
+                    self.scores[entry][rows] = score[begin:end, : found[entry].shape[1]]
                     begin = end
                     left[entry] -= len(rows)
                     if not left[entry]:
@@ -145,8 +151,9 @@ class ModelPredictor:
                 yield maps
 
     @torch.inference_mode()
-    def _decode(self, asked: Sequence[_Asked], features: Maps) -> np.ndarray:
-        """P pairs of one or several categories. Returns float64 (P, K, 2) source pixels, K the largest there is."""
+    def _decode(self, asked: Sequence[_Asked], features: Maps) -> tuple[np.ndarray, np.ndarray]:
+        """P pairs of one or several categories. Returns float64 (P, K, 2) source pixels, K the largest there is, and
+        their scores, float (P, K)."""
         asking = pair_batch([(part.shown, part.queries) for part in asked])
         count, batch = len(asking), asking.to(self.device)
         if self.model.way.shaped:
@@ -155,6 +162,7 @@ class ModelPredictor:
         with self._timed():
             prediction, losses, forced = self._answer([*batch.tensors(), *features])
             predicted = to_source(prediction.xy[:count], asking)
+            score = prediction.score[:count].double().cpu().numpy()
         self.pairs += count
         if forced is not None:
             for name, value in losses.items():
@@ -167,7 +175,7 @@ class ModelPredictor:
                 curve = pck_curve(points[begin:end, : truth.shape[1]], truth, part.visible, side)
                 self._sums["forced_mpck4"] += float(mpck4(curve).sum())
                 begin = end
-        return predicted
+        return predicted, score
 
 
 def _answered(model: PoseEstimator, losses: LossConfig | None, tensors: Sequence[torch.Tensor]) -> Answer:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -66,6 +67,21 @@ def official_pairs(part: Part, shots: int, episodes: int, queries: int = QUERIES
     return Pairs(shots, episodes, queries, tuple(sampled), tuple(not_sampled))
 
 
+def pairs_hash(part: Part, pairs: Pairs) -> str:
+    """Twelve hexadecimal digits of what is asked and what is right: the ids of every pair's supports and query, and the
+    boxes, keypoints and visibility of each category's instances. A pack and the files it is made of have the same.
+    """
+    digest = hashlib.sha256()
+    for drawn in pairs.categories:
+        group = part.instances[drawn.category.id]
+        ids = np.array([instance.id for instance in group], dtype=np.int64)
+        digest.update(f"{drawn.category.id} {drawn.category.graph.size} {drawn.supports.shape}".encode())
+        truth = [np.stack([getattr(instance, name) for instance in group]) for name in ("box", "xy", "visible")]
+        for array in (ids[drawn.supports], ids[drawn.queries], *truth):
+            digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()[:12]
+
+
 def pair_visible(instances: Sequence[Instance], pairs: CategoryPairs) -> np.ndarray:
     """The keypoints a pair is scored on: visible in the query and in every support. bool (P, K), True = real."""
     visible = np.stack([instance.visible for instance in instances])
@@ -77,11 +93,12 @@ def in_episodes(episodes: int, queries: int) -> str:
     return f"{episodes} episode{'s' * (episodes > 1)} of {queries} quer{'ies' if queries > 1 else 'y'} a category"
 
 
-def protocol_name(part: str, episodes: int, queries: int, left_out: int = 0) -> str:
+def protocol_name(part: str, episodes: int, queries: int, left_out: int = 0, seen: str = "") -> str:
     """ "official" where the numbers are those of the official protocol, else what was changed.
 
-    left_out: instances of the part that the data lacks; others are drawn in their place, so the pairs differ.
+    left_out: instances of the part that the data lacks; others are drawn in their place, so the pairs differ. seen:
+    what of it the model was trained on, in words.
     """
-    official = queries == QUERIES and EPISODES.get(part) == episodes
-    name = "official" if official and not left_out else f"sampled as officially, {in_episodes(episodes, queries)}"
-    return f"{name}, {left_out} instances left out" if left_out else name
+    official = queries == QUERIES and EPISODES.get(part) == episodes and not left_out and not seen
+    name = "official" if official else f"sampled as officially, {in_episodes(episodes, queries)}"
+    return ", ".join([name, *([f"{left_out} instances left out"] if left_out else []), *([seen] if seen else [])])

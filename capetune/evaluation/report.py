@@ -3,27 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
+from capetune.evaluation.compare import Comparison
+from capetune.evaluation.figures import Figures
+from capetune.evaluation.intervals import Interval, over_categories, over_draws
 from capetune.evaluation.pck import THRESHOLDS, mpck4, mpck5
-from capetune.evaluation.protocol import NotSampled
+from capetune.evaluation.protocol import NotSampled, protocol_name
+from capetune.evaluation.seen import Seen
 from capetune.pose import Category
 
 
 @dataclass(frozen=True)
 class Scores:
-    """Means over `pairs` pairs, in [0, 1]. pck: one number for each of THRESHOLDS."""
+    """Means over `pairs` pairs. pck: one number in [0, 1] for each of THRESHOLDS. auc: in [0, 1]; nme: in longer box
+    sides; epe: in source pixels, as `figures` defines them."""
 
     pairs: int
     pck: tuple[float, ...]
+    auc: float
+    nme: float
+    epe: float
 
     @classmethod
-    def of(cls, curve: np.ndarray) -> Scores:
-        """curve: float (P, 5), the PCK of each pair at THRESHOLDS; P ≥ 1."""
-        return cls(len(curve), tuple(float(x) for x in curve.mean(axis=0)))
+    def of(cls, figures: Figures) -> Scores:
+        """Of P ≥ 1 pairs."""
+        means = (float(values.mean()) for values in (figures.auc, figures.nme, figures.epe))
+        return cls(len(figures.pck), tuple(float(x) for x in figures.pck.mean(axis=0)), *means)
 
     @property
     def mpck4(self) -> float:
@@ -36,18 +46,21 @@ class Scores:
         return float(mpck5(np.array(self.pck)))
 
     def to_json(self) -> dict[str, Any]:
-        """Keys: pairs, pck {"0.05": …, "0.1": …}, mpck4, mpck5."""
+        """Keys: pairs, pck {"0.05": …, "0.1": …}, mpck4, mpck5, auc, nme, epe."""
         pck = {f"{t:g}": x for t, x in zip(THRESHOLDS, self.pck, strict=True)}
-        return {"pairs": self.pairs, "pck": pck, "mpck4": self.mpck4, "mpck5": self.mpck5}
+        means = {"mpck4": self.mpck4, "mpck5": self.mpck5}
+        return {"pairs": self.pairs, "pck": pck, **means, "auc": self.auc, "nme": self.nme, "epe": self.epe}
 
 
 @dataclass(frozen=True)
 class CategoryScores:
-    """One category: the predictor's scores and the template baseline's on the same pairs."""
+    """One category: the predictor's scores and the template baseline's on the same pairs. episodes: float (E,), the
+    predictor's mPCK4 of each episode."""
 
     category: Category
     scores: Scores
     template: Scores
+    episodes: np.ndarray = field(repr=False, compare=False)
 
     def to_json(self) -> dict[str, Any]:
         """As `Scores.to_json`, with the name and the template's scores."""
@@ -62,7 +75,10 @@ class EvalReport:
     without a keypoint visible on both sides; they score 0 and are in every mean. not_sampled: categories with too few
     instances for an episode, not in any mean. left_out: instances that the data
     lacks, though they are annotated. checkpoint, config_hash: None for what isn't a model. ablation: the scores on the
-    same pairs with each wrong support of `support.ablations`; empty where they weren't asked for.
+    same pairs with each wrong support of `support.ablations`; empty where they weren't asked for. pairs_hash: of the
+    pairs and their truth, as `protocol.pairs_hash`. weights_hash: of the checkpoint's weights. data_hash: the pack's
+    fingerprint, or the annotation file's. epoch: the checkpoint's. seen: what of the part the model was trained on;
+    None where no model is known. comparison: with another result, where one was named.
     """
 
     protocol: str
@@ -82,11 +98,30 @@ class EvalReport:
     checkpoint: str | None = None
     config_hash: str | None = None
     ablation: Mapping[str, Scores] = field(default_factory=dict)
+    pairs_hash: str | None = None
+    weights_hash: str | None = None
+    data_hash: str | None = None
+    epoch: int | None = None
+    seen: Seen | None = None
+    comparison: Comparison | None = None
+
+    @cached_property
+    def intervals(self) -> dict[str, Interval | None]:
+        """Those of mPCK4, as `intervals.over_categories` and `intervals.over_draws` have them."""
+        return {
+            "categories": over_categories([row.scores.mpck4 for row in self.per_category]),
+            "draws": over_draws([row.episodes for row in self.per_category]),
+        }
 
     @property
     def missing(self) -> tuple[Category, ...]:
         """Categories the part lists without a single instance; they stand in `not_sampled` too."""
         return tuple(entry.category for entry in self.not_sampled if entry.instances == 0)
+
+    def known(self, seen: Seen) -> EvalReport:
+        """With what the model was trained on, which the protocol's name must say too."""
+        name = protocol_name(self.part, self.episodes, self.queries, self.left_out, seen.words)
+        return replace(self, protocol=name, seen=seen)
 
     def to_json(self) -> dict[str, Any]:
         """A dict of plain JSON types; shares are in [0, 1], category ids are strings where they are keys."""
@@ -100,6 +135,7 @@ class EvalReport:
             "data": "synthetic" if self.synthetic else "real",
             "predictor": self.predictor,
             **self.scores.to_json(),
+            "intervals": {name: found and found.to_json() for name, found in self.intervals.items()},
             "empty_pairs": self.empty_pairs,
             "template": self.template.to_json(),
             "ablation": {name: scores.to_json() for name, scores in self.ablation.items()},
@@ -112,4 +148,10 @@ class EvalReport:
             "missing_categories": [{"id": c.id, "name": c.name} for c in self.missing],
             "checkpoint": self.checkpoint,
             "config_hash": self.config_hash,
+            "pairs_hash": self.pairs_hash,
+            "weights_hash": self.weights_hash,
+            "data_hash": self.data_hash,
+            "epoch": self.epoch,
+            "seen": self.seen and self.seen.to_json(),
+            "comparison": self.comparison and self.comparison.to_json(),
         }

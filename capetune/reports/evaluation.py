@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+FEW = 100  # pairs
 MOST = 30  # categories a table shows; a test part of MP-100 has 20
-NUMBERS = ("@.05", "@.10", "@.15", "@.20", "@.25", "mPCK4", "mPCK5")
+NUMBERS = ("@.05", "@.10", "@.15", "@.20", "@.25", "mPCK4", "mPCK5", "AUC", "NME", "EPE")
+SHORT = ("@.05", "@.10", "@.20", "mPCK4", "AUC", "NME", "EPE")  # of a category: names need room
 
 
 def print_report(report: Any, console: Console) -> None:
@@ -23,24 +26,39 @@ def print_report(report: Any, console: Console) -> None:
     rows.add_column("pairs", justify="right")
     for title in NUMBERS:
         total.add_column(title, justify="right")
+    for title in SHORT:
         rows.add_column(title, justify="right")
-    total.add_row(report.predictor, *_shares(report.scores))
+    total.add_row(report.predictor, *_numbers(report.scores))
     if report.predictor != "template":
-        total.add_row("template", *_shares(report.template))
+        total.add_row("template", *_numbers(report.template))
     for name, scores in report.ablation.items():
-        total.add_row(f"{report.predictor}, {name} support", *_shares(scores))
+        total.add_row(f"{report.predictor}, {name} support", *_numbers(scores))
     for row in shown:
         pairs = str(row.scores.pairs)
-        rows.add_row(str(row.category.id), row.category.name, report.predictor, pairs, *_shares(row.scores))
+        rows.add_row(str(row.category.id), row.category.name, report.predictor, pairs, *_numbers(row.scores, SHORT))
         if report.predictor != "template":
-            rows.add_row("", "", "template", pairs, *_shares(row.template))
+            rows.add_row("", "", "template", pairs, *_numbers(row.template, SHORT))
     console.print(rows, total)  # what matters most stays in sight
     lines = [f"{left_out} more categories are not shown; --json FILE has them all"] if left_out else []
     lines += [
         f"{len(report.per_category)} of {len(report.per_category) + len(report.not_sampled)} categories, "
         f"{report.scores.pairs} pairs; {report.empty_pairs} of them have no common visible keypoint and score 0",
+        "AUC: of the whole PCK curve; NME: mean error in longer box sides; EPE: the same in pixels of the images",
         f"data: {'synthetic' if report.synthetic else 'real'}",
     ]
+    for name, meant in (
+        ("categories", "other categories like these"),
+        ("draws", "other supports and queries of these"),
+    ):
+        found = report.intervals[name]
+        if found is not None:
+            ends = f"from {found.low:.3f} to {found.high:.3f}"
+            lines.append(f"mPCK4 {report.scores.mpck4:.3f}, 95 % interval over {name} {ends}: with {meant}")
+    if report.scores.pairs < FEW:
+        lines.append(f"{report.scores.pairs} pairs are too few to rest a claim on: take more --episodes or --queries")
+    lines += _seen_lines(report)
+    if report.comparison is not None:
+        lines.append(report.comparison.sentence)
     lines += [
         f"with {name} support mPCK4 falls by {report.scores.mpck4 - scores.mpck4:.3f}"
         for name, scores in report.ablation.items()
@@ -56,9 +74,28 @@ def print_report(report: Any, console: Console) -> None:
     if report.left_out:
         lines.append(f"left out: {report.left_out} annotated instances without an image in the pack; see its manifest")
     if report.checkpoint is not None:
-        lines.append(f"checkpoint {report.checkpoint}, config {report.config_hash}")
+        hashes = f"config {report.config_hash}, weights {report.weights_hash}"
+        lines.append(f"checkpoint {report.checkpoint}, epoch {report.epoch}, {hashes}")
+    lines.append(f"pairs {report.pairs_hash}, data {report.data_hash}")
     for line in lines:
         console.print(line, soft_wrap=True)
+
+
+def _seen_lines(report: Any) -> list[str]:
+    """Whether the model was trained on what it was scored on; nothing of what isn't known to be trained."""
+    seen = report.seen
+    if seen is None:
+        return []
+    if not seen.known:
+        return ["whether the model was trained on these categories or pictures isn't known"]
+    if not seen.words:
+        return [f"unseen: none of the {seen.of_categories} categories and {seen.of_pictures} pictures was trained on"]
+    lines = [f"SEEN: the model was {seen.words} that it is scored on here"]
+    named = (("categories", seen.categories[:MOST], len(seen.categories)), ("pictures", seen.examples, seen.pictures))
+    for what, names, count in named:
+        more = ", …" if count > len(names) else ""
+        lines += [f"seen {what}: {', '.join(names)}{more}"] if count else []
+    return lines
 
 
 def _extremes(rows: Any) -> tuple[list[Any], int]:
@@ -69,5 +106,7 @@ def _extremes(rows: Any) -> tuple[list[Any], int]:
     return ranked[: MOST // 2] + ranked[-(MOST // 2) :], len(rows) - MOST
 
 
-def _shares(scores: Any) -> list[str]:
-    return [f"{x:.3f}" for x in (*scores.pck, scores.mpck4, scores.mpck5)]
+def _numbers(scores: Any, titles: Sequence[str] = NUMBERS) -> list[str]:
+    shares = (*scores.pck, scores.mpck4, scores.mpck5, scores.auc, scores.nme)
+    texts = dict(zip(NUMBERS, [*(f"{x:.3f}" for x in shares), f"{scores.epe:.1f}"], strict=True))
+    return [texts[title] for title in titles]

@@ -130,7 +130,8 @@ class Screen:
 
     @_hear.register
     def _(self, event: events.CheckpointChosen) -> None:
-        self._print(f"best checkpoint of the latest run: {event.checkpoint}")
+        epoch = "" if event.epoch is None else f", epoch {event.epoch}"
+        self._print(f"best checkpoint of the latest run: {event.checkpoint}{epoch}")
 
     @_hear.register
     def _(self, event: events.RunComplete) -> None:

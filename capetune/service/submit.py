@@ -24,7 +24,8 @@ from capetune.storage.address import is_address
 
 SENT = "request.json"
 CARRIED = ("space", "config")  # small files that travel along
-ELSEWHERE = ("data", "runs", "features", "annotations", "images", "checkpoint")  # what lies where machines read it
+DATA = ("data", "runs", "features", "annotations", "images", "checkpoint")
+ELSEWHERE = (*DATA, "predictions", "from_predictions", "compare")  # what lies where machines read it
 ENTRYPOINT = f"python -m capetune request --sent {SENT}"
 
 

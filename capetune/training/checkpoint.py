@@ -117,6 +117,12 @@ def fill(model: PoseEstimator, folder: Path) -> None:
         raise UserError(f"{folder / MODEL} doesn't fit the configuration beside it; take another checkpoint") from None
 
 
+def weights_hash(folder: Path) -> str:
+    """Twelve hexadecimal digits of a whole checkpoint's weights: the beginning of their file's sha256."""
+    with (folder / MODEL).open("rb") as stream:
+        return _sha256(stream)[:12]
+
+
 def load_training(folder: Path, document: str = META) -> dict[str, Any]:
     """What `save_checkpoint` was given as `training`. Raises UserError where it is missing or damaged. document: the
     file beside it that says how it was saved."""

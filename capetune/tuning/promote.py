@@ -22,6 +22,7 @@ from capetune.datasets.packs.reader import open_pack
 from capetune.evaluation.evaluate import evaluate
 from capetune.evaluation.model import ModelPredictor
 from capetune.evaluation.protocol import EPISODES
+from capetune.evaluation.seen import overlap
 from capetune.events import EpochDone, JobChanged, Listener, NodeLost, ignore
 from capetune.runs.checkpoints import keep_checkpoints
 from capetune.runs.failures import ERROR
@@ -29,7 +30,7 @@ from capetune.runs.history import read_history
 from capetune.runs.promotion import Promotion, report_name
 from capetune.storage.scratch import address_of
 from capetune.storage.whole import write_aside
-from capetune.training.checkpoint import load_model
+from capetune.training.checkpoint import load_model, weights_hash
 from capetune.tuning.goal import Goal
 from capetune.tuning.names import name_epoch, name_task, named_trainable
 from capetune.tuning.room import GivesWay, Room
@@ -104,10 +105,13 @@ def _score(checkpoint: Path, work: Work, shots: Sequence[int], episodes: int | N
     model, meta = load_model(checkpoint)
     pack, device, data = open_pack(work.pack), work.plan.device, meta.config.data
     part = pack.part(data.split, "test")
+    seen = overlap(pack.part(data.split, "train"), part)
     predictor = ModelPredictor(model.settle(device), pack, data, device)
     for count in shots:
-        report = evaluate(part, predictor, count, episodes or EPISODES["test"], queries)
-        tree = {**report.to_json(), "checkpoint": checkpoint.name, "config_hash": meta.config.hash()}
+        report = evaluate(part, predictor, count, episodes or EPISODES["test"], queries).known(seen)
+        facts = {"checkpoint": checkpoint.name, "config_hash": meta.config.hash(), "epoch": meta.epoch}
+        facts |= {"weights_hash": weights_hash(checkpoint), "data_hash": pack.fingerprint}
+        tree = {**report.to_json(), **facts}
         write_aside(checkpoint.parent / report_name(count, episodes, queries), json.dumps(tree, indent=2) + "\n")
 
 

@@ -9,6 +9,8 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from capetune.cli.main import app, run
+from capetune.datasets.packs.manifest import file_sha256
+from capetune.datasets.packs.reader import open_pack
 from capetune.datasets.packs.writer import pack
 from capetune.errors import UserError
 
@@ -143,6 +145,11 @@ def test_a_pack_gives_the_report_of_the_files_it_was_made_of(annotations, tmp_pa
         json.loads(invoke("--split", 1, "--predictor", "template", "--json", "-", *place).stdout)
         for place in (("--annotations", annotations), ("--data", tmp_path / "pack"))
     ]
+    hashes = [report.pop("data_hash") for report in reports]
+    assert hashes == [
+        file_sha256(annotations / "mp100_split1_test.json")[:12],
+        open_pack(tmp_path / "pack").fingerprint,
+    ]
     assert reports[0] == reports[1]
     assert reports[0]["missing_categories"] == [{"id": 78, "name": "long_sleeved_outwear"}]
 
@@ -165,6 +172,12 @@ def test_of_very_many_categories_the_best_and_the_worst_are_shown_and_the_rest_c
     [
         (["--annotations", "."], "a model needs images"),
         (["--predictor", "center", "--checkpoint", "x"], "--predictor center has no checkpoint"),
+        (["--from-predictions", "x", "--checkpoint", "x"], "--from-predictions has no checkpoint"),
+        (["--from-predictions", "x", "--predictor", "center"], "leave out --predictor center"),
+        (["--from-predictions", "x", "--predictions", "y"], "would write what --from-predictions reads"),
+        (["--predictor", "center", "--predictions", "x", "--json", "x"], "name one file"),
+        (["--from-predictions", "x", "--ablate"], "--from-predictions is none"),
+        (["--predictor", "center", "--predictions", "nowhere/x"], "give --predictions a file in a folder that exists"),
     ],
 )
 def test_options_that_would_be_ignored_are_refused(given: list[str], said: str) -> None:
@@ -184,3 +197,93 @@ def test_annotations_that_are_not_scored_or_may_be_wrong_are_said(annotations):
         "warning: mp100_split1_test.json: category not listed: 1 annotation left out: 100 (category 5)" in result.stderr
     )
     assert "doubtful: num_keypoints is not the number of visible keypoints: 1 annotation: 101" in result.stderr
+
+
+FEW = ("--split", 1, "--episodes", 3, "--queries", 4)
+
+
+def test_few_pairs_are_said_and_a_baseline_is_neither_seen_nor_unseen(annotations):
+    few = invoke(*FEW, "--predictor", "center", "--annotations", annotations).stdout
+    assert "24 pairs are too few to rest a claim on" in few
+    many = invoke("--split", 1, "--predictor", "center", "--annotations", annotations).stdout
+    assert "too few" not in many
+    assert "unseen" not in few.lower() + many.lower()
+
+
+def test_a_baseline_wants_a_split(annotations):
+    assert "--predictor center has no split of its own: give --split" in error_of(
+        "--predictor", "center", "--annotations", annotations
+    )
+
+
+def test_predictions_are_written_and_scored_again_to_the_last_digit(annotations, tmp_path):
+    file, first = tmp_path / "pairs.json", tmp_path / "first.json"
+    data = ("--annotations", annotations)
+    invoke(*FEW, "--shots", 2, "--predictor", "template", *data, "--predictions", file, "--json", first)
+    again = json.loads(invoke(*FEW, "--shots", 2, *data, "--from-predictions", file, "--json", "-").stdout)
+    before = json.loads(first.read_text())
+    assert (before.pop("predictor"), again.pop("predictor")) == ("template", "predictions")
+    assert again == before
+    assert len(json.loads(file.read_text())) == before["pairs"] == 24
+
+
+def test_wrong_predictions_are_one_line_with_exit_code_2_and_leave_nothing(annotations, tmp_path, monkeypatch, capsys):
+    file, out = tmp_path / "pairs.json", tmp_path / "result.json"
+    invoke(*FEW, "--predictor", "center", "--annotations", annotations, "--predictions", file)
+    file.write_text(json.dumps(json.loads(file.read_text())[1:]))
+    words = [*FEW, "--annotations", annotations, "--from-predictions", file, "--json", out]
+    monkeypatch.setattr(sys, "argv", ["capetune", "eval", *map(str, words)])
+    with pytest.raises(SystemExit) as stop:
+        run()
+    assert stop.value.code == 2
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert f"{file} can't be scored on these 24 pairs: 1 missing: annotation 1" in said
+    assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (None, "there is no such file"),
+        ("", "is empty"),
+        ("[{", "is cut or no JSON"),
+        ("{}", "is no list of predictions"),
+    ],
+)
+def test_a_file_that_holds_no_predictions_is_named(annotations, tmp_path, content, said):
+    file = tmp_path / "pairs.json"
+    if content is not None:
+        file.write_text(content)
+    words = error_of(*FEW, "--annotations", annotations, "--from-predictions", file)
+    assert said in words
+    assert str(file) in words
+
+
+def test_another_result_on_the_same_pairs_is_compared(annotations, tmp_path):
+    data, other = ("--annotations", annotations), tmp_path / "other.json"
+    invoke(*FEW, "--predictor", "template", *data, "--json", other)
+    scored = json.loads(other.read_text())
+    compared = invoke(*FEW, "--predictor", "center", *data, "--compare", other, "--json", "-")
+    report = json.loads(compared.stdout)
+    assert report["comparison"]["difference"] == pytest.approx(report["mpck4"] - scored["mpck4"])
+    assert report["comparison"]["other"] == str(other)
+    assert report["comparison"]["sentence"] in compared.stderr
+    assert "2 categories are too few to tell" in compared.stderr
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"pairs_hash": "0" * 12}, "is of other pairs (000000000000, split 1 test, 1 shots, 3 episodes of 4 queries)"),
+        ({"pairs_hash": None}, "doesn't say which pairs it is of"),
+        ({"per_category": {}}, "has no mpck4 in [0, 1] of each of the 2 categories"),
+    ],
+)
+def test_a_result_of_other_pairs_an_old_one_and_a_damaged_one_are_not_compared(annotations, tmp_path, change, said):
+    other = tmp_path / "other.json"
+    few = (*FEW, "--predictor", "center", "--annotations", annotations)
+    invoke(*few, "--json", other)
+    other.write_text(json.dumps(json.loads(other.read_text()) | change))
+    assert said in error_of(*few, "--compare", other)
+    other.write_text("[]")
+    assert "is no result of an evaluation" in error_of(*few, "--compare", other)

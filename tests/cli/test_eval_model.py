@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import pytest
 from typer.testing import CliRunner
@@ -46,7 +47,78 @@ def evaluate(*arguments):
 def test_without_a_checkpoint_the_best_of_the_latest_run_is_taken_and_said(runs):
     result = evaluate("--split", 1, "--runs", runs)
     assert f"best checkpoint of the latest run: {runs}/new/epoch-0002" in result.stderr
-    assert f"checkpoint {runs}/new/epoch-0002" in result.stdout
+    assert f"checkpoint {runs}/new/epoch-0002, epoch 2, config" in result.stdout
+
+
+def test_split_and_data_are_the_checkpoints_where_none_are_given_and_its_epoch_is_named(runs, tiny_pack):
+    result = evaluate("--runs", runs, "--json", "-")
+    assert f"best checkpoint of the latest run: {runs}/new/epoch-0002, epoch 2" in result.stderr
+    report = json.loads(result.stdout)
+    assert (report["split"], report["epoch"]) == (1, 2)
+    assert report["data_hash"] == open_pack(tiny_pack).fingerprint
+    saved = json.loads((runs / "new/epoch-0002/meta.json").read_text())["files"]["model.safetensors"]["sha256"]
+    assert report["weights_hash"] == saved[:12]
+
+
+def test_test_categories_are_unseen_and_its_own_train_part_is_called_seen(runs):
+    result = evaluate("--runs", runs, "--json", "-")
+    assert "unseen: none of the 2 categories and 36 pictures was trained on" in result.stderr
+    assert json.loads(result.stdout)["seen"]["pictures"] == 0
+    result = evaluate("--runs", runs, "--part", "train", "--json", "-")
+    report = json.loads(result.stdout)
+    counts = "trained on 10 of 10 categories and 180 of 180 pictures"
+    assert report["protocol"] == f"sampled as officially, 1 episode of 3 queries a category, {counts}"
+    assert (report["seen"]["pictures"], len(report["seen"]["categories"])) == (180, 10)
+    assert f"SEEN: the model was {counts}" in result.stderr
+    assert "unseen" not in result.stderr
+
+
+def test_another_pack_with_the_same_pictures_under_other_names_is_called_seen(runs, tiny_root, tmp_path):
+    """What split 1 trains on, as the test part of another data set whose files and ids are other ones."""
+    tree = json.loads((tiny_root / "annotations/mp100_split1_train.json").read_text())
+    for number, image in enumerate(tree["images"]):
+        name = f"renamed/{number}.{image['file_name'].rsplit('.')[-1]}"
+        (tmp_path / "images/renamed").mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(tiny_root / "images" / image["file_name"], tmp_path / "images" / name)
+        image["file_name"] = name
+    (tmp_path / "annotations").mkdir()
+    (tmp_path / "annotations/mp100_split1_test.json").write_text(json.dumps(tree))
+    write_pack(tmp_path / "annotations", tmp_path / "images", tmp_path / "other", shards=2, size=64)
+    report = json.loads(evaluate("--runs", runs, "--data", tmp_path / "other", "--json", "-").stdout)
+    assert report["seen"]["pictures"] == report["seen"]["of_pictures"] == 180
+    assert report["seen"]["examples"][0].startswith("renamed/")
+    assert "trained on 10 of 10 categories and 180 of 180 pictures" in report["protocol"]
+
+
+@pytest.mark.parametrize(
+    ("where", "said"), [("gone", "doesn't exist"), (None, "has changed since the model was trained")]
+)
+def test_where_the_data_it_was_trained_on_is_gone_or_changed_nothing_is_called_unseen(
+    runs, tiny_pack, tmp_path, where, said
+):
+    shutil.copytree(runs / "new/epoch-0001", tmp_path / "moved")
+    meta = json.loads((tmp_path / "moved/meta.json").read_text())
+    pack = tmp_path / where if where else tiny_pack
+    meta["data"] |= {"pack": str(pack), "data_hash": "0" * 12}
+    (tmp_path / "moved/meta.json").write_text(json.dumps(meta))
+    result = evaluate("--checkpoint", tmp_path / "moved", "--data", tiny_pack, "--json", "-")
+    report = json.loads(result.stdout)
+    assert report["seen"]["known"] is False
+    assert report["protocol"].endswith("seen or unseen unknown")
+    assert "isn't known" in result.stderr
+    assert f"{pack} {said}" in result.stderr
+
+
+def test_a_models_predictions_have_its_scores_and_score_the_same_from_the_file(runs, tiny_pack, tmp_path):
+    file = tmp_path / "pairs.json"
+    report = json.loads(evaluate("--runs", runs, "--predictions", file, "--json", "-").stdout)
+    points = [entry["keypoints"][2::3] for entry in json.loads(file.read_text())]
+    assert all(0 < score < 1 for scores in points for score in scores)
+    data = ("--split", 1, "--data", tiny_pack, "--from-predictions", file)
+    again = json.loads(evaluate(*data, "--json", "-").stdout)
+    same = ("pck", "mpck4", "mpck5", "auc", "nme", "epe", "per_category", "intervals", "pairs_hash", "template")
+    assert {name: again[name] for name in same} == {name: report[name] for name in same}
+    assert again["seen"] is None
 
 
 def test_the_report_names_the_model_and_has_the_template_on_the_same_pairs(runs):

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from capetune.evaluation.protocol import official_pairs, pair_visible, protocol_name
+from capetune.evaluation.protocol import official_pairs, pair_visible, pairs_hash, protocol_name
+from capetune.pose import Part
 
 
 @pytest.mark.parametrize("shots", [1, 5])
@@ -84,3 +86,19 @@ def test_with_instances_left_out_no_score_is_official() -> None:
         protocol_name("test", 200, 15, 3)
         == "sampled as officially, 200 episodes of 15 queries a category, 3 instances left out"
     )
+
+
+def test_the_hash_of_the_pairs_changes_with_any_of_them_and_with_the_truth(make_part) -> None:
+    part = make_part({1: 20, 2: 25})
+
+    def hashed(part: Part, shots: int = 1, episodes: int = 2, queries: int = 15) -> str:
+        return pairs_hash(part, official_pairs(part, shots, episodes, queries))
+
+    one = hashed(part)
+    assert one == hashed(make_part({1: 20, 2: 25}))
+    first, *rest = part.instances[1]
+    others = [replace(first, id=5), replace(first, xy=first.xy + 1e-9), replace(first, visible=~first.visible)]
+    changed = [replace(part, instances={**part.instances, 1: (other, *rest)}) for other in others]
+    shorter = replace(part, categories=part.categories[:1])
+    found = {one, hashed(part, shots=2), hashed(part, episodes=3), hashed(part, queries=3), hashed(shorter)}
+    assert len(found | {hashed(other) for other in changed}) == 5 + 3

@@ -157,3 +157,10 @@ def test_the_best_is_promoted_on_splits_and_seeds_and_goes_on_where_it_was(searc
     assert (mean.mpck4, mean.template, mean.count) == (pytest.approx(row["mpck4"]), pytest.approx(row["template"]), 4)
     assert {job.state for job in told.jobs} == {"ended"}
     assert told.asked["jobs"] == [job.name for job in told.jobs]
+    scored = [
+        json.loads(file.read_text()) for file in (place / "runs/wild-promoted").glob("split1-*/eval-1shot-1x3.json")
+    ]
+    assert [each["seen"]["pictures"] for each in scored] == [0, 0]
+    assert scored[0]["pairs_hash"] == scored[1]["pairs_hash"]
+    assert scored[0]["weights_hash"] != scored[1]["weights_hash"]
+    assert scored[0]["data_hash"] == scored[1]["data_hash"]

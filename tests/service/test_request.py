@@ -124,7 +124,7 @@ def test_what_was_given_is_said_by_the_options_names() -> None:
             'no.json is no request: it wants an object with a "verb", one of search, train, promote, evaluate, demo; '
             "did you mean 'search'?",
         ),
-        ({"verb": "evaluate"}, "no.json: --split: Field required, not {'verb': 'evaluate'}"),
+        ({"verb": "promote"}, "no.json: --name: Field required, not {'verb': 'promote'}"),
         (
             {"verb": "promote", "name": "a", "splits": "x"},
             "no.json: --splits: wants numbers such as 1,5 or 1-5, not 'x'",
