@@ -37,9 +37,9 @@ def way(config: ModelConfig, device: torch.device | str, steps: int = 0) -> Way:
 
 
 def usual_device(cpus: int | None = None) -> str:
-    """A GPU where this process has one. PyTorch's threads are from now on as many as the given CPUs, None: as those
-    that this process may use, of which PyTorch knows no container's quota."""
-    torch.set_num_threads(cpus or usable_cpus())
+    """A GPU where this process has one. PyTorch's threads are from now on as many as the given CPUs; None: not more
+    than this process may use, for PyTorch knows of no container's quota."""
+    torch.set_num_threads(cpus or min(torch.get_num_threads(), usable_cpus()))
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
