@@ -163,7 +163,6 @@ def _model(request: EvaluateRequest, listener: Listener, copies: ExitStack) -> _
             f"tests; train one with `capetune train --split {split}` or evaluate --split {trained}"
         )
     part = pack.part(split, request.part)
-    seen = _seen(meta, pack, part, listener)
 
     # torch takes seconds to import: not before what can be refused without it.
     from capetune.evaluation.model import ModelPredictor
@@ -175,7 +174,7 @@ def _model(request: EvaluateRequest, listener: Listener, copies: ExitStack) -> _
     predictor = ModelPredictor(model.settle(device), pack, meta.config.data, device)
     facts = {"checkpoint": named(str(checkpoint)), "config_hash": meta.config.hash(), "epoch": meta.epoch}
     facts |= {"weights_hash": weights_hash(checkpoint), "data_hash": pack.fingerprint}
-    return _Subject(predictor, part, facts, seen)
+    return _Subject(predictor, part, facts, _seen(meta, pack, part, listener))
 
 
 def _seen(meta: CheckpointMeta, pack: Pack, part: Part, listener: Listener) -> Seen:
