@@ -182,20 +182,21 @@ class _Tracking:
 
     def hear(self, event: Event) -> None:
         self.listener(event)
-        self._do(self._send, event)
+        if not self.lost:
+            self._do(self._send, event)
 
     def end(self) -> None:
-        """Whatever is open there still was cut off."""
-        self._do(self._end_all, "cut off")
+        """Whatever is open there still was cut off; that is told where something else couldn't be, too."""
+        for part in list(self.open):
+            self._do(self._end, part, "cut off")
 
-    def _do(self, call: Callable[[Any], None], given: Any) -> None:
-        if self.lost:
-            return
+    def _do(self, call: Callable[..., None], *given: Any) -> None:
         try:
-            self.thread.submit(call, given).result()
+            self.thread.submit(call, *given).result()
         except Exception as error:
+            if not self.lost:
+                self.listener(Doubted(f"--track {self.name}: {_line(error)}; what follows isn't sent there"))
             self.lost = True
-            self.listener(Doubted(f"--track {self.name}: {_line(error)}; what follows isn't sent there"))
 
     def _send(self, event: Event) -> None:
         if isinstance(event, TrainingBegan):
@@ -213,7 +214,8 @@ class _Tracking:
             self._job(event)
         elif isinstance(event, Ended):
             ends: dict[str, State] = {"completed": "ended", "interrupted": "cut off", "failed": "failed"}
-            self._end_all(ends[event.state])
+            for part in list(self.open):
+                self._end(part, ends[event.state])
 
     def _trial(self, event: TrialStarted | TrialEnded) -> None:
         self._begin(trial_name(event.trial), {"number": event.trial, **event.overrides})
@@ -255,7 +257,3 @@ class _Tracking:
 
     def _end(self, part: str, state: State) -> None:
         self.service.end(self.open.pop(part)[0], state)
-
-    def _end_all(self, state: State) -> None:
-        for part in list(self.open):
-            self._end(part, state)

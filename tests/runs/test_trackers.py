@@ -186,7 +186,17 @@ def test_a_tracker_that_fails_meanwhile_is_said_once_and_ends_nothing(run, mlflo
     assert len(heard) == 4
 
 
-@pytest.mark.long
+def test_a_run_of_which_an_epoch_could_not_be_sent_is_ended_there(run, mlflow, monkeypatch):
+    heard = []
+    with tracked("mlflow", run, heard.append, {"a": 1}) as hear:
+        hear(TrainingBegan("night", 4))
+        monkeypatch.setattr(MlflowClient, "log_batch", lambda *given, **named: 1 / 0)
+        hear(EpochDone("night", 1, {"epoch": 1.0, "mpck4": 0.25}))
+    (one,) = runs_of(mlflow).values()
+    assert one.info.status == "KILLED"
+    assert len([event for event in heard if isinstance(event, Doubted)]) == 1
+
+
 def test_an_interrupt_in_the_middle_of_a_call_leaves_no_run_that_seems_to_go_on(run, mlflow, monkeypatch):
     log = MlflowClient.log_batch
 
@@ -209,6 +219,7 @@ def test_an_interrupt_in_the_middle_of_a_call_leaves_no_run_that_seems_to_go_on(
     assert (one.info.status, scores(mlflow, one)) == ("KILLED", [(1, 0.25)])
 
 
+@pytest.mark.long
 def test_weights_and_biases_offline_goes_on_under_the_same_id(run, monkeypatch):
     monkeypatch.setenv("WANDB_MODE", "offline")
     heard = []
