@@ -13,6 +13,7 @@ from capetune.reports import course_plots
 from capetune.reports.course import Course, read_course
 from capetune.reports.page import page_file, plotted, rendered, write_page
 from capetune.reports.words import in_words
+from capetune.runs.history import finished
 from capetune.runs.record import TRACE, Run
 from capetune.runs.times import WORDS, means
 from capetune.storage.scratch import named
@@ -82,7 +83,7 @@ def write_report(run: Run, out: Path | None = None) -> list[str]:
         write_page(page, run, render(course, kept))
     except OSError as error:
         raise UserError(f"can't write the report: {error}; --out FILE puts the page elsewhere") from None
-    done, best = int(course.history[-1]["epoch"]), course.best
+    done, best = finished(course.history), course.best
     lines = [f"{run.name}: {course.state}, {done} of {course.epochs or '?'} epochs have ended"]
     if best is not None:
         beside = "" if course.template is None else f", template {course.template:.3f} on the same pairs"
@@ -100,7 +101,7 @@ def render(course: Course, kept: set[str]) -> str:
         course=course,
         best=best,
         ahead=None if best is None or template is None else best["mpck4"] - template,
-        done=int(course.history[-1]["epoch"]),
+        done=finished(course.history),
         figures=[
             (figure, plotted(figure.name, figure.draw(course)) if figure.key in kept else "") for figure in FIGURES
         ],

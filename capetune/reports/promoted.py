@@ -17,7 +17,7 @@ from capetune.reports.breaks import Breaks, read_breaks
 from capetune.runs.diary import read_events
 from capetune.runs.document import Odd, read_checked
 from capetune.runs.failures import ERROR, error_line
-from capetune.runs.history import read_history
+from capetune.runs.history import finished, read_history
 from capetune.runs.promotion import report_name
 from capetune.runs.record import Asked, Run
 
@@ -87,7 +87,7 @@ class Job:
     @property
     def epochs(self) -> int:
         """Finished ones."""
-        return int(self.history[-1]["epoch"]) if self.history else 0
+        return finished(self.history)
 
 
 @dataclass(frozen=True)

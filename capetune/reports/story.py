@@ -16,7 +16,7 @@ from capetune.reports.starts import Starts, read_starts
 from capetune.reports.words import tails
 from capetune.runs.commands import again
 from capetune.runs.document import inside
-from capetune.runs.history import read_history
+from capetune.runs.history import finished, read_history
 from capetune.runs.record import CONFIG, JOURNAL, SPACE, Run
 from capetune.runs.results import (
     RESULT,
@@ -60,7 +60,7 @@ class Row:
     @property
     def epochs(self) -> int:
         """Finished ones."""
-        return int(self.history[-1]["epoch"]) if self.history else 0
+        return finished(self.history)
 
 
 @dataclass(frozen=True)

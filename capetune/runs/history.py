@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from capetune.errors import UserError
@@ -16,6 +17,11 @@ def add_to_history(folder: Path, metrics: dict[str, float]) -> None:
     rows = [row for row in read_history(folder) if row["epoch"] < metrics["epoch"]]
     folder.mkdir(parents=True, exist_ok=True)
     write_aside(folder / HISTORY, "".join(json.dumps(row) + "\n" for row in [*rows, metrics]))
+
+
+def finished(history: Sequence[Mapping[str, float]]) -> int:
+    """How many epochs are."""
+    return int(history[-1]["epoch"]) if history else 0
 
 
 def read_history(folder: Path) -> list[dict[str, float]]:

@@ -24,8 +24,8 @@ from capetune.storage.address import is_address
 
 SENT = "request.json"
 CARRIED = ("space", "config")  # small files that travel along
-DATA = ("data", "runs", "features", "annotations", "images", "checkpoint")
-ELSEWHERE = (*DATA, "predictions", "from_predictions", "compare")  # what lies where machines read it
+RESULTS = ("predictions", "from_predictions", "compare")
+ELSEWHERE = ("data", "runs", "features", "annotations", "images", "checkpoint", *RESULTS)  # lies where machines read it
 ENTRYPOINT = f"python -m capetune request --sent {SENT}"
 
 

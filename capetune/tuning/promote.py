@@ -26,7 +26,7 @@ from capetune.evaluation.seen import overlap
 from capetune.events import EpochDone, JobChanged, Listener, NodeLost, ignore
 from capetune.runs.checkpoints import keep_checkpoints
 from capetune.runs.failures import ERROR
-from capetune.runs.history import read_history
+from capetune.runs.history import finished, read_history
 from capetune.runs.promotion import Promotion, report_name
 from capetune.storage.scratch import address_of
 from capetune.storage.whole import write_aside
@@ -107,10 +107,10 @@ def _score(checkpoint: Path, work: Work, shots: Sequence[int], episodes: int | N
     part = pack.part(data.split, "test")
     seen = overlap(pack.part(data.split, "train"), part)
     predictor = ModelPredictor(model.settle(device), pack, data, device)
+    facts = {"checkpoint": checkpoint.name, "config_hash": meta.config.hash(), "epoch": meta.epoch}
+    facts |= {"weights_hash": weights_hash(checkpoint), "data_hash": pack.fingerprint}
     for count in shots:
         report = evaluate(part, predictor, count, episodes or EPISODES["test"], queries).known(seen)
-        facts = {"checkpoint": checkpoint.name, "config_hash": meta.config.hash(), "epoch": meta.epoch}
-        facts |= {"weights_hash": weights_hash(checkpoint), "data_hash": pack.fingerprint}
         tree = {**report.to_json(), **facts}
         write_aside(checkpoint.parent / report_name(count, episodes, queries), json.dumps(tree, indent=2) + "\n")
 
@@ -141,8 +141,7 @@ class _Callback(tune.Callback):
 
     def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         job = trial.config["job"]["name"]
-        history = read_history(self.promotion.folder / job)
-        self._name(trial, int(history[-1]["epoch"]) if history else 0)
+        self._name(trial, finished(read_history(self.promotion.folder / job)))
         self._say(trial, "running")
 
     def on_trial_result(

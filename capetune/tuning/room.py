@@ -141,7 +141,7 @@ class GivesWay(tune.Callback):
 
     def on_step_begin(self, iteration: int, trials: list[Trial], **info: Any) -> None:
         self.room.most()  # looks, where Tune asks for no more trials too
-        if self.controller is None:
+        if self.controller is None or self.room.ours:
             return
         if self.room.over:
             self.controller._cleanup_cached_actors(force_all=True)

@@ -33,7 +33,7 @@ from capetune.events import (
 from capetune.runs.checkpoints import keep_checkpoints
 from capetune.runs.diary import write_event
 from capetune.runs.failures import ERROR, error_line
-from capetune.runs.history import add_to_history, read_history
+from capetune.runs.history import add_to_history, finished, read_history
 from capetune.runs.results import Status, TrialResult, save_result, trial_folder, trial_name
 from capetune.storage.lease import Superseded
 from capetune.storage.scratch import address_of
@@ -274,7 +274,7 @@ class Watcher(tune.Callback):
             "run": self.search.folder.name,
             "trial": number,
             "overrides": overrides,
-            "epoch": int(history[-1]["epoch"]) if history else 0,
+            "epoch": finished(history),
             "score": best.get(self.search.goal.metric),
             "template": best.get("template_mpck4"),
             "twin": self._twin(number, self._hash(overrides)),
