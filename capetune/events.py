@@ -248,6 +248,24 @@ class TrialLost(Event):
 
 
 @dataclass(frozen=True)
+class TrialSpared(Event):
+    """A proposed trial isn't trained: `twin` has its configuration already, and that one's result is the sampler's."""
+
+    run: str
+    trial: int
+    twin: int
+    overrides: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class NoMoreTrials(Event):
+    """A search tries nothing more, before its budget is spent; what runs goes on to its end."""
+
+    run: str
+    why: str
+
+
+@dataclass(frozen=True)
 class NodeLost(Event):
     """A machine of the cluster is gone."""
 

@@ -46,6 +46,9 @@ def command(
     resume_or_start: bool = typer.Option(
         False, "--resume-or-start", help="With --name: go on with it where it was begun; for schedulers that repeat."
     ),
+    retry_failed: bool = typer.Option(
+        False, "--retry-failed", help="With --resume: train failed trials again, as new ones with the same values."
+    ),
     storage: str | None = typer.Option(
         None,
         "--storage",

@@ -202,6 +202,14 @@ class Screen:
         self._print(f"trial {event.trial}: its process was lost; it goes on after epoch {event.epoch}")
 
     @_hear.register
+    def _(self, event: events.TrialSpared) -> None:
+        self._print(f"trial {event.trial}: the configuration of trial {event.twin}: not trained again")
+
+    @_hear.register
+    def _(self, event: events.NoMoreTrials) -> None:
+        self._print(f"no more trials: {event.why}")
+
+    @_hear.register
     def _(self, event: events.Ended) -> None:
         self._show(None, None if event.state == "completed" else KeyboardInterrupt())
         if event.state == "interrupted":

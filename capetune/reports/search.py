@@ -63,7 +63,7 @@ def results_lines(folder: Path | str, results: list[TrialResult], facts: dict[st
             lines.append(f"trial {result.number} failed: {result.error}; traceback in {folder}/{result.traceback}")
     same = [f"{result.number} as {result.twin}" for result in results if result.twin is not None]
     if same:
-        lines.append(f"trials with the configuration of an earlier one: {', '.join(same)}; the space is nearly used up")
+        lines.append(f"trials with the configuration of an earlier one: {', '.join(same)}")
     return [*lines, f"written: {folder}/results.json, results.csv, best.yaml"]
 
 

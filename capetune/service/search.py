@@ -52,6 +52,7 @@ class SearchRequest(Request):
     name: str | None = None
     resume: str | None = None
     resume_or_start: bool = False
+    retry_failed: bool = False
     storage: str | None = None
     track: Tracker | None = None
     address: str | None = None
@@ -126,6 +127,8 @@ def _run(request: SearchRequest, listener: Listener) -> SearchResult:
 
 
 def _begun(request: SearchRequest, listener: Listener) -> Begun:
+    if request.retry_failed and request.resume is None:
+        raise UserError("--retry-failed goes on with a search, and tries its failed trials again: give --resume NAME")
     if request.resume is not None:
         given = [option for option in FIXED if option in request.given()]
         if given:

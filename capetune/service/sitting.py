@@ -46,10 +46,12 @@ def sit(begun: Begun, request: SearchRequest, listener: Listener) -> SearchResul
     with at_work(folder, listener, patient=request.resume_or_start) as desk:
         listener = desk.hear
         run = read_run(folder) or Run(folder, "search", "running")
-        if run.state == "completed" and request.hours is None and (request.trials or 0) <= run.told("trials"):
-            listener(RunComplete(run.name, run.facts["trials"]))
+        more = request.hours is not None or request.retry_failed or request.space is not None
+        if run.state == "completed" and not more and (request.trials or 0) <= run.told("trials"):
             goal = Goal.of(space.header)
-            return SearchResult(where, sorted(saved_results(folder), key=goal.place), goal, run.facts, already=True)
+            results = sorted(saved_results(folder), key=goal.place)
+            listener(RunComplete(run.name, len(results)))
+            return SearchResult(where, results, goal, run.facts, already=True)
         _same_data(run, facts)
         how = _How.of(begun, request, run)
         shared = None if how.features is None else Path(how.features)
@@ -77,14 +79,15 @@ def sit(begun: Begun, request: SearchRequest, listener: Listener) -> SearchResul
             with recorded(run, record, go_on, listener):
                 features = keeping.make(folder, config, pack, listener)
                 kept = (how.keep, begun.storage, features, study)
-                search = Search(config, space, pack, folder, how.budget(begun), *kept, desk.number, desk.fetch)
+                retry = request.retry_failed
+                search = Search(config, space, pack, folder, how.budget(begun), *kept, desk.number, desk.fetch, retry)
                 listener(_began(search, how.trials))
                 # Kept at every trial's end, so that an interrupted search has a best configuration too.
                 written = partial(write_results, folder, config, facts)
-                results = run_search(search, room, listener, written)
+                searched = run_search(search, room, listener, written)
+                results, left = searched.trials, searched.left
                 written(results)
                 _raise_if_all_failed(results, folder)
-                left = max(0, how.trials - sum(result.status != "stopped" for result in results))
                 if left:
                     run.state = "interrupted"
                 else:
@@ -110,8 +113,10 @@ class _How:
     def of(cls, begun: Begun, request: SearchRequest, run: Run) -> _How:
         """Raises UserError where the goal can't be had with kept features."""
         header, before = begun.space.header, run.facts
+        grid = header.sampler == "grid" and header.budget.trials is None
+        points = len(begun.space.points(begun.config)) if grid else 0
         how = cls(
-            trials=request.trials or before.get("trials") or header.budget.trials or TRIALS,
+            trials=request.trials or points or before.get("trials") or header.budget.trials or TRIALS,
             hours=header.budget.hours if request.hours is None else request.hours,
             keep=request.keep or before.get("keep", KEEP),
             workers_per_trial=request.workers_per_trial or before.get("workers_per_trial", 1),

@@ -8,8 +8,17 @@ from pathlib import Path
 
 from capetune.config import Config
 from capetune.datasets.packs.reader import Pack
+from capetune.runs.results import TrialResult
 from capetune.tuning.goal import Goal
 from capetune.tuning.space import Budget, Space
+
+
+@dataclass(frozen=True)
+class Searched:
+    """trials: all that ended, best first. left: those that its budget has, and that weren't tried to their end."""
+
+    trials: list[TrialResult]
+    left: int
 
 
 @dataclass(frozen=True)
@@ -18,7 +27,8 @@ class Search:
     many trials keep their best checkpoint. storage: URL of a database in place of the journal. features: the folder of
     kept ones, which trials train on in place of images. study: the name of Optuna's, None where it is the folder's.
     lease: the number of that under which the run is worked on. fetch: where the folder is a copy of what lies at an
-    address, brings what is there now of a part of it; as `runs.home.Desk` does.
+    address, brings what is there now of a part of it; as `runs.home.Desk` does. retry: train failed trials again, as
+    new ones.
     """
 
     config: Config
@@ -32,6 +42,7 @@ class Search:
     study: str | None = None
     lease: int = 0
     fetch: Callable[[str], None] = lambda below: None
+    retry: bool = False
 
     @property
     def study_name(self) -> str:

@@ -6,7 +6,7 @@ tells a pruned trial as complete (docs/decisions/008).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +14,13 @@ import optuna
 from optuna.trial import FrozenTrial
 from ray.tune.search import Searcher
 
+from capetune.events import Listener, NoMoreTrials, TrialSpared
 from capetune.runs.results import saved_overrides, trial_folder
 from capetune.tuning.room import Room
 from capetune.tuning.space import Space
+from capetune.tuning.twins import Twins
+
+ASKED = 50  # times that a sampler is asked anew where a proposal was tried already
 
 
 class JobSearcher(Searcher):
@@ -28,15 +32,23 @@ class JobSearcher(Searcher):
         self.room = room
         self.begun: set[str] = set()
 
+    def __getstate__(self) -> dict:
+        return {}  # Tune pickles it with its own state, from which nothing is read; a watcher that it asks can't be
+
     def suggest(self, trial_id: str) -> Any:
         if not self.left:
             return Searcher.FINISHED
         if self.room is not None and self.room.full(len(self.begun)):
             return None
+        proposed = self.propose(self.left.pop(0))
+        if proposed is None:
+            self.left.clear()
+            return Searcher.FINISHED
         self.begun.add(trial_id)
-        return self.propose(self.left.pop(0))
+        return proposed
 
-    def propose(self, job: Any) -> Any:
+    def propose(self, job: Any) -> dict[str, Any] | None:
+        """None where there is nothing more to try."""
         return {"job": job}
 
     def on_trial_complete(self, trial_id: str, result: dict | None = None, error: bool = False) -> None:
@@ -55,7 +67,8 @@ class StudySearcher(JobSearcher):
     """Proposes {"number", "overrides"}, the number being the trial's in the study. `run_search` tells how they end.
 
     folder: of the run. unfinished: trials of the study that go on, with their own values. fresh: how many to ask for
-    after them.
+    after them, those not counted whose configuration another trial had. over: says why no more are wanted, None while
+    they are. say: hears of those that are spared, and why no more are tried.
     """
 
     def __init__(
@@ -65,15 +78,41 @@ class StudySearcher(JobSearcher):
         folder: Path,
         unfinished: Sequence[FrozenTrial],
         fresh: int,
+        twins: Twins,
+        over: Callable[[], str | None],
+        say: Listener,
         room: Room | None = None,
     ) -> None:
         super().__init__([*unfinished, *[None] * fresh], room)
         self.folder = folder
         self.study = study
         self.space = space
+        self.twins = twins
+        self.over = over
+        self.say = say
+        self.points = space.grid()
+        self.ended = False  # nothing is left to try
 
-    def propose(self, job: FrozenTrial | None) -> Any:
-        trial = self.study.ask() if job is None else optuna.trial.Trial(self.study, job._trial_id)
-        drawn = self.space.suggest(trial)
-        overrides = saved_overrides(trial_folder(self.folder, trial.number)) or drawn
-        return {"number": trial.number, "overrides": overrides}
+    def propose(self, job: FrozenTrial | None) -> dict[str, Any] | None:
+        for _ in range(ASKED):
+            if job is None and (why := self._over()) is not None:
+                break
+            trial = self.study.ask() if job is None else optuna.trial.Trial(self.study, job._trial_id)
+            drawn = self.space.suggest(trial)
+            overrides = saved_overrides(trial_folder(self.folder, trial.number))
+            twin = self.twins.spared(trial.number, drawn) if overrides is None else None
+            if twin is None:
+                return {"number": trial.number, "overrides": overrides or drawn}
+            self.say(TrialSpared(self.folder.name, trial.number, twin, drawn))
+            job = None
+        else:
+            why = f"{ASKED} proposals on end had been tried already"
+        self.ended = True
+        self.say(NoMoreTrials(self.folder.name, why))
+        return None
+
+    def _over(self) -> str | None:
+        tried, points = self.twins.numbers, self.points
+        if points and len(tried) >= len(points) and all(self.twins.hash(point) in tried for point in points):
+            return f"all {len(points)} configurations of the space have been tried"
+        return self.over()

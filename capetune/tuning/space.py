@@ -23,6 +23,7 @@ from capetune.errors import UserError
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)  # it announces every study and trial
 Mode = Literal["max", "min"]
+GRID = 1000  # points of a space, at most, that are counted and may be tried one by one
 ONE_SPACE = ("gp", "cmaes", "nsga2")  # samplers that draw a parameter at random if its range differs between trials
 
 
@@ -33,11 +34,13 @@ class SchedulerConfig(Section):
 
 
 class Budget(Section):
-    """A search ends with the first of these that is reached; None: no such limit. epochs: of all trials together."""
+    """A search ends with the first of these that is reached; None: no such limit. epochs: of all trials together.
+    stale: so many trials since the best one; those that run go on to their end."""
 
     trials: int | None = Field(None, ge=1)
     epochs: int | None = Field(None, ge=1)
     hours: float | None = Field(None, gt=0)
+    stale: int | None = Field(None, ge=1)
 
 
 class Header(Section):
@@ -48,7 +51,7 @@ class Header(Section):
 
     metric: tuple[str, ...] = ("mpck4",)
     mode: tuple[Mode, ...] = ("max",)
-    sampler: Literal["tpe", "random", "gp", "cmaes", "nsga2"] = "tpe"
+    sampler: Literal["tpe", "random", "grid", "gp", "cmaes", "nsga2"] = "tpe"
     scheduler: SchedulerConfig = SchedulerConfig()
     budget: Budget = Budget()
     points: tuple[dict[str, Any], ...] = Field((), description="tried right after the default configuration")
@@ -112,8 +115,24 @@ class Space:
         return self._filled({}, config)
 
     def points(self, config: Config) -> list[dict[str, Any]]:
-        """What is tried first: the default, then the header's points, each with the default for what it leaves out."""
-        return [self._filled(point, config) for point in ({}, *self.header.points)]
+        """What is tried first: the default, then the header's points, each with the default for what it leaves out.
+        With `sampler: grid` the whole space comes after these."""
+        found = [self._filled(point, config) for point in ({}, *self.header.points)]
+        grid = (self.grid() or []) if self.header.sampler == "grid" else []
+        return found + [point for point in grid if point not in found]
+
+    def grid(self) -> list[dict[str, Any]] | None:
+        """Every point of the space, in the order of the file; None where they are more than GRID, or without number."""
+        found: list[dict[str, Any]] = [{}]
+        for key, parameter in self.parameters.items():
+            grown: list[dict[str, Any]] = []
+            for point in found:
+                values = _values(parameter.distribution) if parameter.applies(point) else [None]
+                if values is None or len(grown) + len(values) > GRID:
+                    return None
+                grown += [{**point, key: value} for value in values] if parameter.applies(point) else [point]
+            found = grown
+        return found
 
     def _filled(self, point: Mapping[str, Any], config: Config) -> dict[str, Any]:
         values: dict[str, Any] = {}
@@ -183,6 +202,17 @@ def size(distribution: BaseDistribution) -> int | None:
         return len(distribution.choices)
     assert isinstance(distribution, IntDistribution | FloatDistribution)
     return None if distribution.step is None else int((distribution.high - distribution.low) / distribution.step) + 1
+
+
+def _values(distribution: BaseDistribution) -> list[Any] | None:
+    """All of them, None where they are more than GRID, or continuous."""
+    if isinstance(distribution, CategoricalDistribution):
+        return list(distribution.choices)
+    assert isinstance(distribution, IntDistribution | FloatDistribution)
+    count = size(distribution)
+    if count is None or count > GRID:
+        return None
+    return [distribution.low + i * (distribution.step or 1) for i in range(count)]
 
 
 def plain(value: Any) -> Any:

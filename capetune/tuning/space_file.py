@@ -15,7 +15,7 @@ from capetune.config import Config, check_key, config_value
 from capetune.errors import UserError
 from capetune.runs.metrics import METRICS
 from capetune.tuning.ranges import extremes, read_range
-from capetune.tuning.space import Header, Parameter, Space, describe, plain
+from capetune.tuning.space import GRID, Header, Parameter, Space, describe, plain
 from capetune.yaml12 import read_document
 
 BUILT_IN = Path(__file__).parents[1] / "search_spaces"
@@ -73,6 +73,11 @@ def load_space(name: str | Path, config: Config, begun: bool = False) -> Space:
     if not parameters:
         raise UserError(f"{path} has no range; {EXAMPLE}")
     space = Space(parameters, _header(header, path, lines), path, document.text)
+    if space.header.sampler == "grid" and space.grid() is None:
+        raise UserError(
+            f"{path}, line {lines['sampler']}: grid tries every point, and this space has more than {GRID}, or ranges "
+            "without a step; give choices or steps, or take sampler: random"
+        )
     _check_together(space, config)
     if not begun:
         space.default(config)

@@ -36,12 +36,14 @@ from capetune.tuning.rebuild import rebuild
 from capetune.tuning.room import GivesWay, Room
 from capetune.tuning.samplers import make_sampler
 from capetune.tuning.schedulers import carries_checkpoints, ends, make_scheduler, recall
-from capetune.tuning.search import Search
+from capetune.tuning.search import Search, Searched
 from capetune.tuning.searcher import StudySearcher
 from capetune.tuning.storage import open_storage, study_names, without_password
+from capetune.tuning.telling import tell
 from capetune.tuning.trial import Work, no_room, run_trial
 from capetune.tuning.tuner import resources, run_tuner
-from capetune.tuning.watcher import Keep, Limit, Watcher, tell
+from capetune.tuning.twins import due, no_twins, queue_failed
+from capetune.tuning.watcher import ENOUGH, Keep, Limit, Watcher
 
 
 def run_search(
@@ -49,8 +51,8 @@ def run_search(
     room: Room,
     listener: Listener,
     keep: Keep = lambda results: None,
-) -> list[TrialResult]:
-    """Run it to the end of its budget and return every trial that ended, best first.
+) -> Searched:
+    """Run it to the end of its budget, or until nothing is left to try.
 
     Called again for a folder where it was cut off, or with a larger budget, it goes on: ended trials are kept, the
     others continue from their latest epoch, the sampler and ASHA's rungs know all of them. listener: hears TrialEnded
@@ -58,13 +60,14 @@ def run_search(
     are in events.jsonl too. keep: called with the trials that have ended, best first, whenever one does. The caller
     holds the folder (`storage.hold.held`).
 
-    Raises UserError where the disk is full, or the storage isn't that of the folder's trials.
+    Raises UserError where the disk is full, the trials fail one after another of the same, or the storage isn't that of
+    the folder's trials.
     """
     with states_counted(search.folder.name, listener) as hear:
         return _searched(search, room, hear, keep)
 
 
-def _searched(search: Search, room: Room, listener: Listener, keep: Keep) -> list[TrialResult]:
+def _searched(search: Search, room: Room, listener: Listener, keep: Keep) -> Searched:
     search.folder.mkdir(parents=True, exist_ok=True)
     mend(search.folder)
     earlier = list(saved_results(search.folder))
@@ -76,7 +79,7 @@ def _searched(search: Search, room: Room, listener: Listener, keep: Keep) -> lis
     watcher = Watcher(search, study, earlier, limit, listener, keep, LostNodes())
     watcher.say_earlier()
     ended = {result.number for result in earlier}
-    begun = [trial for trial in study.trials if trial.state != TrialState.WAITING]
+    begun = no_twins([trial for trial in study.trials if trial.state != TrialState.WAITING])
     unfinished = []
     for trial in begun:
         values = saved_overrides(trial_folder(search.folder, trial.number))
@@ -84,11 +87,12 @@ def _searched(search: Search, room: Room, listener: Listener, keep: Keep) -> lis
             watcher.settle(trial.number, values)
         elif trial.number not in ended:
             unfinished.append(trial)
-    assert search.budget.trials is not None
-    fresh = max(0, search.budget.trials - len(begun))
+    if search.retry:
+        queue_failed(study, earlier)
+    fresh, over = due(study, search.budget), False
     if (fresh or unfinished) and not limit.stop_all():
         try:
-            _run(search, room, study, unfinished, fresh, watcher)
+            over = _run(search, room, study, unfinished, fresh, watcher)
         except Exception as error:
             limit.full = no_room(error, search.folder)
             if search.storage is not None and away(error):  # it may come through Tune, as text
@@ -101,7 +105,15 @@ def _searched(search: Search, room: Room, listener: Listener, keep: Keep) -> lis
     if limit.full:
         go_on = again("search --resume", search.folder)
         raise UserError(f"no room is left for {search.folder}: free some, then `{go_on}` goes on")
-    return watcher.results()
+    if limit.broken:
+        failed = next(result for result in reversed(watcher.ended.values()) if result.status == "failed")
+        go_on = again("search --resume", search.folder)
+        why = f"{ENOUGH} trials on end failed of this: {limit.broken}; its traceback is in "
+        cure = f"`{go_on}` goes on, and with --retry-failed tries them again"
+        raise UserError(f"{why}{search.folder / str(failed.traceback)}; {cure}")
+    results = watcher.results()
+    cut = sum(trial.state == TrialState.RUNNING for trial in study.get_trials(deepcopy=False))
+    return Searched(results, cut + (0 if over else due(study, search.budget)))
 
 
 def mend(folder: Path) -> None:
@@ -164,7 +176,8 @@ def _study(search: Search, storage: BaseStorage) -> optuna.Study:
     study = optuna.create_study(
         study_name=name, storage=storage, sampler=sampler, directions=search.goal.directions, load_if_exists=True
     )
-    if all(trial.state == TrialState.WAITING for trial in study.trials):  # it has not begun
+    begun = any(trial.state != TrialState.WAITING for trial in study.trials)
+    if not begun or header.sampler == "grid":  # a wider grid has points that weren't queued
         for point in search.space.points(search.config):
             study.enqueue_trial(point, skip_if_exists=True)
     return study
@@ -177,7 +190,8 @@ def _run(
     unfinished: list[FrozenTrial],
     fresh: int,
     watcher: Watcher,
-) -> None:
+) -> bool:
+    """Returns whether nothing is left to try."""
     watcher.lost_nodes()  # those that were lost before are none of ours
     plan = room.plan
     features = None if search.features is None else search.features.resolve()
@@ -196,8 +210,10 @@ def _run(
     recall(scheduler, watcher.results())
     # pbt compares trials that are all begun, and pauses those that are ahead.
     paced = None if search.space.header.scheduler.name == "pbt" else room
+    watched = (watcher.twins, watcher.over, watcher.say)
+    searcher = StudySearcher(study, search.space, search.folder, unfinished, fresh, *watched, paced)
     tune_config = tune.TuneConfig(
-        search_alg=StudySearcher(study, search.space, search.folder, unfinished, fresh, paced),
+        search_alg=searcher,
         scheduler=scheduler,
         num_samples=len(unfinished) + fresh,
         max_concurrent_trials=None if paced is None else len(unfinished) + fresh,
@@ -209,6 +225,7 @@ def _run(
     title = partial(_title, shown, search.folder.name)
     trainable = named_trainable(partial(run_trial, work=work), resources(plan), "Trial", title)
     run_tuner(trainable, search.folder, tune_config, [watcher, GivesWay(scheduler, room)], watcher.limit)
+    return searcher.ended
 
 
 def _title(shown: str, run: str, trial: dict[str, Any]) -> str:

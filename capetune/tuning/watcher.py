@@ -7,13 +7,12 @@ import re
 import shutil
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import optuna
-from optuna.trial import TrialState
 from ray import tune
 from ray.tune.experiment import Trial
 
@@ -39,19 +38,22 @@ from capetune.storage.lease import Superseded
 from capetune.storage.scratch import address_of
 from capetune.storage.whole import write_aside
 from capetune.training.loop import Metrics
-from capetune.tuning.goal import Goal
 from capetune.tuning.names import name_epoch
 from capetune.tuning.search import Search
 from capetune.tuning.space import Budget
+from capetune.tuning.telling import tell, tell_epochs
 from capetune.tuning.trial import Away, DiskFull
+from capetune.tuning.twins import Twins
 
 ARRIVAL = 120.0  # seconds that the last epoch of a trial may take to a store
+ENOUGH = 3  # trials on end that failed of the same
 Keep = Callable[[list[TrialResult]], None]
 
 
 @dataclass
 class Limit(tune.Stopper):
-    """Ends a search when its hours or its epochs are spent, or the disk is full. Tune calls it with every result.
+    """Ends a search when its hours or its epochs are spent, the disk is full, or every trial fails. Tune calls it with
+    every result.
 
     spent: epochs so far, those of earlier sittings too.
     """
@@ -61,6 +63,8 @@ class Limit(tune.Stopper):
     begun: float = field(default_factory=time.time)
     full: bool = False  # the disk is
     away: str = ""  # why the store of the run can't be written, or the pack be read
+    broken: str = ""  # of what all trials fail
+    failed: tuple[str, ...] = ()  # of what the latest trials failed, since one didn't
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
         self.spent += 1
@@ -68,7 +72,18 @@ class Limit(tune.Stopper):
 
     def stop_all(self) -> bool:
         late = self.budget.hours is not None and time.time() - self.begun >= self.budget.hours * 3600
-        return self.no_place or late or (self.budget.epochs is not None and self.spent >= self.budget.epochs)
+        return (
+            self.no_place
+            or bool(self.broken)
+            or late
+            or (self.budget.epochs is not None and self.spent >= self.budget.epochs)
+        )
+
+    def ended(self, error: str | None) -> None:
+        """A trial did, of that error, or well: after ENOUGH that failed of one thing the next ones would, too."""
+        self.failed = () if error is None else (*self.failed, re.sub(r"\d+", "#", error))
+        if len(self.failed) >= ENOUGH and len(set(self.failed[-ENOUGH:])) == 1:
+            self.broken = str(error)
 
     @property
     def no_place(self) -> bool:
@@ -99,9 +114,7 @@ class Watcher(tune.Callback):
         self.ending: list[Trial] = []
         self.heard: dict[int, tuple[int, float]] = {}  # of an ended trial: how many epochs, and since when it is over
         self.ended = {result.number: result for result in earlier}
-        self.hashes: dict[str, int] = {}
-        for result in earlier:
-            self._twin(result.number, result.config_hash)
+        self.twins = Twins(search, study, self.ended)
 
     def __getstate__(self) -> dict:
         return {}  # Tune pickles callbacks with its own state; a live display can't be
@@ -109,7 +122,7 @@ class Watcher(tune.Callback):
     def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         facts = self._facts(trial.config["number"], dict(trial.config["overrides"]))
         self._name(trial, facts)
-        self._say(TrialStarted(**facts))
+        self.say(TrialStarted(**facts))
 
     def on_trial_result(
         self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
@@ -119,10 +132,10 @@ class Watcher(tune.Callback):
         if address_of(self.search.folder):  # what the trial's machine sends is still on its way
             add_to_history(trial_folder(self.search.folder, number), row)
         if result.get("trouble"):
-            self._say(Doubted(result["trouble"]))
+            self.say(Doubted(result["trouble"]))
         facts = self._facts(number, dict(trial.config["overrides"]))
         self._name(trial, facts)
-        self._say(EpochDone(**facts, metrics=row))
+        self.say(EpochDone(**facts, metrics=row))
 
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         self.ending.append(trial)
@@ -131,7 +144,7 @@ class Watcher(tune.Callback):
         """Its process was lost; Tune starts it once more."""
         number = trial.config["number"]
         epoch = self._facts(number, dict(trial.config["overrides"]))["epoch"]
-        self._say(TrialLost(self.search.folder.name, number, epoch))
+        self.say(TrialLost(self.search.folder.name, number, epoch))
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         self.ending.append(trial)
@@ -139,7 +152,7 @@ class Watcher(tune.Callback):
     def on_step_end(self, iteration: int, trials: list[Trial], **info: Any) -> None:
         """Only now a lost trial has its error."""
         for node in self.lost_nodes():
-            self._say(NodeLost(node))
+            self.say(NodeLost(node))
         told = [trial for trial in self.ending if trial.status != Trial.ERROR or trial.get_error()]
         for trial in [trial for trial in told if self._arrived(trial)]:
             self.ending.remove(trial)
@@ -160,6 +173,13 @@ class Watcher(tune.Callback):
     def results(self) -> list[TrialResult]:
         """Every trial that ended, best first, failed ones last."""
         return sorted(self.ended.values(), key=self.search.goal.place)
+
+    def over(self) -> str | None:
+        """Why nothing more is worth a trial, though the budget isn't spent."""
+        stale, ended = self.search.budget.stale, [result for result in self.results() if result.score is not None]
+        if stale is None or not ended or sum(result.number > ended[0].number for result in ended) < stale:
+            return None
+        return f"none of {stale} since is better than trial {ended[0].number} (budget: stale)"
 
     def _arrived(self, trial: Trial) -> bool:
         """Whether all is here that an ended trial leaves: of a run at an address, its machine is still sending it."""
@@ -198,6 +218,7 @@ class Watcher(tune.Callback):
         if lost is None and self.limit.stop_all() and not history and not (folder / ERROR).is_file():
             return  # the budget was spent before its first epoch: it stays open
         result = self._result(number, overrides, history, lost)
+        self.limit.ended(result.error)
         self.ended[result.number] = result
         if result.status != "stopped":  # else it stays open, to go on
             save_result(self.search.folder, result)
@@ -207,8 +228,8 @@ class Watcher(tune.Callback):
         facts = self._facts(number, overrides, failed=result.status == "failed")
         if result.checkpoint is not None:
             path = str(self.search.folder / result.checkpoint)
-            self._say(CheckpointKept(self.search.folder.name, int(result.metrics["epoch"]), path, number))
-        self._say(TrialEnded(**facts, status=result.status, error=result.error))
+            self.say(CheckpointKept(self.search.folder.name, int(result.metrics["epoch"]), path, number))
+        self.say(TrialEnded(**facts, status=result.status, error=result.error))
 
     def _spare(self) -> None:
         """Keep the checkpoints of the best trials; remove those of the others that have ended for good."""
@@ -233,7 +254,7 @@ class Watcher(tune.Callback):
             status = "stopped"
         best = {} if why else dict(goal.best(history))
         found = None if why else keep_checkpoints(folder, goal.metric, goal.modes[0], status == "stopped")
-        config_hash = self._hash(overrides)
+        config_hash = self.twins.hash(overrides)
         return TrialResult(
             number=number,
             overrides=overrides,
@@ -244,7 +265,7 @@ class Watcher(tune.Callback):
             seconds=sum(metrics["seconds"] for metrics in history),
             config_hash=config_hash,
             checkpoint=str(found.relative_to(self.search.folder)) if found else None,
-            twin=self._twin(number, config_hash),
+            twin=self.twins.first(number, config_hash),
             **why,
         )
 
@@ -277,7 +298,7 @@ class Watcher(tune.Callback):
             "epoch": finished(history),
             "score": best.get(self.search.goal.metric),
             "template": best.get("template_mpck4"),
-            "twin": self._twin(number, self._hash(overrides)),
+            "twin": self.twins.first(number, self.twins.hash(overrides)),
         }
 
     def _name(self, trial: Trial, facts: dict[str, Any]) -> None:
@@ -285,45 +306,12 @@ class Watcher(tune.Callback):
         who = f"Trial {facts['trial']} of {facts['run']}"
         name_epoch(trial, who, facts["epoch"] + 1, self.search.config.train.epochs, score)
 
-    def _say(self, event: Event) -> None:
+    def say(self, event: Event) -> None:
         write_event(self.search.folder, event)
         try:
             self.listener(event)
         except Superseded as error:
             self.limit.away = str(error)
-
-    def _hash(self, overrides: dict[str, Any]) -> str | None:
-        try:
-            return self.search.config.with_overrides(overrides).hash()
-        except UserError:  # values that don't go together: the trial failed of it
-            return None
-
-    def _twin(self, number: int, config_hash: str | None) -> int | None:
-        """The first other trial that had this configuration."""
-        first = number if config_hash is None else self.hashes.setdefault(config_hash, number)
-        return None if first == number else first
-
-
-def tell_epochs(study: optuna.Study, number: int, epochs: Sequence[tuple[int, float]]) -> None:
-    """Let the study of one metric know a running trial's scores, by which samplers judge those that are pruned."""
-    trial = study.get_trials(deepcopy=False)[number]
-    new = [pair for pair in epochs if pair[0] not in trial.intermediate_values]
-    if new and not trial.state.is_finished() and len(study.directions) == 1:  # Optuna takes none of two metrics
-        running = optuna.trial.Trial(study, trial._trial_id)
-        for epoch, score in new:
-            running.report(score, epoch)
-
-
-def tell(study: optuna.Study, result: TrialResult, goal: Goal) -> None:
-    """Let the study know how a trial ended; one that it knows of stays as it is."""
-    tell_epochs(study, result.number, result.history)
-    if result.status == "failed":
-        study.tell(result.number, state=TrialState.FAIL, skip_if_finished=True)
-    elif result.status == "pruned" and len(goal.metrics) == 1:
-        study.tell(result.number, state=TrialState.PRUNED, skip_if_finished=True)
-    else:
-        values = [result.metrics[metric] for metric in goal.metrics]
-        study.tell(result.number, values, TrialState.COMPLETE, skip_if_finished=True)
 
 
 def _failure(folder: Path, run: Path, lost: str | None) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from capetune.tuning.goal import Goal
 from capetune.tuning.space import Space
 from capetune.tuning.space_file import load_space
 from capetune.tuning.storage import open_storage
-from capetune.tuning.watcher import tell
+from capetune.tuning.telling import tell
 
 SPACE = """loss.tokens: {log: [0.05, 2.0]}
 model.decoder.layers: {int: [2, 6]}

@@ -42,6 +42,14 @@ def test_lost_machines_and_trials_take_a_line_each(console: Console) -> None:
     ]
 
 
+def test_what_a_search_spares_and_why_it_ends_take_a_line_each(console: Console) -> None:
+    spared, over = events.TrialSpared("run", 4, 1, {"a": 2}), events.NoMoreTrials("run", "all 2 configurations [tried]")
+    assert said(console, spared, over) == [
+        "trial 4: the configuration of trial 1: not trained again",
+        "no more trials: all 2 configurations [tried]",
+    ]
+
+
 def test_a_new_beginning_and_a_trace_take_a_line_each(console: Console) -> None:
     again = [events.WorkersBeganAgain("run", 3, 12, 40), events.WorkersBeganAgain("run", 3, 0, 0)]
     traced = [events.StepsTraced("run", "runs/run/trace.json.gz", 1, 3, 5), events.StepsTraced("run", "x", 1, 0, 0)]

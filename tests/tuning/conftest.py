@@ -80,9 +80,11 @@ class Bench:
     def trial(self, **overrides):
         """A trial as Tune has it, its values asked of the study."""
         asked = self.study.ask()
-        values = self.search.space.suggest(asked) | overrides
-        config = {"number": asked.number, "overrides": values}
-        trial = SimpleNamespace(trial_id=f"id{asked.number}", config=config, status="RUNNING", error=None)
+        return self.taken({"number": asked.number, "overrides": self.search.space.suggest(asked) | overrides})
+
+    def taken(self, config):
+        """What was proposed, as a trial that Tune has started."""
+        trial = SimpleNamespace(trial_id=f"id{config['number']}", config=config, status="RUNNING", error=None)
         trial.get_error = lambda: trial.error
         trial.temporary_state = SimpleNamespace(ray_actor=Handle())
         self.watcher.on_trial_start(0, [], trial)

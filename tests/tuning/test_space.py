@@ -236,7 +236,10 @@ def test_without_a_header_it_is_tpe_and_asha_for_mpck4(read):
         ("mode: up\n", "line 1: mode.0: Input should be 'max' or 'min', not 'up'"),
         ("metric: [mpck4, mpck5, val_loss]\n", "line 1: metric: 3 metrics and 3 modes; give one of each, or two"),
         ("metric: [mpck4, generate_ms]\n", "two metrics want `sampler: nsga2` and `scheduler: none`"),
-        ("sampler: tpee\n", "line 1: sampler: Input should be 'tpe', 'random', 'gp', 'cmaes' or 'nsga2', not 'tpee'"),
+        (
+            "sampler: tpee\n",
+            "line 1: sampler: Input should be 'tpe', 'random', 'grid', 'gp', 'cmaes' or 'nsga2', not 'tpee'",
+        ),
         (
             "\nscheduler: {name: asha, graze: 1}\n",
             "line 2: scheduler.graze: Extra inputs are not permitted, not 1; it has",

@@ -77,7 +77,7 @@ def test_a_finished_search_runs_nothing_and_keeps_what_it_knows(bench, search, m
         bench.end(trial)
     monkeypatch.setattr("capetune.tuning.study._run", lambda *all: pytest.fail("it ran"))
     heard = []
-    results = run_search(search(budget=Budget(trials=2)), ROOM, heard.append)
+    results = run_search(search(budget=Budget(trials=2)), ROOM, heard.append).trials
     assert [result.number for result in results] == [1, 0]
     assert [(event.trial, event.earlier) for event in heard] == [(0, True), (1, True)]
 
@@ -99,7 +99,9 @@ def test_what_is_unfinished_and_what_is_new_is_asked_for(bench, search, monkeypa
         "capetune.tuning.study._run",
         lambda search, room, study, unfinished, fresh, *rest: asked.append((unfinished, fresh)),
     )
-    results = run_search(search(budget=Budget(trials=6)), ROOM, lambda event: None)
+    searched = run_search(search(budget=Budget(trials=6)), ROOM, lambda event: None)
+    results = searched.trials
+    assert searched.left == 4
     ((unfinished, fresh),) = asked
     assert [trial.number for trial in unfinished] == [1, 3]
     assert fresh == 2
@@ -287,3 +289,36 @@ def test_a_journal_that_was_being_made_anew_by_a_killed_process_is_begun_again(s
     assert optuna.get_all_study_names(open_storage(first.folder, None)) == []
     assert [trial.params for trial in _found(first, [], ignore).trials] == [{"loss.tokens": 0.3}]
     assert sorted(file.name for file in first.folder.iterdir()) == [JOURNAL, "trials"]
+
+
+def test_three_trials_on_end_that_fail_of_the_same_end_the_search_and_are_tried_again_when_asked(
+    bench, search, monkeypatch
+):
+    """Each says the same of its own folder and step."""
+    for number in range(3):
+        bench.end(bench.trial(), lost=f"Traceback …\nOSError: /data/trial-{number}: step {number}: no such host")
+
+    def broken(search, room, study, unfinished, fresh, watcher):
+        for result in saved_results(search.folder):
+            watcher.limit.ended(result.error)
+        assert watcher.limit.stop_all()
+
+    monkeypatch.setattr("capetune.tuning.study._run", broken)
+    said = (
+        r"3 trials on end failed of this: OSError: /data/trial-2: .*error.txt; `capetune search --resume run .*--retry"
+    )
+    with pytest.raises(UserError, match=said):
+        run_search(search(), ROOM, ignore)
+
+    asked = []
+    monkeypatch.setattr("capetune.tuning.study._run", lambda *given: asked.append(given))
+    run_search(search(budget=Budget(trials=4)), ROOM, ignore)
+    assert asked.pop()[3:5] == ([], 1)
+    for _ in range(2):  # cut off before any of them began: they are queued once
+        run_search(search(budget=Budget(trials=4), retry=True), ROOM, ignore)
+        (_, _, study, unfinished, fresh, _) = asked.pop()
+        assert (unfinished, fresh) == ([], 4)
+    tokens = [search().space.suggest(study.ask())["loss.tokens"] for _ in range(4)]
+    failed = [trial.params["loss.tokens"] for trial in bench.study.trials[:3]]
+    assert tokens[:3] == failed
+    assert tokens[3] not in failed

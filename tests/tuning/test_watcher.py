@@ -14,7 +14,10 @@ from capetune.runs.diary import EVENTS
 from capetune.runs.failures import ERROR
 from capetune.runs.results import saved_results
 from capetune.tuning.space import Budget
-from capetune.tuning.watcher import Limit, tell_epochs
+from capetune.tuning.telling import tell_epochs
+from capetune.tuning.watcher import Limit
+
+from .conftest import Bench
 
 
 def test_completed_pruned_and_failed_are_three_different_ends(bench):
@@ -254,3 +257,35 @@ def test_what_a_trial_s_process_does_next_is_named_by_the_trial_its_epoch_and_it
         "Trial 0 of run: its end, mpck4 0.600 so far",
     ]
     assert other.temporary_state.ray_actor.train.name == "Trial 1 of run: epoch 1 of 3"
+
+
+def test_failures_of_different_kinds_or_with_a_good_end_between_do_not_end_a_search(bench):
+    def fail(why):
+        bench.end(bench.trial(), lost=f"Traceback …\nValueError: {why}")
+
+    fail("one of 3")
+    fail("one of 4")
+    fail("another")
+    fail("one of 5")
+    good = bench.trial()
+    bench.report(good, 3, 0.5)
+    bench.end(good)
+    fail("one of 6")
+    fail("one of 7")
+    assert not bench.limit.stop_all()
+    fail("one of 8")
+    assert bench.limit.broken == "ValueError: one of 8"
+    assert bench.limit.stop_all()
+
+
+def test_a_search_is_over_when_so_many_trials_were_no_better(search):
+    bench = Bench(search(budget=Budget(stale=2)))
+    for score, over in ((0.4, False), (0.3, False), (0.5, False), (0.45, False), (None, False), (0.5, True)):
+        trial = bench.trial()
+        if score is None:
+            bench.end(trial, lost="ValueError: no")
+        else:
+            bench.report(trial, 3, score)
+            bench.end(trial)
+        assert (bench.watcher.over() is not None) == over
+    assert bench.watcher.over() == "none of 2 since is better than trial 2 (budget: stale)"

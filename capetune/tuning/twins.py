@@ -1,0 +1,84 @@
+"""Configurations that a search has trained, or trains at the moment: none of them is trained a second time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+
+from capetune.errors import UserError
+from capetune.runs.results import TrialResult
+from capetune.tuning.search import Search
+from capetune.tuning.space import Budget
+from capetune.tuning.telling import tell
+
+# Attributes of a study's trials:
+TWIN = "capetune:twin"  # of one that wasn't trained: the number of the one that was
+AGAIN = "capetune:again"  # of one that repeats a failed one: that one's number
+
+
+class Twins:
+    """Which trial had a configuration first. ended: those that did, by number; it may grow."""
+
+    def __init__(self, search: Search, study: optuna.Study, ended: Mapping[int, TrialResult]) -> None:
+        self.search = search
+        self.study = study
+        self.ended = ended
+        self.numbers: dict[str, int] = {}
+        for result in ended.values():
+            self.first(result.number, result.config_hash)
+
+    def hash(self, overrides: dict[str, Any]) -> str | None:
+        """The hash of the whole configuration; None for values that don't go together: the trial will fail of it."""
+        try:
+            return self.search.config.with_overrides(overrides).hash()
+        except UserError:
+            return None
+
+    def first(self, number: int, config_hash: str | None) -> int | None:
+        """The first other trial that had this configuration."""
+        first = number if config_hash is None else self.numbers.setdefault(config_hash, number)
+        return None if first == number else first
+
+    def spared(self, number: int, overrides: dict[str, Any]) -> int | None:
+        """The trial whose configuration this new one of the study would repeat; None where it is to be trained.
+
+        The study is told that one's scores for this one too. Where it hasn't ended, or failed, as it may have of
+        something that is over, there are none: while it trains this one is told as failed, and a failed one's values
+        may be trained again.
+        """
+        first = self.first(number, self.hash(overrides))
+        result = None if first is None else self.ended.get(first)
+        if first is None or (result is not None and result.status == "failed"):
+            return None
+        mine = self.study.get_trials(deepcopy=False)[number]
+        optuna.trial.Trial(self.study, mine._trial_id).set_user_attr(TWIN, first)
+        if result is not None and result.status in ("completed", "pruned"):
+            tell(self.study, replace(result, number=number), self.search.goal)
+        else:
+            self.study.tell(number, state=TrialState.FAIL)
+        return first
+
+
+def queue_failed(study: optuna.Study, results: Sequence[TrialResult]) -> None:
+    """Let the study propose the values of the failed trials again, each once, before anything else."""
+    trials = study.get_trials(deepcopy=False)
+    queued = {trial.user_attrs.get(AGAIN) for trial in trials}
+    for result in results:
+        if result.status == "failed" and result.number not in queued:
+            study.enqueue_trial(trials[result.number].params, user_attrs={AGAIN: result.number})
+
+
+def due(study: optuna.Study, budget: Budget) -> int:
+    """How many trials are to be begun yet: the budget's that no other spares, and failed ones again."""
+    assert budget.trials is not None
+    trials = study.get_trials(deepcopy=False)
+    begun = no_twins([trial for trial in trials if trial.state != TrialState.WAITING])
+    return max(0, budget.trials - len(begun) + sum(AGAIN in trial.user_attrs for trial in trials))
+
+
+def no_twins(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+    return [trial for trial in trials if TWIN not in trial.user_attrs]
