@@ -83,6 +83,8 @@ def _set_environment(verbose: bool) -> None:
         "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Ctrl-C must reach us: Tune's own handler returns as if all were done
         "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",  # it is how long each epoch's report waits; default 2
         "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",  # a trial that failed, or was whole already, ends without any
+        "GOMP_SPINCOUNT": "5000",  # torch's threads wait for each other in loops, by default for milliseconds: where
+        # another program wants the cores too, a step took more than ten times as long
         "TUNE_GLOBAL_CHECKPOINT_S": "60",  # nothing is read from Tune's own snapshots
         "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
     }

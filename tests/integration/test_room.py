@@ -48,21 +48,21 @@ def test_places_follow_machines_and_two_searches_share_them(cluster, start, plac
         cluster.stdin.write(f"{line}\n")
         cluster.stdin.flush()
 
-    first = begin("first", 8)
+    first = begin("first", 6)
     first.wait_for("no machine of the cluster has a CPU")
     tell("add")
     first.wait_for(f"trial 0 (default): running, epoch 1/{EPOCHS}")
     tell("add")
     first.wait_for(f"trial 1: running, epoch 1/{EPOCHS}")
     assert not [line for line in first.out if line.startswith("trial 0 (default): completed")]
-    second = begin("second", 3)
+    second = begin("second", 2)
     second.wait_for(f"trial 0 (default): running, epoch 1/{EPOCHS}")
     tell("take")
     second.wait_for("trial 1: running")  # of one place that is left, each has its turn
     assert first.process.poll() is None
     assert second.end() == 0, second.err
     assert first.end() == 0, first.err
-    for name, trials in (("first", 8), ("second", 3)):
+    for name, trials in (("first", 6), ("second", 2)):
         folder = place / "runs" / name
         states = {number: trial["status"] for number, trial in trials_of(folder).items()}
         assert states == dict.fromkeys(range(trials), "completed")
