@@ -128,7 +128,7 @@ class Coverage:
         return {"there": len(MP100) - len(missing), "of": len(MP100), "missing": missing}
 
 
-def coverage(categories: Iterable[tuple[int, str]]) -> Coverage | None:
-    """Of a data set's categories, (id, name), that there is something of; None where none of them is MP-100's."""
+def coverage(categories: Iterable[tuple[int, str]]) -> Coverage:
+    """Of categories, (id, name), that there is something of."""
     there = {id for id, name in categories if known(id, name)}
-    return Coverage(tuple(entry for entry in MP100.values() if entry.id not in there)) if there else None
+    return Coverage(tuple(entry for entry in MP100.values() if entry.id not in there))

@@ -20,7 +20,7 @@ FOLDER = Path(__file__).parent / "sources"
 
 
 class Recipe(BaseModel):
-    """One download. ask: whom. layout: where one of its pictures lies in it. traps: what goes wrong with it.
+    """One download. get: what, from whom. layout: where one of its pictures lies in it. traps: what goes wrong with it.
 
     places: by category's folder, patterns of how the path ends of a folder that holds its pictures. elsewhere: folders
     of the download with other pictures of the same names. telling: no other data set has pictures of such names.
@@ -31,7 +31,7 @@ class Recipe(BaseModel):
 
     name: str
     page: str
-    ask: str
+    get: str
     licence: str
     layout: str
     traps: tuple[str, ...]
