@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+
+from typing_extensions import TypedDict
 
 # In the order of the ids, 1 to 100. `face` stands twice: 18 is AFLW's, 40 is 300W's.
 _NAMES = """
@@ -103,6 +104,19 @@ def source(id: int, name: str) -> str:
     return entry.source if entry is not None else "other"
 
 
+class MissingJson(TypedDict):
+    id: int
+    name: str
+
+
+class CoverageJson(TypedDict):
+    """How many categories there are, of how many, and which aren't."""
+
+    there: int
+    of: int
+    missing: list[MissingJson]
+
+
 @dataclass(frozen=True)
 class Coverage:
     """How much of MP-100 there is. missing: what isn't, by id."""
@@ -122,10 +136,13 @@ class Coverage:
         there = f"{len(MP100) - len(self.missing)} of {len(MP100)} categories of MP-100"
         return f"{there}; missing: {', '.join(said)}" if said else there
 
-    def to_json(self) -> dict[str, Any]:
-        """Keys: there, of, missing: "name (id)" of each, for two are called face."""
-        missing = [f"{entry.name} ({entry.id})" for entry in self.missing]
+    def to_json(self) -> CoverageJson:
+        missing: list[MissingJson] = [{"id": entry.id, "name": entry.name} for entry in self.missing]
         return {"there": len(MP100) - len(missing), "of": len(MP100), "missing": missing}
+
+    @classmethod
+    def of_json(cls, tree: CoverageJson) -> Coverage:
+        return cls(tuple(MP100[entry["id"]] for entry in tree["missing"] if entry["id"] in MP100))
 
 
 def coverage(categories: Iterable[tuple[int, str]]) -> Coverage:
