@@ -64,7 +64,7 @@ _SOURCES = {
 SAID = 3  # of a source's categories in a line
 
 # What to know where a source's pictures are there, but not under the annotated names.
-TRAPS = {"CarFusion": "; CarFusion's have to be called as the image's id"}
+TRAPS = {"CarFusion": "; CarFusion's have to be called as the image's id (`capetune data doctor --link DIR`)"}
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,6 @@ from capetune.datasets.mp100.recipes import recipes
 from capetune.errors import UserError
 
 Progress = Callable[[str, int, int], None]
-MISNAMED = "another picture lies under the name"
 
 
 @dataclass(frozen=True)
@@ -54,7 +53,8 @@ class CategoryDiagnosis:
 class Diagnosis:
     """categories: by source, then id. where: of each picture that can be used, by its annotated name.
 
-    faults: why the others can't. doubts: what is odd about those that can. notes: label files that aren't read.
+    faults: why annotations and the other pictures can't. doubts: what is odd about those that can. notes: what else is
+    to be said, such as files that aren't read.
     """
 
     annotations: Path
@@ -97,7 +97,9 @@ def examine(
     if not images.is_dir():
         raise UserError(f"{images} is not a folder: give the one that holds the images")
     annotated = pictures(gathered.instances.values())
+    progress("looking through folders", 0, 1)
     finder = Finder(images, sources, annotated)
+    progress("looking through folders", 1, 1)
     where: dict[Picture, Where] = {}
     faults: list[Finding] = []
     doubts: list[Finding] = []
@@ -105,8 +107,8 @@ def examine(
         warnings.simplefilter("ignore")  # Pillow's
         for done, picture in enumerate(annotated, start=1):
             try:
-                where[picture], doubt = finder.find(picture)
-                doubts += picture.findings(MISNAMED, doubt) if doubt else ()
+                where[picture], doubtful = finder.find(picture)
+                doubts += doubtful
             except Unusable as why:
                 faults += picture.findings(why.reason, why.detail)
             progress("looking for images", done, len(annotated))
@@ -137,7 +139,7 @@ def examine(
     ]
     rows.sort(key=lambda row: (row.source == "other", row.source, row.id))
     doubts = [*gathered.doubts, *doubts, *odd]
-    notes = (*gathered.contradictions, *gathered.notes, *finder.unread)
+    notes = (*(f"a pack is refused: {why}" for why in gathered.contradictions), *gathered.notes, *finder.unread)
     return Diagnosis(
         annotations,
         images,

@@ -15,6 +15,7 @@ from typing import TypeVar
 
 from PIL import Image
 
+from capetune.datasets.mp100.findings import Finding
 from capetune.datasets.mp100.labels import CocoLabels, FrameLabels, Row
 from capetune.datasets.mp100.pictures import (
     MISSING,
@@ -30,6 +31,8 @@ from capetune.datasets.mp100.recipes import Recipe, recipe_of, recipes
 from capetune.datasets.mp100.trees import File, Trees
 
 AMBIGUOUS = "image ambiguous"
+MISNAMED = "another picture lies under the name"
+UNPROVEN = "name that other pictures have elsewhere, and no label file that proves it"
 Where = Path | Row
 T = TypeVar("T", bound=Where)
 
@@ -49,11 +52,11 @@ class Finder:
 
     @property
     def unread(self) -> list[str]:
-        return [line for labels in self.labels.values() for line in labels.unread]
+        return [*self.trees.unread, *(line for labels in self.labels.values() for line in labels.unread)]
 
-    def find(self, picture: Picture) -> tuple[Where, str]:
-        """Where it lies; and, where a file of its name turned out to be another picture, what was found. Raises
-        Unusable. A file that was found may still be unreadable or of the wrong size."""
+    def find(self, picture: Picture) -> tuple[Where, list[Finding]]:
+        """Where it lies, and what is doubtful: MISNAMED, where a file of its name turned out to be another picture,
+        UNPROVEN. Raises Unusable. A file that was found may still be unreadable or of the wrong size."""
         if leaves(picture.name):
             raise Unusable(OUTSIDE)
         recipe = recipe_of(_top(picture))
@@ -62,14 +65,16 @@ class Finder:
             named, fits = self._named(picture, recipe)
         except Unusable as why:
             if len(meant) == 1:
-                return meant[0], ""
+                return meant[0], []
             told = f"its labels fit {meant[0]} and {len(meant) - 1} more" if meant else ""
             raise Unusable(AMBIGUOUS, told) if meant else why from None
-        if not meant or any(self._same(named, place, picture, recipe) for place in meant):
-            return named, ""
+        if not meant:
+            return named, [*picture.findings(UNPROVEN)] if recipe and recipe.labels and fits else []
+        if any(self._same(named, place, picture, recipe) for place in meant):
+            return named, []
         if len(meant) > 1:
             raise Unusable(AMBIGUOUS, f"{named} has its name; its labels fit {meant[0]} and {len(meant) - 1} more")
-        return meant[0], f"{named}; its labels are those of {meant[0]}" if fits else ""
+        return meant[0], [*picture.findings(MISNAMED, f"{named}; the labels are {meant[0]}'s")] if fits else []
 
     def _meant(self, picture: Picture, recipe: Recipe | None) -> list[Where]:
         """By the source's labels, copies once."""
@@ -127,7 +132,7 @@ class Finder:
         folder = file.parts[: -len(below) if whole else -1]
         holds = recipe.holds(folder, _top(picture)) if recipe else None
         others = (other for other in recipes().values() if file.source is None and other is not recipe)
-        if holds is False or any(other.holds(folder, "") is False for other in others):
+        if holds is False or (holds is None and any(other.holds(folder, "") is False for other in others)):
             return 0
         if whole and (holds or len(below) > 1):
             return 3

@@ -30,9 +30,11 @@ class File:
 
 
 class Trees:
-    """The pictures and label files below folders, each real folder once, whatever links lead to it."""
+    """The pictures and label files below folders, each real folder once, whatever links lead to it. unread: a line for
+    each folder that can't be looked into."""
 
     def __init__(self, images: Path, sources: Mapping[str, Path]) -> None:
+        self.unread: list[str] = []
         self._by_name: dict[str, list[File]] = {}
         seen: set[str] = set()
         suffixes = {*Image.registered_extensions(), *LABELS}
@@ -40,7 +42,7 @@ class Trees:
         # A folder within another one is its own source's.
         roots.sort(key=lambda root: (-len(Path(os.path.realpath(root[0])).parts), str(root[1])))
         for root, source in (*roots, (images, None)):
-            for place, folders, files in os.walk(root.absolute(), followlinks=True):
+            for place, folders, files in os.walk(root.absolute(), onerror=self._closed, followlinks=True):
                 real = os.path.realpath(place)
                 if real in seen:
                     folders.clear()
@@ -50,6 +52,9 @@ class Trees:
                 for name in sorted(files):
                     if os.path.splitext(name)[1].lower() in suffixes:
                         self._by_name.setdefault(folded(name)[-1], []).append(File(Path(place) / name, source))
+
+    def _closed(self, error: OSError) -> None:
+        self.unread.append(f"{error.filename} can't be looked into: {error.strerror}")
 
     def named(self, name: str) -> list[File]:
         """Files of that name, whatever its spelling."""

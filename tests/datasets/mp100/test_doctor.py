@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import cv2
@@ -153,6 +154,31 @@ def test_cars_without_their_coco_file_are_missing(downloads):
     assert set(faults(look(downloads), "image missing")) == {"car/1500801200.jpg", "bus/1500801201.jpg"}
 
 
+def test_names_that_depend_on_a_machine_are_doubtful_where_no_label_file_proves_them(downloads):
+    for part in ("train", "test"):
+        downloads.remove(f"carfusion/annotations/car_keypoints_{part}.json")
+    car = downloads.draw("car/1500801200.jpg")
+    found = look(downloads)
+    assert found.where["car/1500801200.jpg"] == car
+    [(reason, entry)] = noted(found.doubts).items()
+    assert reason == "name that other pictures have elsewhere, and no label file that proves it"
+    assert entry.files == ("car/1500801200.jpg",)
+
+
+def test_a_folder_that_can_not_be_looked_into_is_named(downloads, tmp_path, monkeypatch):
+    listed = os.scandir
+
+    def closed(place: str) -> object:
+        if str(place).endswith("flickr"):
+            raise PermissionError(13, "Permission denied", str(place))
+        return listed(place)
+
+    monkeypatch.setattr(os, "scandir", closed)
+    assert look(downloads).notes == (
+        f"{downloads.folder}/AFLW/aflw/data/flickr can't be looked into: Permission denied",
+    )
+
+
 def test_two_cars_with_the_same_labels_are_ambiguous(downloads):
     file = downloads.folder / "carfusion/annotations/car_keypoints_train.json"
     text = file.read_text().replace("0_12000.jpg", "0_12001.jpg")
@@ -181,7 +207,7 @@ def test_frames_written_out_in_the_files_order_are_found_out(downloads):
 
 def test_a_label_file_that_is_none_is_named(downloads):
     (downloads.folder / "carfusion/annotations/car_keypoints_odd.json").write_text("[]")
-    (downloads.folder / "DeepPoseKit-Data/odd.h5").write_bytes(b"nothing")
+    (downloads.folder / "DeepPoseKit-Data/annotation_data_odd.h5").write_bytes(b"nothing")
     found = look(downloads)
     assert found.faults == ()
     assert len(found.notes) == 2
@@ -200,6 +226,7 @@ def test_progress_counts_to_the_end(downloads):
     heard = []
     examine(downloads.annotations, downloads.folder, {}, lambda *told: heard.append(told))
     assert {(what, done) for what, done, total in heard if done == total} == {
+        ("looking through folders", 1),
         ("looking for images", len(downloads.images)),
         ("reading images", len(downloads.images) - 6),
     }
