@@ -130,8 +130,8 @@ def _run(request: PromoteRequest, listener: Listener) -> PromoteResult:
         table = {**tabulated(promotion), "missing_categories": missing}
         tables = with_table(read_tables(folder), table)
         write_aside(folder / TABLES, json.dumps({**facts, "tables": tables}, indent=2) + "\n")
-    left, where = len(promotion.left()), address_of(folder) or folder
-    return PromoteResult(where, facts["data"], table, missing, promotion.errors(), left, jobs, covered and covered.line)
+    left, where, words = len(promotion.left()), address_of(folder) or folder, covered.line if covered else None
+    return PromoteResult(where, facts["data"], table, missing, promotion.errors(), left, jobs, words)
 
 
 def _facts(promotion: Promotion, run: Run) -> dict[str, Any]:

@@ -62,7 +62,7 @@ def described(pack: Pack, split: int, listener: Listener) -> dict[str, Any]:
     facts = describe_data(pack, split)
     names = ("pack", "data", "split", "train_instances", "missing_categories")
     covered = pack.manifest.coverage
-    listener(DataDescribed(**{name: facts[name] for name in names}, mp100=covered and covered.line))
+    listener(DataDescribed(**{name: facts[name] for name in names}, mp100=covered.line if covered else None))
     return facts
 
 
