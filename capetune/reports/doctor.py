@@ -69,6 +69,8 @@ def cure(diagnosis: Diagnosis) -> str:
         return f"{shlex.join(here)}  # {counted(lacking, 'image')}, PATH being where {source} was unpacked"
     if total.elsewhere:
         return f"{shlex.join([*command, '--link', 'DIR'])}  # {counted(total.elsewhere, 'image')}, DIR a new folder"
+    if not total.in_place:
+        return f"give --images or --source NAME=PATH a folder of the downloads: {diagnosis.images} holds no image"
     pack = ["capetune", "data", "pack", *command[3:7], "--out", "shards"]
     return f"{shlex.join(pack)}  # {counted(total.in_place, 'image')}"
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from capetune.datasets.mp100.catalogue import MP100, Coverage, coverage, known
+from capetune.datasets.mp100.catalogue import Coverage, coverage, source
 from capetune.datasets.mp100.check import read_all
 from capetune.datasets.mp100.finder import AMBIGUOUS, Finder, Where
 from capetune.datasets.mp100.findings import Finding
@@ -132,7 +132,7 @@ def examine(
             id=id,
             name=category.name,
             folder=category.folder,
-            source=MP100[id].source if known(id, category.name) else "other",
+            source=source(id, category.name),
             pictures=Counts(**Counter(states[name] for name in names[id])),
         )
         for id, category in gathered.categories.items()

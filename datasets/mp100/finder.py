@@ -45,8 +45,8 @@ class Finder:
         self.labels: dict[str, CocoLabels | FrameLabels] = {}
         needed = {recipe.name: recipe for picture in annotated if (recipe := recipe_of(_top(picture)))}
         for name, recipe in needed.items():
-            files = [f for f in self.trees.like(recipe.labels) if f.source in (None, name)] if recipe.labels else []
-            if files:
+            like = self.trees.like(recipe.labels) if recipe.labels else []
+            if files := _distinct([file.path for file in like if file.source in (None, name)]):
                 of_frames = recipe.labels.endswith(".h5")
                 self.labels[name] = FrameLabels(files) if of_frames else CocoLabels(files, self.trees)
 

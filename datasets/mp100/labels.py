@@ -19,7 +19,7 @@ import numpy as np
 
 from capetune.datasets.mp100.instance import clip_box
 from capetune.datasets.mp100.pictures import Picture
-from capetune.datasets.mp100.trees import File, Trees, ending
+from capetune.datasets.mp100.trees import Trees, ending
 from capetune.pose import Instance
 
 CLOSE = 0.01  # pixels, between a label and the annotation made of it
@@ -48,17 +48,18 @@ class Row:
 class CocoLabels:
     """COCO files that carfusion_to_coco made."""
 
-    def __init__(self, files: Iterable[File], trees: Trees) -> None:
-        self.trees, self.unread = trees, list[str]()
+    def __init__(self, files: Iterable[Path], trees: Trees) -> None:
+        self.trees = trees
+        self.unread: list[str] = []
         self._boxes: dict[tuple[float, ...], list[tuple[str, set[tuple[float, float]]]]] = {}
         for file in files:
             try:
-                tree = json.loads(file.path.read_bytes())
+                tree = json.loads(file.read_bytes())
                 images = {image["id"]: image for image in tree["images"]}
                 for label in tree["annotations"]:
                     self._add(label, images[label["image_id"]])
             except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
-                self.unread.append(f"{file.path} is not read: no COCO file ({type(error).__name__}: {error})")
+                self.unread.append(f"{file} is not read: no COCO file ({type(error).__name__}: {error})")
 
     def _add(self, label: dict[str, Any], image: dict[str, Any]) -> None:
         box = clip_box(label["bbox"], image["width"], image["height"])
@@ -79,14 +80,14 @@ class CocoLabels:
 class FrameLabels:
     """The .h5 files of DeepPoseKit: frames (N, H, W, 1 or 3), annotations (N, K, 2), annotated (N, K)."""
 
-    def __init__(self, files: Iterable[File]) -> None:
+    def __init__(self, files: Iterable[Path]) -> None:
         self.unread: list[str] = []
         self._files: list[_Frames] = []
         for file in files:
             try:
-                self._files.append(_Frames(file.path))
-            except (OSError, KeyError, ValueError) as error:
-                self.unread.append(f"{file.path} is not read: no .h5 of DeepPoseKit ({error})")
+                self._files.append(_Frames(file))
+            except (OSError, KeyError, ValueError, TypeError, IndexError, AttributeError) as error:
+                self.unread.append(f"{file} is not read: no .h5 of DeepPoseKit ({error})")
 
     def meant(self, picture: Picture) -> list[Row]:
         """The frames that all annotations of the picture may have been made of."""

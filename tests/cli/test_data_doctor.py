@@ -120,6 +120,15 @@ def test_bad_input_is_one_line_and_exit_code_2(folder, monkeypatch, capsys, more
     assert printed.err.count("\n") == 1
 
 
+def test_where_nothing_is_left_to_get_and_nothing_is_found_no_pack_is_advised(folder):
+    (folder / "empty").mkdir()
+    given = [word for name in ("AP-10K", "DeepFashion2") for word in ("--source", f"{name}={folder / 'empty'}")]
+    result = invoke(*doctor(folder, "--images", folder / "empty", *given))
+    assert result.stdout.splitlines()[-1].startswith(
+        "next: give --images or --source NAME=PATH a folder of the downloads"
+    )
+
+
 def test_nothing_is_laid_where_nothing_was_found(folder, monkeypatch, capsys):
     (folder / "empty").mkdir()
     arguments = ["--images", folder / "empty", "--link", folder / "images"]

@@ -205,12 +205,21 @@ def test_frames_written_out_in_the_files_order_are_found_out(downloads):
     assert look(downloads).where["fly_body/0.jpg"] == images / "0.jpg"
 
 
+def test_a_copy_of_a_label_file_says_nothing_new(downloads):
+    h5 = downloads.folder / "DeepPoseKit-Data/datasets/fly/annotation_data_release.h5"
+    (downloads.folder / "backup").mkdir()
+    (downloads.folder / "backup" / h5.name).write_bytes(h5.read_bytes())
+    assert look(downloads).faults == ()
+
+
 def test_a_label_file_that_is_none_is_named(downloads):
     (downloads.folder / "carfusion/annotations/car_keypoints_odd.json").write_text("[]")
     (downloads.folder / "DeepPoseKit-Data/annotation_data_odd.h5").write_bytes(b"nothing")
+    with h5py.File(downloads.folder / "annotation_data_other.h5", "w") as tree:
+        tree["images"] = tree["annotations"] = tree["annotated"] = 1.0
     found = look(downloads)
     assert found.faults == ()
-    assert len(found.notes) == 2
+    assert len(found.notes) == 3
     assert all("is not read" in note for note in found.notes)
 
 
