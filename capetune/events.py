@@ -53,13 +53,14 @@ class Progress(Event):
 
 @dataclass(frozen=True)
 class DataDescribed(Event):
-    """data: real or synthetic. missing_categories: part → names."""
+    """data: real or synthetic. missing_categories: part → names. mp100: how much of it there is, in words."""
 
     pack: str
     data: str
     split: int
     train_instances: int
     missing_categories: Mapping[str, Sequence[str]]
+    mp100: str | None = None
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from capetune.datasets.mp100.catalogue import Coverage
 from capetune.evaluation.compare import Comparison
 from capetune.evaluation.figures import Figures
 from capetune.evaluation.intervals import Interval, over_categories, over_draws
@@ -78,7 +79,8 @@ class EvalReport:
     same pairs with each wrong support of `support.ablations`; empty where they weren't asked for. pairs_hash: of the
     pairs and their truth, as `protocol.pairs_hash`. weights_hash: of the checkpoint's weights. data_hash: the pack's
     fingerprint, or the annotation file's. epoch: the checkpoint's. seen: what of the part the model was trained on;
-    None where no model is known. comparison: with another result, where one was named.
+    None where no model is known. comparison: with another result, where one was named. coverage:
+    how much of MP-100 the pack has; None where it is another data set's, or annotations were scored.
     """
 
     protocol: str
@@ -104,6 +106,7 @@ class EvalReport:
     epoch: int | None = None
     seen: Seen | None = None
     comparison: Comparison | None = None
+    coverage: Coverage | None = None
 
     @cached_property
     def intervals(self) -> dict[str, Interval | None]:
@@ -145,6 +148,7 @@ class EvalReport:
                 for n in self.not_sampled
             ],
             "left_out_instances": self.left_out,
+            "mp100": self.coverage and self.coverage.to_json(),
             "missing_categories": [{"id": c.id, "name": c.name} for c in self.missing],
             "checkpoint": self.checkpoint,
             "config_hash": self.config_hash,

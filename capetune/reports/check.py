@@ -64,6 +64,8 @@ def check_lines(checkup: Checkup, images: Path | None) -> list[str]:
         found = checkup.images
         unfit = f", {found.unfit} unfit" if found.unfit else ""
         lines.append(f"images: {found.found} found, {found.missing} missing, {found.unreadable} unreadable{unfit}")
+        if any(row.official and row.images and row.images.missing for row in checkup.categories):
+            lines.append("`capetune data doctor` looks for missing images in the downloads, and says where to get them")
         if images is not None and not found.found and (images / "images").is_dir():
             lines.append(f"no image was found; did you mean --images {images / 'images'}?")
     refusals = [f"a pack is refused: {contradiction}" for contradiction in checkup.contradictions]

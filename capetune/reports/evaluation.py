@@ -71,6 +71,8 @@ def print_report(report: Any, console: Console) -> None:
     if report.missing:
         names = ", ".join(f"{category.name} ({category.id})" for category in report.missing)
         lines.append(f"missing, listed without instances: {names}")
+    if report.coverage:
+        lines.append(f"the pack: {report.coverage.line}")
     if report.left_out:
         lines.append(f"left out: {report.left_out} annotated instances without an image in the pack; see its manifest")
     if report.checkpoint is not None:

@@ -24,6 +24,7 @@ def pack_lines(manifest: Manifest, out: str) -> list[str]:
         f"{out}: {manifest.instances} {kind}instances of {counted(there, 'category', 'categories')} "
         f"from {manifest.images} images in {len(manifest.shards)} shards, {megabytes:.1f} MB"
     ]
+    told += [covered.line] if (covered := manifest.coverage) else []
     for split, parts in manifest.splits.items():
         parts_said = (f"{part} {len(entry.instances)} of {entry.annotated}" for part, entry in parts.items())
         told.append(f"  split {split}: {', '.join(parts_said)}")

@@ -12,6 +12,7 @@ import plotly.io
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from plotly.offline import get_plotlyjs
 
+from capetune.datasets.mp100.catalogue import Coverage
 from capetune.errors import UserError
 from capetune.reports.words import clock, in_words, share, short
 from capetune.runs.commands import again
@@ -60,6 +61,7 @@ def rendered(template: str, run: Run, **told: Any) -> str:
         facts=run.facts,
         again=partial(again, run=run.folder),
         missing={part: names for part, names in run.facts.get("missing_categories", {}).items() if names},
+        mp100=Coverage.of_json(run.facts["mp100"]).line if "mp100" in run.facts else None,
         made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         environment=run.facts.get("environment") or environment(),
         recorded="environment" in run.facts,

@@ -29,5 +29,6 @@ def promotion_lines(result: PromoteResult) -> list[str]:
     protocol = result.table["protocol"]
     lines = [f"{protocol} of the test parts, unseen categories, {result.data} data; means over the splits"]
     lines += [f"missing in split {split}: {', '.join(names)}" for split, names in result.missing.items() if names]
+    lines += [result.mp100] if result.mp100 else []
     lines += [f"{job} failed: {error}" for job, error in result.errors.items()]
     return [*lines, f"written: {result.file}"]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table
 
 from capetune.config import config_value, leaf_keys
+from capetune.datasets.mp100.catalogue import Coverage
 from capetune.errors import UserError
 from capetune.reports.words import share
 from capetune.runs.commands import again
@@ -91,7 +92,9 @@ def facts_lines(run: Run, row: dict[str, Any]) -> list[str]:
     """Everything that its record says but the configuration. row: its `summary`."""
     lines = []
     for key, value in {**row, **{k: v for k, v in _facts(run).items() if k not in ("config", *row)}}.items():
-        if value is not None:
+        if key == "mp100":
+            lines.append(f"mp100: {Coverage.of_json(value).line}")
+        elif value is not None:
             lines.append(f"{key}: {json.dumps(value) if isinstance(value, dict | list) else value}")
     return lines
 

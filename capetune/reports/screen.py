@@ -106,6 +106,8 @@ class Screen:
         note = "; missing: " + "; ".join(f"{p} {', '.join(n)}" for p, n in missing.items()) if missing else ""
         what = f"data: {event.data}, split {event.split}, {event.train_instances} train instances{note}"
         self._print(f"{what}  {event.pack}")
+        if event.mp100:
+            self._print(event.mp100)
 
     @_hear.register
     def _(self, event: events.ClusterJoined) -> None:

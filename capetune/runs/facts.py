@@ -16,7 +16,8 @@ PACKAGES = ("capetune", "torch", "ray", "optuna")
 
 def describe_data(pack: Pack, split: int) -> dict[str, Any]:
     """What a result must say about its data: which pack, real or synthetic, the split, the categories that were
-    missing."""
+    missing, and, of MP-100, how much there is of it."""
+    covered = pack.manifest.coverage
     return {
         "pack": pack.place.resolved,
         "data_hash": pack.fingerprint,
@@ -26,6 +27,7 @@ def describe_data(pack: Pack, split: int) -> dict[str, Any]:
         "missing_categories": {
             part: [category.name for category in pack.missing(split, part)] for part in ("train", "val", "test")
         },
+        **({"mp100": covered.to_json()} if covered else {}),
     }
 
 

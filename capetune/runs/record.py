@@ -15,6 +15,7 @@ from pydantic import ConfigDict, TypeAdapter
 from typing_extensions import TypedDict
 
 from capetune.cluster.head import HeadLost
+from capetune.datasets.mp100.catalogue import CoverageJson
 from capetune.errors import UserError
 from capetune.events import Ended, Listener
 from capetune.runs.checkpoints import META, CheckpointMeta, best_checkpoint, read_meta
@@ -63,6 +64,7 @@ class _Facts(TypedDict, total=False):
     protocol: str
     train_instances: int
     missing_categories: dict[str, list[str]]
+    mp100: CoverageJson
     goal: list[str]
     mode: list[Literal["max", "min"]]
     space: str

@@ -173,7 +173,7 @@ def _model(request: EvaluateRequest, listener: Listener, copies: ExitStack) -> _
     device = usual_device()
     predictor = ModelPredictor(model.settle(device), pack, meta.config.data, device)
     facts = {"checkpoint": named(str(checkpoint)), "config_hash": meta.config.hash(), "epoch": meta.epoch}
-    facts |= {"weights_hash": weights_hash(checkpoint), "data_hash": pack.fingerprint}
+    facts |= {"weights_hash": weights_hash(checkpoint), **_told_of(pack)}
     return _Subject(predictor, part, facts, _seen(meta, pack, part, listener))
 
 
@@ -201,12 +201,15 @@ def _other(request: EvaluateRequest, listener: Listener) -> _Subject:
         tree = _read(request.from_predictions, "--from-predictions")
         predictor = FromFile(tree, str(request.from_predictions), request.queries)
     assert request.split is not None
-    part, data_hash = _part(request, request.split, listener)
-    return _Subject(predictor, part, {"data_hash": data_hash})
+    return _Subject(predictor, *_part(request, request.split, listener))
 
 
-def _part(request: EvaluateRequest, split: int, listener: Listener) -> tuple[Part, str]:
-    """And the hash of the data it is a part of."""
+def _told_of(pack: Pack) -> dict[str, Any]:
+    return {"data_hash": pack.fingerprint, "coverage": pack.manifest.coverage}
+
+
+def _part(request: EvaluateRequest, split: int, listener: Listener) -> tuple[Part, dict[str, Any]]:
+    """And what the result has to say of the data it is a part of."""
     if request.annotations is not None and request.data is None:
         files = find_files(request.annotations)
         key = (split, request.part)
@@ -216,8 +219,8 @@ def _part(request: EvaluateRequest, split: int, listener: Listener) -> tuple[Par
         reading = read_file(files[key], *key)
         for line in said(noted(reading.dropped), noted(reading.doubts)):
             listener(Doubted(f"{files[key].name}: {line}"))
-        return reading.part, file_sha256(files[key])[:12]
+        return reading.part, {"data_hash": file_sha256(files[key])[:12]}
     if request.data is not None and request.annotations is None:
         pack = open_data(request.data, listener)
-        return pack.part(split, request.part), pack.fingerprint
+        return pack.part(split, request.part), _told_of(pack)
     raise UserError("give one of --data PACK and --annotations DIR: it says where the instances come from")

@@ -22,7 +22,7 @@ from capetune.tuning.goal import Goal
 from capetune.tuning.space_file import load_space
 
 KEPT = f"{FOLDER}/of.json"  # as `training.features` writes it; that imports torch
-DATA = ("pack", "data", "data_hash", "split", "train_instances", "missing_categories")
+DATA = ("pack", "data", "data_hash", "split", "train_instances", "missing_categories", "mp100")
 TOLD = (*DATA, "goal", "mode", "protocol", "shots")  # of results.json, beside the trials
 ASIDE = ".damaged"  # ends the name of what stood there before
 

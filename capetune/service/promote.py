@@ -66,7 +66,8 @@ class PromoteRequest(Request):
 @dataclass(frozen=True)
 class PromoteResult:
     """table: the one of promotion.json that was asked for. missing: split → categories of its test part without an
-    image. errors: failed job → the line that names why. left: jobs that didn't end, of so many."""
+    image. errors: failed job → the line that names why. left: jobs that didn't end, of so many. mp100: how much of it
+    the data has, in words."""
 
     folder: Path | str
     data: str
@@ -75,13 +76,15 @@ class PromoteResult:
     errors: dict[str, str]
     left: int
     jobs: int
+    mp100: str | None = None
 
     @property
     def file(self) -> str:
         return f"{self.folder}/{TABLES}"
 
     def to_json(self) -> dict[str, Any]:
-        return {**self.table, "folder": str(self.folder), "data": self.data, "errors": self.errors, "left": self.left}
+        told = {"data": self.data, "mp100": self.mp100, "errors": self.errors, "left": self.left}
+        return {**self.table, "folder": str(self.folder), **told}
 
 
 def run(request: PromoteRequest, listener: Listener = ignore) -> PromoteResult:
@@ -114,6 +117,8 @@ def _run(request: PromoteRequest, listener: Listener) -> PromoteResult:
     with at_work(folder, listener) as desk:
         facts = _facts(promotion, run)
         facts |= {"search": search.name, "pack": pack.place.resolved, "data": told[request.splits[0]]["data"]}
+        covered = pack.manifest.coverage
+        facts |= {"mp100": covered.to_json()} if covered else {}
         number = ranked_trial(search, request.rank)["number"]
         listener(TrialChosen(search.name, number, search.state, str(search.folder / "best.yaml")))
         jobs, left = len(promotion.jobs()), len(promotion.left())
@@ -125,8 +130,8 @@ def _run(request: PromoteRequest, listener: Listener) -> PromoteResult:
         table = {**tabulated(promotion), "missing_categories": missing}
         tables = with_table(read_tables(folder), table)
         write_aside(folder / TABLES, json.dumps({**facts, "tables": tables}, indent=2) + "\n")
-    left, where = len(promotion.left()), address_of(folder) or folder
-    return PromoteResult(where, facts["data"], table, missing, promotion.errors(), left, jobs)
+    left, where, words = len(promotion.left()), address_of(folder) or folder, covered.line if covered else None
+    return PromoteResult(where, facts["data"], table, missing, promotion.errors(), left, jobs, words)
 
 
 def _facts(promotion: Promotion, run: Run) -> dict[str, Any]:

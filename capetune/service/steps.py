@@ -61,7 +61,8 @@ def described(pack: Pack, split: int, listener: Listener) -> dict[str, Any]:
     """`describe_data`, which the listener hears too."""
     facts = describe_data(pack, split)
     names = ("pack", "data", "split", "train_instances", "missing_categories")
-    listener(DataDescribed(**{name: facts[name] for name in names}))
+    covered = pack.manifest.coverage
+    listener(DataDescribed(**{name: facts[name] for name in names}, mp100=covered.line if covered else None))
     return facts
 
 

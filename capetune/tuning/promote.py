@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import traceback
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -111,7 +112,7 @@ def _score(checkpoint: Path, work: Work, shots: Sequence[int], episodes: int | N
     facts |= {"weights_hash": weights_hash(checkpoint), "data_hash": pack.fingerprint}
     for count in shots:
         report = evaluate(part, predictor, count, episodes or EPISODES["test"], queries).known(seen)
-        tree = {**report.to_json(), **facts}
+        tree = {**replace(report, coverage=pack.manifest.coverage).to_json(), **facts}
         write_aside(checkpoint.parent / report_name(count, episodes, queries), json.dumps(tree, indent=2) + "\n")
 
 

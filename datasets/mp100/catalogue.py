@@ -6,7 +6,10 @@ Sources: the names and ids of the official files, the folders and data sets of t
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+
+from typing_extensions import TypedDict
 
 # In the order of the ids, 1 to 100. `face` stands twice: 18 is AFLW's, 40 is 300W's.
 _NAMES = """
@@ -58,8 +61,10 @@ _SOURCES = {
     "Keypoint-5": (39, 45, 49, 84, 98),
 }
 
+SAID = 3  # of a source's categories in a line
+
 # What to know where a source's pictures are there, but not under the annotated names.
-TRAPS = {"CarFusion": "; CarFusion's have to be called as the image's id"}
+TRAPS = {"CarFusion": "; CarFusion's have to be called as the image's id (`capetune data doctor --link DIR`)"}
 
 
 @dataclass(frozen=True)
@@ -97,3 +102,50 @@ def source(id: int, name: str) -> str:
     """The data set the category's images come from, or "other" where it isn't one of MP-100's."""
     entry = known(id, name)
     return entry.source if entry is not None else "other"
+
+
+class MissingJson(TypedDict):
+    id: int
+    name: str
+
+
+class CoverageJson(TypedDict):
+    """How many categories there are, of how many, and which aren't."""
+
+    there: int
+    of: int
+    missing: list[MissingJson]
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """How much of MP-100 there is. missing: what isn't, by id."""
+
+    missing: tuple[Known, ...]
+
+    @property
+    def line(self) -> str:
+        """Such as "86 of 100 categories of MP-100; missing: DeepFashion2 (all 13), OneHand10K (hand)"."""
+        said = []
+        for source in dict.fromkeys(entry.source for entry in MP100.values()):
+            names = [entry.name for entry in self.missing if entry.source == source]
+            whole = len(names) > 1 and len(names) == sum(entry.source == source for entry in MP100.values())
+            more = f" and {len(names) - SAID} more" if len(names) > SAID else ""
+            if names:
+                said.append(f"{source} ({f'all {len(names)}' if whole else ', '.join(names[:SAID]) + more})")
+        there = f"{len(MP100) - len(self.missing)} of {len(MP100)} categories of MP-100"
+        return f"{there}; missing: {', '.join(said)}" if said else there
+
+    def to_json(self) -> CoverageJson:
+        missing: list[MissingJson] = [{"id": entry.id, "name": entry.name} for entry in self.missing]
+        return {"there": len(MP100) - len(missing), "of": len(MP100), "missing": missing}
+
+    @classmethod
+    def of_json(cls, tree: CoverageJson) -> Coverage:
+        return cls(tuple(MP100[entry["id"]] for entry in tree["missing"] if entry["id"] in MP100))
+
+
+def coverage(categories: Iterable[tuple[int, str]]) -> Coverage:
+    """Of categories, (id, name), that there is something of."""
+    there = {id for id, name in categories if known(id, name)}
+    return Coverage(tuple(entry for entry in MP100.values() if entry.id not in there))

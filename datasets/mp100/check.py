@@ -187,7 +187,7 @@ def check(annotations: Path, images: Path | None = None, progress: Progress | No
     gathered = survey(annotations)
     annotated = pictures(gathered.instances.values())
     located = Located([], [], []) if images is None else locate(annotated, Path(images))
-    unusable, doubts = _read(located.found, progress)
+    unusable, doubts = read_all(located.found, progress)
     lost = [*located.lost, *unusable]
     doubts = [*gathered.doubts, *located.doubts, *doubts]
     rows = _rows(gathered, None if images is None else _states(annotated, lost), doubts)
@@ -205,7 +205,7 @@ def check(annotations: Path, images: Path | None = None, progress: Progress | No
     )
 
 
-def _read(found: list[tuple[Picture, Path]], progress: Progress | None) -> tuple[list[Finding], list[Finding]]:
+def read_all(found: list[tuple[Picture, Path]], progress: Progress | None) -> tuple[list[Finding], list[Finding]]:
     """Decode the pictures. Returns findings of the instances whose pictures can't be used, and what is doubtful."""
     unusable: list[Finding] = []
     doubts: list[Finding] = []

@@ -177,12 +177,12 @@ class _Folder:
     def _near(self, name: str, size: tuple[int, int]) -> str | None:
         """The one file that is meant: the same path in another spelling, else a picture of the same file name and size
         in another folder that no annotation names; None where that isn't one file."""
-        path = _folded(name)
+        path = folded(name)
         alike = self._by_name.get(path[-1], [])
-        same = [other for other in alike if _folded(other) == path]
+        same = [other for other in alike if folded(other) == path]
         strange = [other for other in alike if other not in self.wanted]
         if not same and len(strange) <= MANY:
-            same = [other for other in strange if _has_size(self.folder / other, size)]
+            same = [other for other in strange if has_size(self.folder / other, size)]
         return same[0] if len(same) == 1 else None
 
     @cached_property
@@ -200,11 +200,11 @@ class _Folder:
     def _by_name(self) -> dict[str, list[str]]:
         found: dict[str, list[str]] = {}
         for name in self._names:
-            found.setdefault(_folded(name)[-1], []).append(name)
+            found.setdefault(folded(name)[-1], []).append(name)
         return found
 
 
-def _has_size(file: Path, size: tuple[int, int]) -> bool:
+def has_size(file: Path, size: tuple[int, int]) -> bool:
     try:
         with Image.open(file) as image:
             return size in (image.size, image.size[::-1])
@@ -212,7 +212,7 @@ def _has_size(file: Path, size: tuple[int, int]) -> bool:
         return False
 
 
-def _folded(name: str) -> list[str]:
+def folded(name: str) -> list[str]:
     """The parts of a path, alike for all its spellings: case, composed or decomposed accents, backslashes."""
     slashed = unicodedata.normalize("NFC", name).casefold().replace("\\", "/")
     return [*PurePosixPath(slashed).parts] or [""]

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
+from capetune.datasets.mp100.catalogue import Coverage, CoverageJson, coverage, known
 from capetune.datasets.mp100.findings import Noted
 from capetune.pose import Category, PoseGraph
 
@@ -59,7 +60,8 @@ class ShardEntry(Entry):
 
 class Manifest(Entry):
     """`size`: side in pixels that the official crop has in the store, at most. `splits[split][part]`, keys as text.
-    `left_out`: by reason, annotations and images that aren't packed; in older packs the images only, without ids."""
+    `left_out`: by reason, annotations and images that aren't packed; in older packs the images only, without ids.
+    `mp100`: how much of MP-100 it is; left out of older packs, and of other data sets'."""
 
     schema_version: int = SCHEMA
     capetune: str
@@ -73,6 +75,7 @@ class Manifest(Entry):
     index_bytes: int
     shards: tuple[ShardEntry, ...]
     left_out: dict[str, Noted]
+    mp100: CoverageJson | None = None
 
     def part(self, split: int, part: str) -> PartEntry | None:
         return self.splits.get(str(split), {}).get(part)
@@ -83,6 +86,13 @@ class Manifest(Entry):
         entries = [entry for parts in self.splits.values() for entry in parts.values()]
         seen = {id for entry in entries for id in entry.categories if id not in entry.missing}
         return tuple(c.id for c in self.categories if c.id not in seen)
+
+    @property
+    def coverage(self) -> Coverage | None:
+        """How much of MP-100 there is an instance of; None where it is another data set's."""
+        if not any(known(c.id, c.name) for c in self.categories):
+            return None
+        return coverage((c.id, c.name) for c in self.categories if c.id not in self.missing)
 
 
 def file_sha256(path: Path) -> str:

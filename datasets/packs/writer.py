@@ -243,7 +243,9 @@ def _write_index(
         ),
         left_out=noted(notes.left_out),
     )
-    (folder / MANIFEST).write_text(manifest.model_dump_json(indent=1), encoding="utf-8")
+    if covered := manifest.coverage:
+        manifest = manifest.model_copy(update={"mp100": covered.to_json()})
+    (folder / MANIFEST).write_text(manifest.model_dump_json(indent=1, exclude_none=True), encoding="utf-8")
     return manifest
 
 

@@ -55,6 +55,7 @@ def test_the_table_names_what_is_there_and_what_is_missing(folder):
     for said in (
         "1 of 100 categories; 2 instances in 1 files; data: real",
         "images: 1 found, 1 missing, 0 unreadable",
+        "`capetune data doctor` looks for missing images in the downloads, and says where to get them",
         "image missing: 1 image with 1 instance left out: face/1.jpg",
         "listed but empty: long_sleeved_outwear (78)",
         "99 categories of MP-100 are missing:",

@@ -150,6 +150,9 @@ def test_a_pack_gives_the_report_of_the_files_it_was_made_of(annotations, tmp_pa
         file_sha256(annotations / "mp100_split1_test.json")[:12],
         open_pack(tmp_path / "pack").fingerprint,
     ]
+    covered = [report.pop("mp100") for report in reports]
+    assert covered[0] is None, "one file of annotations is no data set"
+    assert (covered[1]["there"], covered[1]["of"], len(covered[1]["missing"])) == (2, 100, 98)
     assert reports[0] == reports[1]
     assert reports[0]["missing_categories"] == [{"id": 78, "name": "long_sleeved_outwear"}]
 
@@ -287,3 +290,18 @@ def test_a_result_of_other_pairs_an_old_one_and_a_damaged_one_are_not_compared(a
     assert said in error_of(*few, "--compare", other)
     other.write_text("[]")
     assert "is no result of an evaluation" in error_of(*few, "--compare", other)
+
+
+def test_the_result_of_a_pack_says_how_much_of_mp100_it_has(tmp_path, write_mp100):
+    pose = {"bbox": [2, 2, 40, 30], "keypoints": [5, 5, 2, 30, 20, 2], "num_keypoints": 2}
+    names = [f"bed/{n}.jpg" for n in range(3)]
+    images = [{"id": n, "file_name": name, "width": 64, "height": 48} for n, name in enumerate(names)]
+    notes = [{"id": n, "image_id": n, "category_id": 84, **pose} for n in range(3)]
+    category = {"id": 84, "name": "bed", "keypoints": ["a", "b"], "skeleton": []}
+    write_mp100(tmp_path, [category], images, notes, {(1, "test"): [84]})
+    for name in names:
+        (tmp_path / "images/bed").mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (64, 48)).save(tmp_path / "images" / name)
+    pack(tmp_path / "annotations", tmp_path / "images", tmp_path / "pack", size=64)
+    asked = ("--split", 1, "--predictor", "template", "--episodes", 1, "--queries", 2, "--data", tmp_path / "pack")
+    assert "the pack: 1 of 100 categories of MP-100; missing: DeepFashion2 (all 13)" in invoke(*asked).stdout

@@ -12,7 +12,7 @@ from capetune.errors import UserError
 from capetune.runs.checkpoints import CheckpointMeta
 from capetune.runs.history import add_to_history
 from capetune.runs.home import at_work
-from capetune.runs.record import Run
+from capetune.runs.record import Run, read_run
 from capetune.runs.results import trial_folder
 from capetune.training.checkpoint import save_checkpoint
 
@@ -82,6 +82,16 @@ def test_one_run_is_shown_with_its_epochs(root):
     assert 'missing_categories: {"test": ["fly", "horse"]}' in out
     assert out.splitlines()[-1].split() == ["1", "0.500", "0.300", "0.500", "1.000", "1.000", "3"]
     assert json.loads(runs("show", "one", "--runs", root, "--json").stdout)["history"][0]["mpck4"] == 0.5
+
+
+def test_a_run_says_how_much_of_mp100_it_had_and_an_older_one_does_not(root):
+    missing = [{"id": 84, "name": "bed"}, {"id": 1, "name": "skirt"}]
+    run = read_run(root / "one")
+    run.save("completed", mp100={"there": 98, "of": 100, "missing": missing})
+    line = "mp100: 98 of 100 categories of MP-100; missing: DeepFashion2 (skirt), Keypoint-5 (bed)"
+    assert line in runs("show", "one", "--runs", root).stdout.splitlines()
+    assert json.loads(runs("show", "one", "--runs", root, "--json").stdout)["mp100"]["missing"] == missing
+    assert "mp100" not in runs("show", "two", "--runs", root).stdout
 
 
 def test_two_runs_differ_in_what_differs(root):

@@ -48,6 +48,16 @@ def test_the_page_says_what_was_reached_and_what_the_scores_are_of(make_training
     assert "trace.json.gz" not in page
 
 
+def test_how_much_of_mp100_there_was_stands_on_the_page_where_it_is_recorded(make_training):
+    covered = {"there": 99, "of": 100, "missing": [{"id": 80, "name": "hand"}]}
+    run = make_training("covered", course(4), mp100=covered)
+    write_report(run)
+    assert "<dt>of MP-100</dt><dd>99 of 100 categories of MP-100; missing: OneHand10K (hand)</dd>" in text(run)
+    older = make_training("older", course(4))
+    write_report(older)
+    assert "of MP-100" not in text(older)
+
+
 def test_a_trace_is_named(make_training):
     run = make_training("plain", course(4))
     for numbers in ((1, 3, 5), (3, 0, 0)):

@@ -42,7 +42,14 @@ def test_what_is_no_run_is_none(tmp_path, text):
 
 @pytest.mark.parametrize(
     "facts",
-    [{"trials": "40"}, {"missing_categories": ["fly"]}, {"goal": []}, {"goal": ["a", "b"]}, {"mode": ["up"]}],
+    [
+        {"trials": "40"},
+        {"missing_categories": ["fly"]},
+        {"mp100": "86 of 100"},
+        {"goal": []},
+        {"goal": ["a", "b"]},
+        {"mode": ["up"]},
+    ],
 )
 def test_a_record_with_an_odd_fact_is_damaged(tmp_path, facts):
     tree = {"capetune": "run", "kind": "search", "state": "running", **facts}

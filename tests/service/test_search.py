@@ -60,3 +60,9 @@ def test_missing_categories_are_said_with_the_data(capsys):
     with Screen(Console()) as screen:
         screen.hear(DataDescribed("p", "real", 2, 7, {"val": ["a", "b"]}))
     assert capsys.readouterr().out == "data: real, split 2, 7 train instances; missing: val a, b  p\n"
+
+
+def test_how_much_of_mp100_there_is_is_said_with_the_data(capsys):
+    with Screen(Console()) as screen:
+        screen.hear(DataDescribed("p", "real", 2, 7, {}, "86 of 100 categories of MP-100; missing: …"))
+    assert capsys.readouterr().out.splitlines()[1] == "86 of 100 categories of MP-100; missing: …"
