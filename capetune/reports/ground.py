@@ -13,6 +13,7 @@ from optuna.trial import FrozenTrial
 from capetune.reports.copies import copied, done
 from capetune.reports.story import Row, Story
 from capetune.runs.metrics import title
+from capetune.runs.results import UNSCORED
 
 
 @dataclass(frozen=True)
@@ -67,14 +68,14 @@ def common_epoch(rows: Sequence[Row], metric: str) -> int | None:
     cut_off = any(row.state == "stopped" for row in rows)
     if closed and not cut_off and all(row.state == "completed" for row in closed):
         return None
-    choosing = closed or [row for row in rows if row.state != "failed"]
+    choosing = closed or [row for row in rows if row.state not in UNSCORED]
     reached = Counter(epoch for row in choosing for epoch in epoch_scores(row, metric))
     return max(reached, key=lambda epoch: (reached[epoch], epoch), default=None)
 
 
 def score(row: Row, metric: str, epoch: int | None) -> float | None:
     """A trial's after that epoch, or its final one: its best epoch's, as everywhere; None where it has none."""
-    if row.state == "failed":
+    if row.state in UNSCORED:
         return None
     if epoch is not None:
         return epoch_scores(row, metric).get(epoch)

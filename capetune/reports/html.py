@@ -16,6 +16,7 @@ from capetune.reports.plots import draw
 from capetune.reports.quiet import quiet
 from capetune.reports.story import Row, Story, read_story
 from capetune.runs.record import Run
+from capetune.runs.results import UNSCORED
 from capetune.storage.whole import write_aside
 
 CAUSES = {
@@ -94,7 +95,7 @@ def render(story: Story, drawn: list[tuple[Panel, str]]) -> str:
         panels=drawn,
         metrics=metrics,
         columns=list(dict.fromkeys([*metrics, "template_mpck4", "pck_0.2"])),
-        failures=[row for row in story.rows if row.state == "failed"],
+        failures=[row for row in story.rows if row.state in UNSCORED],
         twins=[row for row in story.rows if row.twin is not None],
         kept=sum(row.size for row in story.rows),
         seconds=sum(row.seconds for row in story.rows),

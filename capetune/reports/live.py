@@ -21,7 +21,7 @@ from capetune.runs.metrics import title
 from capetune.runs.times import notable
 from capetune.tuning.goal import Goal
 
-STYLES = {"failed": "red", "pruned": "dim", "stopped": "dim"}
+STYLES = {"failed": "red", "diverged": "red", "pruned": "dim", "stopped": "dim"}
 
 
 class SearchView:
@@ -135,7 +135,9 @@ class SearchView:
             text.append(f"best: trial {best['trial']}, {title(self.goal.metric)} {best['score']:.3f}", "bold green")
             if self.goal.metric == "mpck4":
                 text.append(f", {best['score'] - best['template']:+.3f} to the template")
-        states = [f"{counts[s]} {s}" for s in ("running", "completed", "pruned", "stopped", "failed") if counts[s]]
+        states = [
+            f"{counts[s]} {s}" for s in ("running", "completed", "pruned", "stopped", "diverged", "failed") if counts[s]
+        ]
         text.append(f"   {', '.join(states)}" + (f"; {hidden} not shown" if hidden else ""), "dim")
         return text
 

@@ -5,7 +5,15 @@ from __future__ import annotations
 from capetune.reports.look import ACCENT, GREY, RED
 from capetune.reports.story import Row, Story
 
-STATES = {"completed": ACCENT, "pruned": GREY, "stopped": GREY, "failed": RED, "running": ACCENT, "unfinished": GREY}
+STATES = {
+    "completed": ACCENT,
+    "pruned": GREY,
+    "stopped": GREY,
+    "failed": RED,
+    "diverged": RED,
+    "running": ACCENT,
+    "unfinished": GREY,
+}
 BROKEN = ("stopped", "unfinished", "running")  # states whose curves are to go on
 
 

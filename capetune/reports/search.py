@@ -13,7 +13,7 @@ from capetune.reports.words import in_words, share, short, tails
 from capetune.runs.commands import again
 from capetune.runs.metrics import title
 from capetune.runs.record import Run
-from capetune.runs.results import TrialResult, varied_keys
+from capetune.runs.results import UNSCORED, TrialResult, varied_keys
 from capetune.service.search import SearchResult
 from capetune.storage.scratch import named
 from capetune.tuning.goal import Goal
@@ -47,10 +47,14 @@ def results_table(results: list[TrialResult], goal: Goal, most: int = 10) -> Tab
 
 def results_lines(folder: Path | str, results: list[TrialResult], facts: dict[str, Any], most: int = 10) -> list[str]:
     """What belongs under the table: what the scores are of, the checkpoints of its trials, failures, files."""
-    count = {status: sum(result.status == status for result in results) for status in ("pruned", "failed", "stopped")}
+    count = {
+        status: sum(result.status == status for result in results)
+        for status in ("pruned", "diverged", "failed", "stopped")
+    }
+    lost = f"{count['diverged']} diverged, " * (count["diverged"] > 0) + f"{count['failed']} failed"
     cut = f", {count['stopped']} cut off by the budget" if count["stopped"] else ""
     lines = [
-        f"{len(results)} trials, {count['pruned']} pruned, {count['failed']} failed{cut}; scores are "
+        f"{len(results)} trials, {count['pruned']} pruned, {lost}{cut}; scores are "
         f"{facts['protocol']}, {facts['shots']} shot, {facts['data']} data, split {facts['split']}",
         "checkpoints:",
     ]
@@ -59,8 +63,10 @@ def results_lines(folder: Path | str, results: list[TrialResult], facts: dict[st
             what = f"{title(facts['goal'][0])} {share(result.score)}"
             lines.append(f"  trial {result.number}  {what}  {folder}/{result.checkpoint}")
     for result in results:
-        if result.status == "failed":
-            lines.append(f"trial {result.number} failed: {result.error}; traceback in {folder}/{result.traceback}")
+        if result.status in UNSCORED:
+            lines.append(
+                f"trial {result.number} {result.status}: {result.error}; traceback in {folder}/{result.traceback}"
+            )
     same = [f"{result.number} as {result.twin}" for result in results if result.twin is not None]
     if same:
         lines.append(f"trials with the configuration of an earlier one: {', '.join(same)}")

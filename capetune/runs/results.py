@@ -22,7 +22,8 @@ from capetune.runs.document import Odd, read_checked
 from capetune.runs.metrics import title
 from capetune.storage.whole import write_aside
 
-Status = Literal["completed", "pruned", "stopped", "failed"]
+Status = Literal["completed", "pruned", "stopped", "diverged", "failed"]
+UNSCORED = ("diverged", "failed")
 TRIALS = "trials"  # the folder of a search's trials
 RESULT, VALUES = "result.json", "trial.json"  # of one trial
 RESULTS = "results.json"
@@ -35,10 +36,11 @@ class TrialResult:
 
     number: 0 is the default configuration. overrides: dotted key → value, over the search's base configuration.
     status: completed; pruned, stopped early by the scheduler; stopped, cut off by the search's budget, to go on when
-    that is raised; failed, an error, never scored. score: the search's metric in its best epoch, None if it failed.
-    metrics: those of the best epoch, as `training.loop.fit` reports them; empty if it failed. history: (epoch, score)
+    that is raised; diverged, its loss, weights or scores became no numbers; failed, of another error. Those two have no
+    score. score: the search's metric in its best epoch.
+    metrics: those of the best epoch, as `training.loop.fit` reports them; empty without a score. history: (epoch, score)
     of every finished epoch. seconds: what it took in all. twin: an earlier trial with the same configuration.
-    checkpoint: its best, None if it failed or others' were kept in its stead. error: the failure's last line, the
+    checkpoint: its best, None without a score or where others' were kept in its stead. error: the failure's last line, the
     whole of which is in the file `traceback`; bad_input: it is the user's to cure. Paths start at the run's folder.
     """
 

@@ -207,7 +207,7 @@ class _Tracking:
             part = event.job or ("" if event.trial is None else trial_name(event.trial))
             self._epoch(part, event.metrics, event.epoch)
         elif isinstance(event, TrialEnded) and not event.earlier:
-            states: dict[str, State] = {"failed": "failed", "stopped": "cut off"}
+            states: dict[str, State] = {"failed": "failed", "diverged": "failed", "stopped": "cut off"}
             self._trial(event)
             self._end(trial_name(event.trial), states.get(event.status, "ended"))
         elif isinstance(event, JobChanged):

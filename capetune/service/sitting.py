@@ -15,7 +15,7 @@ from capetune.runs.commands import again
 from capetune.runs.facts import describe_protocol, environment
 from capetune.runs.home import at_work
 from capetune.runs.record import CONFIG, SPACE, Run, read_run, recorded
-from capetune.runs.results import TrialResult, saved_results, write_results
+from capetune.runs.results import UNSCORED, TrialResult, saved_results, write_results
 from capetune.runs.trackers import Tracker, tracked
 from capetune.service.features import Keeping
 from capetune.service.search import Begun, SearchFailed, SearchRequest, SearchResult
@@ -157,7 +157,7 @@ def _write_down(begun: Begun) -> None:
 
 
 def _raise_if_all_failed(results: list[TrialResult], folder: Path) -> None:
-    failed = [result for result in results if result.status == "failed"]
+    failed = [result for result in results if result.status in UNSCORED]
     if not results or len(failed) < len(results):
         return
     first = min(failed, key=lambda result: result.number)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -37,6 +38,12 @@ class Goal:
     def best(self, history: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
         """The epoch with the best score, the first of equals; empty where there is none."""
         return max(history, key=lambda row: self.rank(row[self.metric]), default={})
+
+    def values(self, result: TrialResult) -> list[float]:
+        """Of a trial that isn't failed, for the sampler: of one that diverged, the worst."""
+        if result.status == "diverged":
+            return [-math.inf if mode == "max" else math.inf for mode in self.modes]
+        return [result.metrics[metric] for metric in self.metrics]
 
     def place(self, result: TrialResult) -> tuple[bool, float, int]:
         """To sort trials by: the best first, failed ones last, equals by their numbers."""

@@ -73,7 +73,7 @@ def _trial(
     elif result is not None and result.status == "pruned" and one:
         state = TrialState.PRUNED
     elif result is not None and result.status != "stopped":
-        state, scores = TrialState.COMPLETE, [result.metrics[metric] for metric in goal.metrics]
+        state, scores = TrialState.COMPLETE, goal.values(result)
     epochs: dict[int, float] = {}
     if one and state != TrialState.FAIL:
         epochs = {int(row["epoch"]): row[goal.metric] for row in read_history(folder)}

@@ -159,10 +159,7 @@ def _theirs(study: optuna.Study, results: list[TrialResult], goal: Goal) -> bool
     if results[-1].number >= len(trials):
         return False
     told = [(trials[r.number], r) for r in results if r.status == "completed"]
-    return all(
-        trial.state != TrialState.COMPLETE or trial.values == [result.metrics[name] for name in goal.metrics]
-        for trial, result in told
-    )
+    return all(trial.state != TrialState.COMPLETE or trial.values == goal.values(result) for trial, result in told)
 
 
 def _study(search: Search, storage: BaseStorage) -> optuna.Study:

@@ -22,12 +22,13 @@ def tell_epochs(study: optuna.Study, number: int, epochs: Sequence[tuple[int, fl
 
 
 def tell(study: optuna.Study, result: TrialResult, goal: Goal) -> None:
-    """Let the study know how a trial ended; one that it knows of stays as it is."""
+    """Let the study know how a trial ended; one that it knows of stays as it is. One that diverged is the worst there
+    is: a sampler that weren't told would go on proposing what diverges."""
     tell_epochs(study, result.number, result.history)
     if result.status == "failed":
         study.tell(result.number, state=TrialState.FAIL, skip_if_finished=True)
     elif result.status == "pruned" and len(goal.metrics) == 1:
         study.tell(result.number, state=TrialState.PRUNED, skip_if_finished=True)
     else:
-        values = [result.metrics[metric] for metric in goal.metrics]
+        values = goal.values(result)
         study.tell(result.number, values, TrialState.COMPLETE, skip_if_finished=True)

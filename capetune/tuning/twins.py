@@ -56,7 +56,7 @@ class Twins:
             return None
         mine = self.study.get_trials(deepcopy=False)[number]
         optuna.trial.Trial(self.study, mine._trial_id).set_user_attr(TWIN, first)
-        if result is not None and result.status in ("completed", "pruned"):
+        if result is not None and result.status in ("completed", "pruned", "diverged"):
             tell(self.study, replace(result, number=number), self.search.goal)
         else:
             self.study.tell(number, state=TrialState.FAIL)

@@ -33,7 +33,7 @@ from capetune.runs.checkpoints import keep_checkpoints
 from capetune.runs.diary import write_event
 from capetune.runs.failures import ERROR, error_line
 from capetune.runs.history import add_to_history, finished, read_history
-from capetune.runs.results import Status, TrialResult, save_result, trial_folder, trial_name
+from capetune.runs.results import UNSCORED, Status, TrialResult, save_result, trial_folder, trial_name
 from capetune.storage.lease import Superseded
 from capetune.storage.scratch import address_of
 from capetune.storage.whole import write_aside
@@ -218,14 +218,14 @@ class Watcher(tune.Callback):
         if lost is None and self.limit.stop_all() and not history and not (folder / ERROR).is_file():
             return  # the budget was spent before its first epoch: it stays open
         result = self._result(number, overrides, history, lost)
-        self.limit.ended(result.error)
+        self.limit.ended(result.error if result.status == "failed" else None)
         self.ended[result.number] = result
         if result.status != "stopped":  # else it stays open, to go on
             save_result(self.search.folder, result)
             tell(self.study, result, self.search.goal)
         self._spare()
         self.keep(self.results())
-        facts = self._facts(number, overrides, failed=result.status == "failed")
+        facts = self._facts(number, overrides, scored=result.status not in UNSCORED)
         if result.checkpoint is not None:
             path = str(self.search.folder / result.checkpoint)
             self.say(CheckpointKept(self.search.folder.name, int(result.metrics["epoch"]), path, number))
@@ -247,7 +247,7 @@ class Watcher(tune.Callback):
         why = _failure(folder, self.search.folder, lost or (None if history else "it ended without a result"))
         status: Status = "pruned"
         if why:
-            status = "failed"
+            status = why.pop("status")
         elif history[-1]["epoch"] >= self.search.config.train.epochs:
             status = "completed"
         elif self.limit.stop_all():
@@ -287,10 +287,10 @@ class Watcher(tune.Callback):
                 )
             )
 
-    def _facts(self, number: int, overrides: dict[str, Any], failed: bool = False) -> dict[str, Any]:
-        """What every event of a trial says: how far it is, and its best epoch, which a failed one has not."""
+    def _facts(self, number: int, overrides: dict[str, Any], scored: bool = True) -> dict[str, Any]:
+        """What every event of a trial says: how far it is, and its best epoch, which one without a score has not."""
         history = read_history(trial_folder(self.search.folder, number))
-        best = {} if failed else self.search.goal.best(history)
+        best = self.search.goal.best(history) if scored else {}
         return {
             "run": self.search.folder.name,
             "trial": number,
@@ -315,16 +315,19 @@ class Watcher(tune.Callback):
 
 
 def _failure(folder: Path, run: Path, lost: str | None) -> dict[str, Any]:
-    """`TrialResult`'s error, bad_input and traceback of a failed trial; nothing for another."""
+    """`TrialResult`'s status, error, bad_input and traceback of a trial without a score; nothing for another."""
     file = folder / ERROR
     if not file.is_file():
         if lost is None:
             return {}
         folder.mkdir(parents=True, exist_ok=True)
         write_aside(file, lost + "\n")
-    line, ours = error_line(file.read_text()), f"{UserError.__module__}.{UserError.__qualname__}: "
+    line = error_line(file.read_text())
+    kind, _, rest = line.partition(": ")
+    bad_input, diverged = kind == "capetune.errors.UserError", kind == "capetune.training.divergence.Diverged"
     return {
-        "error": line.removeprefix(ours),
-        "bad_input": line.startswith(ours),
+        "status": "diverged" if diverged else "failed",
+        "error": rest if bad_input or diverged else line,
+        "bad_input": bad_input or diverged,
         "traceback": str(file.relative_to(run)),
     }

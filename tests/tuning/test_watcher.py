@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 import time
+from types import SimpleNamespace
 
 import optuna
 import pytest
@@ -13,6 +15,7 @@ from capetune.events import CheckpointKept, TrialEnded
 from capetune.runs.diary import EVENTS
 from capetune.runs.failures import ERROR
 from capetune.runs.results import saved_results
+from capetune.tuning.goal import Goal
 from capetune.tuning.space import Budget
 from capetune.tuning.telling import tell_epochs
 from capetune.tuning.watcher import Limit
@@ -289,3 +292,33 @@ def test_a_search_is_over_when_so_many_trials_were_no_better(search):
             bench.end(trial)
         assert (bench.watcher.over() is not None) == over
     assert bench.watcher.over() == "none of 2 since is better than trial 2 (budget: stale)"
+
+
+def test_a_trial_that_diverged_is_the_worst_to_the_sampler_and_nothing_else(bench):
+    """Not one of the best, though its first epoch was; not a failure that ends the search; never tried again."""
+    for number in range(3):
+        wild = bench.trial()
+        bench.report(wild, 1, 0.9)
+        error = f"capetune.training.divergence.Diverged: the loss became nan at learning rate 1 (step {number})"
+        bench.end(wild, lost=f"Traceback …\n{error}")
+    good = bench.trial()
+    bench.report(good, 3, 0.5)
+    bench.end(good)
+    best, *others = bench.watcher.results()
+    assert best.number == 3
+    assert {result.status for result in others} == {"diverged"}
+    assert others[2].error == "the loss became nan at learning rate 1 (step 2)"
+    assert others[2].bad_input
+    assert [trial.state.name for trial in bench.study.trials] == ["COMPLETE"] * 4
+    assert [trial.value for trial in bench.study.trials] == [-math.inf] * 3 + [0.5]
+    assert bench.study.best_trial.number == 3
+    assert not bench.limit.stop_all()
+    assert [result.status for result in saved_results(bench.search.folder)] == ["diverged"] * 3 + ["completed"]
+    bench.study.ask().suggest_float("loss.tokens", 0.05, 2, log=True)  # TPE's next, with these among its trials
+
+
+def test_of_a_loss_that_is_to_fall_the_worst_is_the_largest(search):
+    assert Goal(("val_loss", "mpck4"), ("min", "max")).values(SimpleNamespace(status="diverged")) == [
+        math.inf,
+        -math.inf,
+    ]
