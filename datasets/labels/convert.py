@@ -1,0 +1,119 @@
+"""From what an annotation tool exported to one COCO file that `data pack --coco` takes."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from capetune.datasets.labels.cvat import read_cvat
+from capetune.datasets.labels.guess import Format, guess
+from capetune.datasets.labels.labels import Labels, Skeleton
+from capetune.datasets.labels.pictures import Pictures
+from capetune.errors import UserError
+from capetune.storage.whole import whole
+
+ANNOTATIONS = "annotations.json"
+
+
+@dataclass(frozen=True)
+class Converted:
+    """file: the COCO file. images: the folder that its pictures' names start from. guessed: the format wasn't given.
+
+    skeletons: by category, those with objects. objects: how many, by category. pictures: how many. absent: names of
+    pictures that aren't in that folder. lost: by reason, the places. notes: lines of what was assumed.
+    """
+
+    file: Path
+    images: Path
+    format: str
+    guessed: bool
+    skeletons: Mapping[str, Skeleton]
+    objects: Mapping[str, int]
+    pictures: int
+    absent: tuple[str, ...]
+    lost: Mapping[str, tuple[str, ...]]
+    notes: tuple[str, ...]
+
+
+def convert(source: Path, out: Path, format: Format | None = None, images: Path | None = None) -> Converted:
+    """Read a tool's file, or the folder that it exported, and write `annotations.json` into the new folder `out`.
+
+    format: None = as the files show. images: the folder to look for pictures in; None = the source's. Ids are made.
+    Raises UserError where the source can't be read, holds no keypoints, or `out` exists.
+    """
+    if not source.exists():
+        raise UserError(f"{source} doesn't exist; give the file or folder that the tool exported")
+    if out.exists():
+        raise UserError(f"{out} exists already: remove it or give another --out")
+    if images is not None and not images.is_dir():
+        raise UserError(f"{images} is not a folder: give the one that holds the images")
+    chosen = format or guess(source)
+    pictures = Pictures(images or (source if source.is_dir() else source.parent))
+    labels = _read(chosen, source, pictures)
+    objects = Counter(o.category for o in labels.objects)
+    if not objects:
+        told = ", ".join(f"{what} ×{len(places)}" for what, places in labels.lost.items())
+        raise UserError(f"{source} holds no object with keypoints{f' ({told})' if told else ''}; label some, or export")
+    skeletons = {category: labels.skeleton(category) for category in objects}
+    with whole(out) as aside:
+        (aside / ANNOTATIONS).write_text(json.dumps(_coco(labels, skeletons, chosen), ensure_ascii=False), "utf-8")
+    return Converted(
+        out / ANNOTATIONS,
+        pictures.folder,
+        chosen,
+        format is None,
+        skeletons,
+        objects,
+        len(labels.images),
+        tuple(name for name in labels.images if not pictures.has(name)),
+        {what: tuple(places) for what, places in labels.lost.items()},
+        tuple(labels.notes),
+    )
+
+
+def _read(format: Format, source: Path, pictures: Pictures) -> Labels:
+    match format:
+        case "cvat":
+            return read_cvat(source, pictures)
+
+
+def _coco(labels: Labels, skeletons: Mapping[str, Skeleton], format: str) -> dict[str, Any]:
+    """Ids count from 1, edges too. An object without a box has none: `pack` makes one and says so."""
+    categories = {name: id for id, name in enumerate(skeletons, start=1)}
+    images = {name: id for id, name in enumerate(labels.images, start=1)}
+    annotations = []
+    for id, one in enumerate(labels.objects, start=1):
+        points = [one.points.get(name, (0, 0, 0)) for name in skeletons[one.category].names]
+        box = {} if one.box is None else {"bbox": list(one.box), "area": one.box[2] * one.box[3]}
+        annotations.append(
+            {
+                "id": id,
+                "image_id": images[one.image],
+                "category_id": categories[one.category],
+                "keypoints": [value for point in points for value in point],
+                "num_keypoints": len(one.points),
+                "iscrowd": 0,
+                **box,
+            }
+        )
+    return {
+        "info": {"description": f"from {format}, by capetune data import"},
+        "images": [
+            {"id": images[name], "file_name": name, "width": width, "height": height}
+            for name, (width, height) in labels.images.items()
+        ],
+        "annotations": annotations,
+        "categories": [
+            {
+                "id": categories[name],
+                "name": name,
+                "keypoints": list(skeleton.names),
+                "skeleton": [[i + 1, j + 1] for i, j in skeleton.edges],
+            }
+            for name, skeleton in skeletons.items()
+        ],
+    }
