@@ -12,6 +12,8 @@ from capetune.cli import common
 
 class Format(StrEnum):
     cvat = "cvat"
+    labelstudio = "labelstudio"
+    labelme = "labelme"
 
 
 def command(

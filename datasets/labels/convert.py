@@ -11,7 +11,9 @@ from typing import Any
 
 from capetune.datasets.labels.cvat import read_cvat
 from capetune.datasets.labels.guess import Format, guess
+from capetune.datasets.labels.labelme import read_labelme
 from capetune.datasets.labels.labels import Labels, Skeleton
+from capetune.datasets.labels.labelstudio import read_labelstudio
 from capetune.datasets.labels.pictures import Pictures
 from capetune.errors import UserError
 from capetune.storage.whole import whole
@@ -79,6 +81,10 @@ def _read(format: Format, source: Path, pictures: Pictures) -> Labels:
     match format:
         case "cvat":
             return read_cvat(source, pictures)
+        case "labelstudio":
+            return read_labelstudio(source, pictures)
+        case "labelme":
+            return read_labelme(source, pictures)
 
 
 def _coco(labels: Labels, skeletons: Mapping[str, Skeleton], format: str) -> dict[str, Any]:

@@ -102,7 +102,10 @@ class Labels:
         self.notes[line] = None
 
     def skeleton(self, category: str) -> Skeleton:
-        """The declared one, else the keypoints of the category's objects, in the order in which they appear first."""
+        """The declared one, else the keypoints of the category's objects: in the order of the first that has most of
+        them, then as they appear."""
         if category in self.skeletons:
             return self.skeletons[category]
-        return Skeleton(tuple(dict.fromkeys(name for o in self.objects if o.category == category for name in o.points)))
+        objects = [one for one in self.objects if one.category == category]
+        objects.sort(key=lambda one: -len(one.points))
+        return Skeleton(tuple(dict.fromkeys(name for one in objects for name in one.points)))

@@ -51,20 +51,20 @@ def read_xml(path: Path) -> ElementTree.Element:
         raise UserError(f"{path} is not XML ({error}); export it again") from None
 
 
-def fitting(kind: type[T], tree: Any, path: Path) -> T:
-    """The tree as a model. Raises UserError with the first place that doesn't fit."""
-    return _fitted(TypeAdapter(kind), tree, path)
+def fitting(kind: type[T], tree: Any, place: Path | str) -> T:
+    """The tree as a model. Raises UserError with the first value that doesn't fit."""
+    return _fitted(TypeAdapter(kind), tree, place)
 
 
-def all_fitting(kind: type[T], tree: Any, path: Path) -> list[T]:
+def all_fitting(kind: type[T], tree: Any, place: Path | str) -> list[T]:
     """The same of a list."""
-    return _fitted(TypeAdapter(list[kind]), tree, path)  # type: ignore[valid-type]
+    return _fitted(TypeAdapter(list[kind]), tree, place)  # type: ignore[valid-type]
 
 
-def _fitted(adapter: TypeAdapter, tree: Any, path: Path) -> Any:
+def _fitted(adapter: TypeAdapter, tree: Any, place: Path | str) -> Any:
     try:
         return adapter.validate_python(tree)
     except ValidationError as error:
         first = error.errors()[0]
-        place = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in first["loc"]).lstrip(".")
-        raise UserError(f"{path}, {place or 'its outermost value'}: {first['msg']}; export it again") from None
+        within = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in first["loc"]).lstrip(".")
+        raise UserError(f"{place}, {within or 'its outermost value'}: {first['msg']}; export it again") from None
