@@ -14,6 +14,8 @@ class Format(StrEnum):
     cvat = "cvat"
     labelstudio = "labelstudio"
     labelme = "labelme"
+    yolo = "yolo"
+    dlc = "dlc"
 
 
 def command(

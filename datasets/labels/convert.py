@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from capetune.datasets.labels.cvat import read_cvat
+from capetune.datasets.labels.deeplabcut import read_deeplabcut
 from capetune.datasets.labels.guess import Format, guess
 from capetune.datasets.labels.labelme import read_labelme
 from capetune.datasets.labels.labels import Labels, Skeleton
 from capetune.datasets.labels.labelstudio import read_labelstudio
 from capetune.datasets.labels.pictures import Pictures
+from capetune.datasets.labels.yolo import read_yolo
 from capetune.errors import UserError
 from capetune.storage.whole import whole
 
@@ -85,6 +87,10 @@ def _read(format: Format, source: Path, pictures: Pictures) -> Labels:
             return read_labelstudio(source, pictures)
         case "labelme":
             return read_labelme(source, pictures)
+        case "yolo":
+            return read_yolo(source, pictures)
+        case "dlc":
+            return read_deeplabcut(source, pictures)
 
 
 def _coco(labels: Labels, skeletons: Mapping[str, Skeleton], format: str) -> dict[str, Any]:

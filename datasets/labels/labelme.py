@@ -76,9 +76,7 @@ def _read_page(page: Page, labels: Labels, pictures: Pictures, file: Path) -> No
 
 def _picture(path: str, pictures: Pictures, file: Path) -> str:
     """It is named from the label file's folder."""
-    beside = (file.parent / path.replace("\\", "/")).resolve()
-    root = pictures.folder.resolve()
-    return pictures.name(beside.relative_to(root).as_posix() if beside.is_relative_to(root) else path)
+    return pictures.of(file.parent / path.replace("\\", "/"))
 
 
 def _visibility(shape: Shape) -> int:

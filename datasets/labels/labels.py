@@ -68,15 +68,18 @@ class Labels:
         self,
         category: str,
         image: str,
-        points: Iterable[tuple[str, float, float, int]],
+        points: Iterable[tuple[str, float, float, float]],
         box: Box | None = None,
         place: str = "",
     ) -> None:
-        """An object. points: name, x, y, v. What can't be kept is lost, at `place`, else at the image."""
+        """An object. points: name, x, y, v; not above 0 is unlabelled, from 2 on visible.
+
+        What can't be kept is lost, at `place`, else at the image.
+        """
         place = place or image
         known: dict[str, tuple[float, float, int]] = {}
         for name, x, y, v in points:
-            if v <= 0:
+            if not v > 0:
                 continue
             if not (math.isfinite(x) and math.isfinite(y)):
                 self.lose("keypoint without coordinates", f"{name} at {place}")

@@ -32,6 +32,11 @@ class Pictures:
         best = [name for name in alike if shared[name] == max(shared.values())]
         return best[0] if len(best) == 1 else plain
 
+    def of(self, file: Path) -> str:
+        """The name of a file that may lie in the folder; links aren't followed."""
+        place, root = Path(os.path.abspath(file)), Path(os.path.abspath(self.folder))
+        return self.name((place.relative_to(root) if place.is_relative_to(root) else file).as_posix())
+
     def has(self, name: str) -> bool:
         """Whether there is such a file in the folder."""
         try:
