@@ -11,6 +11,7 @@ from capetune.cli import common
 
 
 class Format(StrEnum):
+    coco = "coco"
     cvat = "cvat"
     labelstudio = "labelstudio"
     labelme = "labelme"

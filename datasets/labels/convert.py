@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from capetune.datasets.labels.coco import read_coco
 from capetune.datasets.labels.cvat import read_cvat
 from capetune.datasets.labels.deeplabcut import read_deeplabcut
 from capetune.datasets.labels.guess import Format, guess
@@ -81,6 +82,8 @@ def convert(source: Path, out: Path, format: Format | None = None, images: Path 
 
 def _read(format: Format, source: Path, pictures: Pictures) -> Labels:
     match format:
+        case "coco":
+            return read_coco(source, pictures)
         case "cvat":
             return read_cvat(source, pictures)
         case "labelstudio":
