@@ -11,6 +11,6 @@ app.command("check", short_help="Say what you have of MP-100, and what is missin
 app.command("import", short_help="Make a COCO file of what an annotation tool exported.")(data_import.command)
 app.command("pack", short_help="Pack the images once, for all splits and parts.")(data_pack.command)
 app.command("show", short_help="Draw crops with their keypoints and skeletons.")(data_show.command)
-app.command("split", short_help="Split frames in time: train on the first, test on the last.")(data_split.command)
+app.command("split", short_help="Split frames in time, or categories.")(data_split.command)
 app.command("synth", short_help="Make a data set of procedural objects.")(data_synth.command)
 app.command("verify", short_help="Read all of a pack: is it what was packed?")(data_verify.command)
