@@ -17,6 +17,7 @@ class Format(StrEnum):
     labelme = "labelme"
     yolo = "yolo"
     dlc = "dlc"
+    sleap = "sleap"
 
 
 def command(

@@ -17,11 +17,12 @@ from capetune.datasets.labels.labelme import read_labelme
 from capetune.datasets.labels.labels import Labels, Skeleton
 from capetune.datasets.labels.labelstudio import read_labelstudio
 from capetune.datasets.labels.pictures import Pictures
+from capetune.datasets.labels.sleap import read_sleap
 from capetune.datasets.labels.yolo import read_yolo
 from capetune.errors import UserError
 from capetune.storage.whole import whole
 
-ANNOTATIONS = "annotations.json"
+ANNOTATIONS, IMAGES = "annotations.json", "images"
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,8 @@ class Converted:
 
 
 def convert(source: Path, out: Path, format: Format | None = None, images: Path | None = None) -> Converted:
-    """Read a tool's file, or the folder that it exported, and write `annotations.json` into the new folder `out`.
+    """Read a tool's file, or the folder that it exported, and write `annotations.json` into the new folder `out`, and
+    `images/` where the pictures have to be taken out of videos.
 
     format: None = as the files show. images: the folder to look for pictures in; None = the source's. Ids are made.
     Raises UserError where the source can't be read, holds no keypoints, or `out` exists.
@@ -58,14 +60,18 @@ def convert(source: Path, out: Path, format: Format | None = None, images: Path 
         raise UserError(f"{images} is not a folder: give the one that holds the images")
     chosen = format or guess(source)
     pictures = Pictures(images or (source if source.is_dir() else source.parent))
-    labels = _read(chosen, source, pictures)
-    objects = Counter(o.category for o in labels.objects)
-    if not objects:
-        told = ", ".join(f"{what} ×{len(places)}" for what, places in labels.lost.items())
-        raise UserError(f"{source} holds no object with keypoints{f' ({told})' if told else ''}; label some, or export")
-    skeletons = {category: labels.skeleton(category) for category in objects}
     with whole(out) as aside:
+        labels = _read(chosen, source, pictures, aside)
+        objects = Counter(one.category for one in labels.objects)
+        if not objects:
+            told = ", ".join(f"{what} ×{len(places)}" for what, places in labels.lost.items())
+            held = f" ({told})" if told else ""
+            raise UserError(f"{source} holds no object with keypoints{held}; label some, or export")
+        skeletons = {category: labels.skeleton(category) for category in objects}
         (aside / ANNOTATIONS).write_text(json.dumps(_coco(labels, skeletons, chosen), ensure_ascii=False), "utf-8")
+        extracted = (aside / IMAGES).is_dir()
+    if extracted:
+        pictures = Pictures(out / IMAGES)
     return Converted(
         out / ANNOTATIONS,
         pictures.folder,
@@ -80,7 +86,7 @@ def convert(source: Path, out: Path, format: Format | None = None, images: Path 
     )
 
 
-def _read(format: Format, source: Path, pictures: Pictures) -> Labels:
+def _read(format: Format, source: Path, pictures: Pictures, out: Path) -> Labels:
     match format:
         case "coco":
             return read_coco(source, pictures)
@@ -94,6 +100,8 @@ def _read(format: Format, source: Path, pictures: Pictures) -> Labels:
             return read_yolo(source, pictures)
         case "dlc":
             return read_deeplabcut(source, pictures)
+        case "sleap":
+            return read_sleap(source, pictures, out / IMAGES)
 
 
 def _coco(labels: Labels, skeletons: Mapping[str, Skeleton], format: str) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any, Literal, cast
 from capetune.datasets.labels.reading import read_json
 from capetune.errors import UserError
 
-Format = Literal["coco", "cvat", "labelstudio", "labelme", "yolo", "dlc"]
+Format = Literal["coco", "cvat", "labelstudio", "labelme", "yolo", "dlc", "sleap"]
 CURE = "say which with --format"
 
 

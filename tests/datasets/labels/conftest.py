@@ -58,7 +58,8 @@ def pictures(tmp_path: Path) -> Path:
     for n in range(6):
         path = tmp_path / "pictures/day one" / f"{n}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(np.random.default_rng(n).integers(0, 255, (HEIGHT, WIDTH, 3), np.uint8)).save(path)
+        patches = np.random.default_rng(n).integers(0, 255, (HEIGHT // 8, WIDTH // 8, 3), np.uint8)
+        Image.fromarray(np.kron(patches, np.ones((8, 8, 1), np.uint8))).save(path)
     return tmp_path / "pictures"
 
 
