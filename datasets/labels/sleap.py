@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from pydantic import BaseModel
 from capetune.datasets.labels.labels import VISIBLE, Labels
 from capetune.datasets.labels.pictures import Pictures
 from capetune.datasets.labels.reading import files, fitting
-from capetune.datasets.labels.sleap_frames import Video, extract
+from capetune.datasets.labels.sleap_frames import Video, extract, table
 from capetune.errors import UserError
 
 USER = 0  # an instance that a person labelled; others are predicted
@@ -63,14 +64,14 @@ def read_sleap(source: Path, pictures: Pictures, out: Path) -> Labels:
     labels = Labels()
     for file in files(source, "*.slp"):
         try:
-            with h5py.File(file) as h5:
-                _read(h5, file, labels, pictures, out)
+            h5 = h5py.File(file)
         except OSError as error:
             raise UserError(f"{file} can't be read as HDF5 ({error}); save it again") from None
+        try:
+            with h5:
+                _read(h5, file, labels, pictures, out)
         except (KeyError, IndexError, ValueError, TypeError) as error:
-            raise UserError(
-                f"{file} isn't a project of SLEAP's that is known ({error}); save it with SLEAP 1.3"
-            ) from None
+            raise UserError(f"{file} isn't a project of SLEAP's that is known ({error}); save it with 1.3") from None
     return labels
 
 
@@ -79,28 +80,28 @@ def _read(h5: h5py.File, file: Path, labels: Labels, pictures: Pictures, out: Pa
     skeletons = [_declare(skeleton, metadata, labels, file) for skeleton in metadata.skeletons]
     videos = [
         fitting(Video, json.loads(_text(text)), f"{file}, video {number}")
-        for number, text in enumerate(h5["videos_json"][:])
+        for number, text in enumerate(table(h5, "videos_json", file))
     ]
     shift = 0.5 if h5["metadata"].attrs["format_id"] < PIXEL_CENTRES else 0.0
-    points, instances = h5["points"][:], h5["instances"][:]
+    points, instances, listed = (table(h5, name, file) for name in ("points", "instances", "frames"))
+    places = _places(listed, videos)
     frames: dict[int, dict[int, list[Any]]] = defaultdict(dict)
-    for frame in h5["frames"][:]:
+    for frame in listed:
         place = f"{file.name}, video {frame['video']}, frame {frame['frame_idx']}"
         rows = instances[int(frame["instance_id_start"]) : int(frame["instance_id_end"])]
         mine = [row for row in rows if row["instance_type"] == USER]
         for _ in range(len(rows) - len(mine)):
             labels.lose("predicted instance", place)
         if mine:
-            frames[_index(int(frame["video"]), videos)][int(frame["frame_idx"])] = mine
+            frames[places[int(frame["video"])]][int(frame["frame_idx"])] = mine
     for number, labelled in sorted(frames.items()):
-        folder = _folder(out, videos[number], number)
-        found = extract(videos[number], h5, file, sorted(labelled), folder, pictures)
-        for index, rows in sorted(labelled.items()):
+        found = extract(videos[number], h5, file, sorted(labelled), _folder(out, videos[number]), pictures)
+        for index, mine in sorted(labelled.items()):
             place = f"{file.name}, video {number}, frame {index}"
             if index not in found:
                 labels.lose("frame without a picture, with its labels", place)
                 continue
-            _read_frame(found[index], rows, points, skeletons, shift, labels, out, place)
+            _read_frame(found[index], mine, points, skeletons, shift, labels, out, place)
 
 
 def _declare(tree: dict[str, Any], metadata: Metadata, labels: Labels, file: Path) -> tuple[str, list[str]]:
@@ -154,19 +155,23 @@ def _read_frame(
         labels.add(category, name, seen, place=place)
 
 
-def _index(number: int, videos: list[Video]) -> int:
-    """A frame names its video by its place or, in packages, by the number of its group, which may be sparse."""
+def _places(frames: np.ndarray, videos: list[Video]) -> dict[int, int]:
+    """By the number that frames call a video by, its place: the number itself where all are used, else, in packages,
+    that of the video's group (as sleap-io reads it)."""
+    numbers = {int(number) for number in frames["video"]}
     groups = {video.group: place for place, video in enumerate(videos) if video.group is not None}
-    index = groups.get(number, number)
-    if index >= len(videos):
-        raise IndexError(f"a frame is of video {number}, of {len(videos)}")
-    return index
+    if numbers == set(range(len(videos))):
+        groups = {}
+    found = {number: groups.get(number, number) for number in numbers}
+    if strange := [number for number, place in found.items() if place >= len(videos)]:
+        raise IndexError(f"a frame is of video {strange[0]}, of {len(videos)}")
+    return found
 
 
-def _folder(out: Path, video: Video, number: int) -> Path:
+def _folder(out: Path, video: Video) -> Path:
     """One for each video, called as it is."""
-    stem = video.stem
-    return out / (f"{stem}-{number}" if (out / stem).exists() else stem)
+    names = (video.stem if n == 0 else f"{video.stem}-{n}" for n in count())
+    return next(out / name for name in names if not (out / name).exists())
 
 
 def _text(value: Any) -> str:

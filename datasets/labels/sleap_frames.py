@@ -77,6 +77,14 @@ def extract(
     return found
 
 
+def table(group: h5py.Group, name: str, file: Path) -> np.ndarray:
+    """The whole of a dataset. Raises UserError where its bytes can't be read, KeyError where there is none."""
+    try:
+        return group[name][:]
+    except OSError as error:
+        raise UserError(f"{file} is damaged at {name} ({error}); copy or save it again") from None
+
+
 def _copied(names: list[str], frames: list[int], folder: Path, pictures: Pictures) -> dict[int, Path]:
     found = {}
     for index in frames:
@@ -92,7 +100,7 @@ def _copied(names: list[str], frames: list[int], folder: Path, pictures: Picture
 def _embedded(video: Video, h5: h5py.File, file: Path, frames: list[int]) -> Iterator[tuple[int, np.ndarray]]:
     """Frames and their pixels, uint8 BGR or grey, as cv2 has them."""
     data = h5[str(video.backend.dataset)]
-    numbers = data.parent["frame_numbers"][:] if "frame_numbers" in data.parent else np.arange(len(data))
+    numbers = table(data.parent, "frame_numbers", file) if "frame_numbers" in data.parent else np.arange(len(data))
     rows = {int(number): row for row, number in enumerate(numbers)}
     legacy = "BGR" if h5["metadata"].attrs["format_id"] < BGR_BEFORE else "RGB"
     order = data.attrs.get("channel_order", legacy)
@@ -101,7 +109,11 @@ def _embedded(video: Video, h5: h5py.File, file: Path, frames: list[int]) -> Ite
             continue
         if "format" not in data.attrs:
             raise UserError(f"{file}: {video.backend.dataset} holds bare pixels; save the package with SLEAP 1.3")
-        image = cv2.imdecode(np.asarray(data[rows[index]]).view(np.uint8), cv2.IMREAD_UNCHANGED)
+        try:
+            encoded = np.asarray(data[rows[index]]).view(np.uint8)
+        except OSError as error:
+            raise UserError(f"{file} is damaged at frame {index} ({error}); copy or save it again") from None
+        image = cv2.imdecode(encoded, cv2.IMREAD_UNCHANGED)
         if image is not None:
             yield index, image[..., ::-1] if order == "BGR" and image.ndim == 3 else image
 

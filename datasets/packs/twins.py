@@ -2,7 +2,7 @@
 
 As support and query they make an episode easy, and from training to test they make a score flattering. Alike is a
 correlation of LOOK × LOOK grey pixels of the official crops of at least ALIKE. On the real frames of six sources
-(2026-11-30) the most alike crops of two categories had 0.77, neighbours in a video 0.95 and more.
+(2026-11-30) the most alike crops of two categories had 0.77, the nearest frames of a video mostly 0.9 to 0.99.
 """
 
 from __future__ import annotations

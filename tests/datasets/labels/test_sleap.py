@@ -136,6 +136,14 @@ def test_a_package_has_its_pictures_in_it(project, kept, pictures, wanted, forma
     same_pixels(kept(file, wanted=wanted, boxes=False), pictures)
 
 
+def test_videos_of_one_name_in_several_projects_stay_apart(project, listed, pictures, tmp_path):
+    for name in ("a.slp", "b.slp", "c.slp"):
+        project(listed, name)
+    made = convert(tmp_path, tmp_path / "out", "sleap", pictures)
+    assert sorted(path.name for path in made.images.iterdir()) == ["day one", "day one-1", "day one-2"]
+    assert made.pictures == 18
+
+
 def test_frames_of_a_video_are_taken_out_of_it_exactly(project, truth, pictures, tmp_path):
     """Every second frame is labelled; the others are black."""
     (tmp_path / "films").mkdir()
@@ -193,6 +201,21 @@ def test_a_broken_file_is_one_line_with_its_place_and_nothing_is_written(
     assert words in str(caught.value)
     assert "\n" not in str(caught.value)
     assert not list(tmp_path.glob("out*"))
+
+
+def test_damaged_bytes_are_told(project, listed, pictures, tmp_path):
+    """Real files are compressed, so that what is damaged can't be read."""
+    file = project(listed)
+    with h5py.File(file, "r+") as h5:
+        points = h5["points"][:]
+        del h5["points"]
+        h5.create_dataset("points", data=points, compression="gzip", chunks=True)
+        place = h5["points"].id.get_chunk_info(0).byte_offset
+    with file.open("r+b") as stream:
+        stream.seek(place)
+        stream.write(b"damaged bytes")
+    with pytest.raises(UserError, match=r"labels.slp is damaged at points .*; copy or save it again"):
+        convert(file, tmp_path / "out", images=pictures)
 
 
 def test_a_video_that_is_not_there_or_no_video_names_the_cure(project, tmp_path):
