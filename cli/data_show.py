@@ -55,7 +55,8 @@ def command(
         if not ranked:
             raise UserError(f"of {len(instances)} instances none has anything to look at: leave out --worst")
         chosen, notes = [instance for instance, _ in ranked[:count]], [note for _, note in ranked[:count]]
-        print(f"{len(ranked)} of {len(instances)} instances to look at, the worst first")
     save(draw_sheet(pack, chosen, notes), out)
+    if worst is not None:
+        print(f"{len(ranked)} of {len(instances)} instances to look at, the worst first")
     categories = len({instance.category_id for instance in chosen})
     print(f"{out}: {len(chosen)} instances, {categories} of the pack's {len(pack.categories)} categories")

@@ -36,6 +36,9 @@ def converted_warnings(made: Converted) -> list[str]:
     if bare:
         which = f"no skeleton for {listed(bare)}"
         told.append(f"{which}: a model sees keypoints without edges; write pairs into {made.file.name}'s 'skeleton'")
+    if made.shared:
+        count = counted(len(made.shared), "picture stands", "pictures stand")
+        told.append(f"doubtful: {count} in several places, one file is taken for it: {listed(list(made.shared))}")
     if made.absent:
         count = counted(len(made.absent), "picture")
         told.append(f"{count} not below {made.images}: {listed(list(made.absent))}; give --images, their folder")

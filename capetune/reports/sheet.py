@@ -87,7 +87,8 @@ def draw_sheet(pack: Pack, instances: Sequence[Instance], notes: Sequence[str] =
 def draw_tile(pack: Pack, instance: Instance, note: str = "") -> np.ndarray:
     """One crop, visible keypoints and the edges between them, and a caption: category and id, or `note`.
 
-    uint8 (TILE + CAPTION, TILE, 3) RGB."""
+    Returns uint8 (TILE + CAPTION, TILE, 3) RGB.
+    """
     category = pack.categories[instance.category_id]
     to_unit = source_to_unit(instance.box)
     image = warp_crop(pack.crop(instance.id, TILE), to_unit, TILE)

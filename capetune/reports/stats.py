@@ -11,6 +11,7 @@ from matplotlib.ticker import LogLocator, NullFormatter
 from rich.table import Table
 
 from capetune.datasets.mp100.findings import counted, listed
+from capetune.datasets.packs.stats import spread
 from capetune.datasets.packs.twins import ALIKE
 from capetune.reports.look import ACCENT, GREY
 from capetune.reports.quiet import quiet
@@ -32,7 +33,7 @@ def stats_table(stats: PackStats) -> Table:
         table.add_column(title, justify="right")
     table.add_column("odd", ratio=1)
     for row in stats.categories:
-        shown, graph = row.to_json()["box_side"], row.category.graph
+        graph = row.category.graph
         table.add_row(
             str(row.category.id),
             row.category.name,
@@ -40,7 +41,7 @@ def stats_table(stats: PackStats) -> Table:
             str(row.pictures),
             str(graph.size),
             str(len(graph.edges)),
-            f"{shown['min']:.0f} · {shown['median']:.0f} · {shown['max']:.0f}",
+            " · ".join(f"{side:.0f}" for side in spread(row.sides)),
             f"{row.visible.mean():.0%}",
             str(len(row.twins.pairs)),
             str(len(row.twins.episode)),

@@ -30,7 +30,8 @@ class Converted:
     """file: the COCO file. images: the folder that its pictures' names start from. guessed: the format wasn't given.
 
     skeletons: by category, those with objects. objects: how many, by category. pictures: how many. absent: names of
-    pictures that aren't in that folder. lost: by reason, the places. notes: lines of what was assumed.
+    those that aren't in that folder. shared: of those that several files or tasks name. lost: by reason, the places.
+    notes: lines of what was assumed.
     """
 
     file: Path
@@ -41,6 +42,7 @@ class Converted:
     objects: Mapping[str, int]
     pictures: int
     absent: tuple[str, ...]
+    shared: tuple[str, ...]
     lost: Mapping[str, tuple[str, ...]]
     notes: tuple[str, ...]
 
@@ -66,7 +68,7 @@ def convert(source: Path, out: Path, format: Format | None = None, images: Path 
         if not objects:
             told = ", ".join(f"{what} ×{len(places)}" for what, places in labels.lost.items())
             held = f" ({told})" if told else ""
-            raise UserError(f"{source} holds no object with keypoints{held}; label some, or export")
+            raise UserError(f"{source} holds no object with keypoints{held}; label some and export again")
         skeletons = {category: labels.skeleton(category) for category in objects}
         (aside / ANNOTATIONS).write_text(json.dumps(_coco(labels, skeletons, chosen), ensure_ascii=False), "utf-8")
         extracted = (aside / IMAGES).is_dir()
@@ -81,6 +83,7 @@ def convert(source: Path, out: Path, format: Format | None = None, images: Path 
         objects,
         len(labels.images),
         tuple(name for name in labels.images if not pictures.has(name)),
+        tuple(labels.shared),
         {what: tuple(places) for what, places in labels.lost.items()},
         tuple(labels.notes),
     )

@@ -38,11 +38,13 @@ class Labels:
     """What has been read so far.
 
     skeletons: by category, those that the tool declares; a category without one has the keypoints of its objects.
-    images: (width, height) by name, below the images folder. lost: by reason, places. notes: lines of what was assumed.
+    images: (width, height) by name, below the images folder. shared: names of those that stand in several places, two
+    files or tasks. lost: by reason, places. notes: lines of what was assumed.
     """
 
     skeletons: dict[str, Skeleton] = field(default_factory=dict)
     images: dict[str, tuple[int, int]] = field(default_factory=dict)
+    shared: dict[str, None] = field(default_factory=dict)
     objects: list[Object] = field(default_factory=list)
     lost: dict[str, list[str]] = field(default_factory=dict)
     notes: dict[str, None] = field(default_factory=dict)
@@ -58,9 +60,12 @@ class Labels:
             raise UserError(f"{place}: {category!r} has another skeleton than before; import the files apart")
 
     def picture(self, name: str, size: tuple[int, int], place: str) -> None:
-        """Raises UserError where the name is a picture of another size already."""
+        """To be heard once for each place that it stands in. Raises UserError where the name is a picture of another
+        size already."""
         if min(size) <= 0:
             raise UserError(f"{place}: picture {name} is {size[0]}×{size[1]} pixels; export it again")
+        if name in self.images:
+            self.shared[name] = None
         if self.images.setdefault(name, size) != size:
             raise UserError(f"{place}: two pictures of unlike size are called {name}; import the files apart")
 

@@ -54,7 +54,7 @@ def test_several_files_of_a_folder_are_one(write, kept, pictures, tree, tmp_path
     write("annotations/a.json")
     tree["annotations"] = whole["annotations"][5:]
     file = write("annotations/b.json")
-    kept(file.parent, pictures)
+    assert kept(file.parent, pictures).shared == tuple(f"day one/{n}.png" for n in range(6))
 
 
 def test_what_can_t_be_kept_is_counted_and_named(write, pictures, tree, tmp_path):

@@ -75,6 +75,7 @@ def export(truth, pictures):
 def test_a_task_is_kept_whole(export, kept):
     made = kept(export())
     assert (made.format, made.guessed, made.lost, made.absent, made.notes) == ("cvat", True, {}, (), ())
+    assert made.shared == ()
 
 
 def test_a_project_s_labels_are_read_too_and_pictures_are_found_below_its_images(export, kept, pictures):
@@ -91,6 +92,11 @@ def test_what_is_no_skeleton_is_counted_and_named(export, kept):
     made = kept(export(more=more))
     named = tuple(f"day one/{n}.png" for n in range(6))
     assert made.lost == {"polygon that belongs to no skeleton": named, "tag that belongs to no skeleton": named}
+
+
+def test_two_tasks_of_a_project_that_each_have_a_picture_of_that_name_are_doubtful(export, tmp_path):
+    file = export(meta="project", change=lambda text: text.replace("day one/1.png", "day one/0.png"))
+    assert convert(file, tmp_path / "out").shared == ("day one/0.png",)
 
 
 def test_pictures_that_are_not_there_are_named(export, pictures, tmp_path):
