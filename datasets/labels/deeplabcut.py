@@ -64,16 +64,20 @@ def read_deeplabcut(source: Path, pictures: Pictures) -> Labels:
         raise UserError(f"{tables[0].parent} holds the labels of several scorers; give one csv at a time")
     read = [_table(table) for table in tables]
     columns = [column for found, _ in read for column in found]
+    drawn = project.skeleton or []
     for category, unique, declared in (
         (project.task, False, project.parts()),
         (f"{project.task} {UNIQUE}", True, project.uniquebodyparts or []),
     ):
         seen = [column.part for column in columns if (column.individual == UNIQUE) == unique]
         names = list(dict.fromkeys([*declared, *seen])) if seen else []
-        pairs = [pair for pair in project.skeleton or [] if len(pair) == 2 and set(pair) <= set(names)]
+        pairs = [pair for pair in drawn if len(pair) == 2 and set(pair) <= set(names)]
+        drawn = [pair for pair in drawn if pair not in pairs]
         if names:
             edges = [(names.index(a), names.index(b)) for a, b in pairs]
             labels.declare(category, names, edges, str(config or folder))
+    for pair in drawn:
+        labels.lose("edge that isn't between two bodyparts", " and ".join(pair))
     for table, (found, rows) in zip(tables, read, strict=True):
         for number, path, values in rows:
             _read_row(path, found, values, project.task, labels, pictures, f"{table}, line {number}")

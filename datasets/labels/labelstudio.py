@@ -77,7 +77,7 @@ def read_labelstudio(source: Path, pictures: Pictures) -> Labels:
             place = f"{file}, [{number}]"
             done = [annotation for annotation in task.annotations if not annotation.was_cancelled]
             done.sort(key=lambda annotation: not annotation.ground_truth)
-            if len(done) > 1:
+            for _ in done[1:]:
                 labels.lose("second annotation of a task", place)
             for annotation in done[:1]:
                 _read_annotation(task, annotation, labels, used, pictures, place)

@@ -117,6 +117,7 @@ def test_several_animals_are_objects_of_one_category_and_unique_parts_are_anothe
     assert made.skeletons["fly"].names == ("head", "tail", "left wing")
     assert made.skeletons["fly"].edges == ((0, 1), (0, 2))
     assert made.lost == {
+        "edge that isn't between two bodyparts": ("right wing and head",),
         "keypoint without coordinates": ("head at labeled-data/day one/2.png, a",),
         "picture that isn't there or can't be read, with its labels": ("labeled-data/day one/9.png",),
     }
