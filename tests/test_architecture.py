@@ -26,7 +26,7 @@ ORDER = [
     "reports",
     "cli",
 ]
-FLOORS = ["mp100", "packs", "episodes"]  # of datasets; synthetic stands apart
+FLOORS = ["mp100", "labels", "packs", "episodes"]  # of datasets; synthetic stands apart
 HOMES = {
     "ray": ("cluster/", "training/worker", "training/launch", "tuning/"),
     "optuna": ("tuning/", "reports/"),

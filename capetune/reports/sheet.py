@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
@@ -35,44 +36,59 @@ def find_category(pack: Pack, wanted: str) -> Category:
     raise UserError(f"{pack.address} has no category {wanted!r}; the nearest is {category.name!r} ({category.id})")
 
 
-def choose(
-    pack: Pack, count: int, category: Category | None = None, split: int | None = None, part: str = "train"
-) -> list[Instance]:
-    """Up to `count` packed instances, taken from the categories in turn, in file order.
+def groups(
+    pack: Pack, category: Category | None = None, split: int | None = None, part: str = "train"
+) -> dict[int, list[Instance]]:
+    """Packed instances by category, in file order.
 
     category: only of this one. split: only of its part `part`. Raises UserError where there are none.
     """
-    groups: dict[int, list[Instance]] = {}
+    found: dict[int, list[Instance]] = {}
     if split is None:
         for instance in pack.instances:
-            groups.setdefault(instance.category_id, []).append(instance)
+            found.setdefault(instance.category_id, []).append(instance)
     else:
-        groups = {id: list(group) for id, group in pack.part(split, part).instances.items()}
+        found = {id: list(group) for id, group in pack.part(split, part).instances.items()}
     if category is not None:
-        groups = {category.id: groups.get(category.id, [])}
-    longest = max((len(group) for group in groups.values()), default=0)
-    chosen = [group[turn] for turn in range(longest) for group in groups.values() if turn < len(group)]
-    if not chosen:
+        found = {category.id: found.get(category.id, [])}
+    if not any(found.values()):
         what = f"category {category.name!r} ({category.id})" if category is not None else "instance"
         where = f" in split {split} {part}" if split is not None else ""
         raise UserError(f"{pack.address} holds no image of {what}{where}; `manifest.json` says what was left out")
+    return found
+
+
+def choose(
+    pack: Pack, count: int, category: Category | None = None, split: int | None = None, part: str = "train"
+) -> list[Instance]:
+    """Up to `count` packed instances, taken from the categories of `groups` in turn, in file order."""
+    found = groups(pack, category, split, part)
+    longest = max(len(group) for group in found.values())
+    chosen = [group[turn] for turn in range(longest) for group in found.values() if turn < len(group)]
     return sorted(chosen[:count], key=lambda instance: instance.category_id)
 
 
-def draw_sheet(pack: Pack, instances: list[Instance]) -> np.ndarray:
-    """Tiles in rows, each the official crop with its caption. Returns uint8 (H, W, 3) RGB."""
+def draw_sheet(pack: Pack, instances: Sequence[Instance], notes: Sequence[str] = ()) -> np.ndarray:
+    """Tiles in rows, each the official crop with its caption. Returns uint8 (H, W, 3) RGB.
+
+    notes: one an instance, which stands in its caption with the instance's id.
+    """
     columns = min(len(instances), math.ceil(math.sqrt(1.5 * len(instances))))
     rows = math.ceil(len(instances) / columns)
     height, width = TILE + CAPTION + GAP, TILE + GAP
     sheet = np.full((rows * height + GAP, columns * width + GAP, 3), PAPER, dtype=np.uint8)
     for i, instance in enumerate(instances):
         top, left = (i // columns) * height + GAP, (i % columns) * width + GAP
-        sheet[top : top + TILE + CAPTION, left : left + TILE] = draw_tile(pack, instance)
+        note = f"{instance.id}: {notes[i].replace('×', 'x')}" if notes else ""  # the font has ASCII only
+        sheet[top : top + TILE + CAPTION, left : left + TILE] = draw_tile(pack, instance, note)
     return sheet
 
 
-def draw_tile(pack: Pack, instance: Instance) -> np.ndarray:
-    """One crop, visible keypoints and the edges between them, and a caption. uint8 (TILE + CAPTION, TILE, 3) RGB."""
+def draw_tile(pack: Pack, instance: Instance, note: str = "") -> np.ndarray:
+    """One crop, visible keypoints and the edges between them, and a caption: category and id, or `note`.
+
+    Returns uint8 (TILE + CAPTION, TILE, 3) RGB.
+    """
     category = pack.categories[instance.category_id]
     to_unit = source_to_unit(instance.box)
     image = warp_crop(pack.crop(instance.id, TILE), to_unit, TILE)
@@ -86,9 +102,11 @@ def draw_tile(pack: Pack, instance: Instance) -> np.ndarray:
         cv2.circle(image, _fixed(xy[k]), 4 << 4, (0, 0, 0), -1, cv2.LINE_AA, shift=4)
         cv2.circle(image, _fixed(xy[k]), 3 << 4, tuple(int(v) for v in colours[k]), -1, cv2.LINE_AA, shift=4)
     caption = np.full((CAPTION, TILE, 3), PAPER, dtype=np.uint8)
-    text = f"{category.name} ({category.id})"
-    wide = cv2.getTextSize(text, FONT, 0.45, 1)[0][0]
-    cv2.putText(caption, text, (2, 15), FONT, 0.45 * min(1.0, (TILE - 4) / wide), (20, 20, 20), 1, cv2.LINE_AA)
+    text = f"{category.name} {note}" if note else f"{category.name} ({category.id})"
+    scale = 0.45
+    while scale > 0.1 and cv2.getTextSize(text, FONT, scale, 1)[0][0] > TILE - 4:
+        scale *= 0.95
+    cv2.putText(caption, text, (2, 15), FONT, scale, (20, 20, 20), 1, cv2.LINE_AA)
     return np.vstack([image, caption])
 
 

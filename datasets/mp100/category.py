@@ -39,7 +39,7 @@ def read_category(
             quirks.append("keypoint names missing")
         names = tuple(str(k) for k in range(size))
 
-    edges, base, odd = _edges(entry.get("skeleton") or [], len(names))
+    edges, base, odd = read_edges(entry.get("skeleton") or [], len(names))
     files = (images[a["image_id"]]["file_name"] for a in annotations if a["image_id"] in images)
     folders = Counter(file.split("/", 1)[0] for file in files if "/" in file and not leaves(file))
     folder = folders.most_common(1)[0][0] if folders else official.folder if official else name
@@ -56,7 +56,7 @@ def leaves(name: str) -> bool:
     return path.is_absolute() or ".." in path.parts
 
 
-def _edges(skeleton: Any, size: int) -> tuple[tuple[tuple[int, int], ...], int | None, list[str]]:
+def read_edges(skeleton: Any, size: int) -> tuple[tuple[tuple[int, int], ...], int | None, list[str]]:
     """Edges zero-based, i < j, each once, sorted; the base the skeleton was written in; quirks."""
     if not isinstance(skeleton, list):
         return (), None, ["skeleton unreadable"]

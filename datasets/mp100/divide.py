@@ -10,15 +10,14 @@ from typing import Literal
 
 from capetune.datasets.mp100.exports import Exports, read_exports
 from capetune.datasets.mp100.files import Key, Reading
-from capetune.datasets.mp100.findings import Finding, counted
+from capetune.datasets.mp100.findings import counted
 from capetune.datasets.mp100.gather import Gathered
-from capetune.datasets.mp100.parts import by_categories, by_pictures, enough_categories, picture
+from capetune.datasets.mp100.parts import by_categories, by_pictures, enough_categories, in_several_parts, picture
 from capetune.datasets.mp100.pictures import locate, pictures
 from capetune.errors import UserError
 from capetune.pose import PARTS, Instance, Part
 
 By = Literal["categories", "pictures"]
-SEVERAL_PARTS = "picture with categories of several parts"
 
 
 @dataclass(frozen=True)
@@ -73,20 +72,12 @@ def _by_pictures(instances: Sequence[Instance]) -> PartOf:
 def _gathered(read: Exports, path: Path, part_of: PartOf) -> Gathered:
     """What `gather` would make of the three files of that split. What was dropped is counted with the training part."""
     readings: dict[Key, Reading] = {}
-    doubts = list(read.doubts)
     for part in PARTS:
         mine = [instance for instance in read.instances if part_of(instance) == part]
         groups = {id: tuple(i for i in mine if i.category_id == id) for id in read.categories}
         groups = {id: group for id, group in groups.items() if group}
         made = Part(1, part, tuple(read.categories[id] for id in groups), groups, read.synthetic)
         readings[1, part] = Reading(path, made, read.dropped if part == "train" else (), (), (), {})
-    parts: dict[str, set[str]] = {}
-    for instance in read.instances:
-        parts.setdefault(picture(instance.file_name), set()).add(part_of(instance))
-    doubts += (
-        Finding(instance.category_id, SEVERAL_PARTS, instance.id, instance.file_name)
-        for instance in read.instances
-        if len(parts[picture(instance.file_name)]) > 1
-    )
+    doubts = (*read.doubts, *in_several_parts(read.instances, part_of))
     instances = {instance.id: instance for instance in read.instances}
-    return Gathered(readings, read.categories, instances, read.dropped, tuple(doubts), (), read.notes)
+    return Gathered(readings, read.categories, instances, read.dropped, doubts, (), read.notes)

@@ -6,20 +6,17 @@ is what somebody with a labelled video wants to know.
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from capetune.datasets.mp100.findings import noted, said
-from capetune.datasets.mp100.format import load_json
-from capetune.datasets.mp100.gather import Gathered, gather
+from capetune.datasets.mp100.gather import gather
 from capetune.datasets.mp100.parts import TRAIN, by_pictures, picture
+from capetune.datasets.mp100.rewrite import chosen, rewrite
 from capetune.errors import UserError
 from capetune.pose import PARTS
-from capetune.storage.whole import whole
 
 
 @dataclass(frozen=True)
@@ -56,10 +53,10 @@ def split_by_frames(
     files: dict[int, set[str]] = {}
     for instance in gathered.instances.values():
         files.setdefault(instance.category_id, set()).add(picture(instance.file_name))
-    ids = _chosen({gathered.categories[id].name: id for id in files}, categories)
-    part_of = by_pictures({id: files[id] for id in ids.values()}, train, val)
+    ids = chosen(gathered, categories)
+    part_of = by_pictures({id: files[id] for id in ids}, train, val)
     made = []
-    for name, id in ids.items():
+    for id, name in ids.items():
         counts = Counter(part_of[file] for file in files[id])
         if not all(counts[part] for part in PARTS if part != "val" or val != 0):
             raise UserError(f"{name} has {len(files[id])} images, too few for the parts; leave it out with --category")
@@ -67,40 +64,7 @@ def split_by_frames(
             part_of[picture(i.file_name)] == "val" for i in gathered.instances.values() if i.category_id == id
         )
         made.append(Frames(name, {part: counts[part] for part in PARTS}, instances))
-    _write(gathered, out, set(ids.values()), part_of)
+    rewrite(gathered, out, dict.fromkeys(PARTS, ids), lambda id, file: part_of[picture(file)])
     for line in (*gathered.notes, *said(noted(gathered.dropped), noted(gathered.doubts))):
         tell(line)
     return made
-
-
-def _chosen(there: dict[str, int], names: Sequence[str]) -> dict[str, int]:
-    unknown = [name for name in names if name not in there]
-    if unknown:
-        raise UserError(f"no instance of {unknown[0]!r}; there are {', '.join(sorted(there))}")
-    return {name: there[name] for name in names} if names else there
-
-
-def _write(gathered: Gathered, out: Path, ids: set[int], part_of: dict[str, str]) -> None:
-    """Copy each instance's annotation to its image's part, once, as the file has it that names it first."""
-    parts: dict[str, dict[str, Any]] = {part: {"images": {}, "annotations": {}, "categories": {}} for part in PARTS}
-    info: dict[str, Any] = {}  # says where data are synthetic
-    for reading in gathered.readings.values():
-        tree = load_json(reading.path)
-        info = {**(tree["info"] if isinstance(tree.get("info"), dict) else {}), **info}
-        images = {image["id"]: image for image in tree["images"]}
-        used = {(one.id, one.image_id) for group in reading.part.instances.values() for one in group}
-        for part in parts.values():
-            for category in tree["categories"]:
-                if category["id"] in ids:
-                    part["categories"].setdefault(category["id"], category)
-        for annotation in tree["annotations"]:
-            if (annotation["id"], annotation["image_id"]) in used and annotation["category_id"] in ids:
-                image = images[annotation["image_id"]]
-                to = parts[part_of[picture(image["file_name"])]]
-                to["images"].setdefault(image["id"], image)
-                to["annotations"].setdefault(annotation["id"], annotation)
-    with whole(out) as aside:
-        for name, tables in parts.items():
-            rows: dict[str, Any] = {table: list(entries.values()) for table, entries in tables.items()}
-            rows["info"] = info
-            (aside / f"mp100_split1_{name}.json").write_text(json.dumps(rows))

@@ -5,18 +5,20 @@ No picture is ever in two parts, whatever categories it shows.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import PurePosixPath
 
 import numpy as np
 
+from capetune.datasets.mp100.findings import Finding
 from capetune.errors import UserError
-from capetune.pose import PARTS
+from capetune.pose import PARTS, Instance
 
 TRAIN, VAL = 0.7, 0.1  # shares: of the pictures that aren't for testing, and of those held out for validation
 EPISODE = 16  # instances that an official episode takes: one support, 15 queries
 FEWEST = 10  # categories of which a tenth is one
 SEED = 0
+SEVERAL_PARTS = "picture with categories of several parts"
 
 
 def picture(file_name: str) -> str:
@@ -61,6 +63,16 @@ def _sizes(count: int, train: float, val: float | None) -> tuple[int, int, int]:
     return first, last - first, count - last
 
 
+def in_several_parts(instances: Sequence[Instance], part_of: Callable[[Instance], str]) -> Iterator[Finding]:
+    """The instances on pictures of which others are in another part."""
+    parts: dict[str, set[str]] = {}
+    for instance in instances:
+        parts.setdefault(picture(instance.file_name), set()).add(part_of(instance))
+    for instance in instances:
+        if len(parts[picture(instance.file_name)]) > 1:
+            yield Finding(instance.category_id, SEVERAL_PARTS, instance.id, instance.file_name)
+
+
 def enough_categories(counts: Mapping[int, int]) -> bool:
     """Whether a split by categories makes sense. counts: instances, by category."""
     return len(counts) >= FEWEST and _able(counts) >= sum(_held(len(counts)))
@@ -73,7 +85,7 @@ def by_categories(counts: Mapping[int, int]) -> dict[int, str]:
     if _able(counts) < tested + validated:
         raise UserError(
             f"a split of {len(counts)} categories tests {tested} and validates {validated} that have the {EPISODE} "
-            f"instances of an episode; {_able(counts)} have: label more, or split --by pictures"
+            f"instances of an episode; {_able(counts)} have: label more, or split by pictures"
         )
     able = [id for id in sorted(counts) if counts[id] >= EPISODE]
     drawn = np.random.default_rng(SEED).permutation(able).tolist()

@@ -51,23 +51,29 @@ def annotation_quirks(
         yield "box begins outside the image"
     if x + w > width or y + h > height:
         yield "box passes the image's edge"
-    sides = instance.box[2:]
+    if "area" in annotation and NO_BOX not in filled and abs(annotation["area"] - w * h) > 0.01 * w * h:
+        yield "area is not w·h"
+    seen = instance.xy[instance.visible]
+    if ((seen < (x, y)) | (seen > (x + w, y + h))).any():
+        yield "keypoint outside the box"
+    yield from pose_quirks(instance)
+    if NO_PLACE in filled:
+        yield NO_PLACE
+
+
+def pose_quirks(instance: Instance) -> Iterator[str]:
+    """Those of them that need no annotation file."""
+    sides, (width, height) = instance.box[2:], instance.image_size
+    seen = instance.xy[instance.visible]
     if sides.min() < SMALL_SIDE:
         yield "box side under 16 px"
     if sides.max() > LONG_ASPECT * sides.min():
         yield "box longer than 5:1"
-    if "area" in annotation and NO_BOX not in filled and abs(annotation["area"] - w * h) > 0.01 * w * h:
-        yield "area is not w·h"
-    seen = instance.xy[instance.visible]
     if ((seen < 0) | (seen > (width, height))).any():
         yield "keypoint outside the image"
-    if ((seen < (x, y)) | (seen > (x + w, y + h))).any():
-        yield "keypoint outside the box"
     if np.count_nonzero(instance.xy[~instance.visible]):
         yield "invisible keypoint with coordinates"
     if len(seen) == 0:
         yield "no visible keypoint"
     elif len(seen) <= FEW_KEYPOINTS:
         yield "3 or fewer visible keypoints"
-    if NO_PLACE in filled:
-        yield NO_PLACE

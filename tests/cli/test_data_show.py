@@ -41,3 +41,20 @@ def test_the_built_in_set_has_its_name_here_too(tiny_pack, tmp_path, monkeypatch
     result = run("synthetic", "--out", tmp_path / "a.png", "--count", 2)
     assert result.exit_code == 0, result.output
     assert "2 instances, 2 of the pack's 14 categories" in result.stdout
+
+
+def test_the_worst_come_first_with_their_ids(tiny_pack, tmp_path):
+    result = run(tiny_pack, "--out", tmp_path / "a.png", "--worst", "visible", "--count", 5, "--category", "tiny95")
+    assert result.exit_code == 0, result.output
+    assert result.stdout.splitlines() == [
+        "20 of 20 instances to look at, the worst first",
+        f"{tmp_path}/a.png: 5 instances, 1 of the pack's 14 categories",
+    ]
+    assert cv2.imread(str(tmp_path / "a.png")).shape == (2 * (256 + 22 + 4) + 4, 3 * 260 + 4, 3)
+
+
+def test_where_nothing_is_bad_it_is_said(tiny_pack, tmp_path):
+    result = run(tiny_pack, "--out", tmp_path / "a.png", "--worst", "boxes")
+    assert isinstance(result.exception, UserError)
+    assert "of 280 instances none has anything to look at: leave out --worst" in str(result.exception)
+    assert not list(tmp_path.iterdir())

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from capetune.datasets.mp100.divide import SEVERAL_PARTS, divide
-from capetune.datasets.mp100.parts import picture
+from capetune.datasets.mp100.divide import divide
+from capetune.datasets.mp100.parts import SEVERAL_PARTS, picture
 from capetune.datasets.packs.reader import open_pack
 from capetune.datasets.packs.writer import pack
 from capetune.errors import UserError

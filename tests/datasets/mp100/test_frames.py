@@ -51,6 +51,14 @@ def test_only_the_categories_asked_for(tiny_root, tmp_path):
     assert {category["name"] for category in tree["categories"]} == {"tiny100", "tiny88"}
 
 
+def test_two_categories_that_share_a_name_are_both_there(gadgets):
+    gadgets.categories.append({**gadgets.categories[0], "id": 102})
+    gadgets.annotations += [{**one, "id": one["id"] + 10, "category_id": 102} for one in gadgets.annotations]
+    gadgets.write()
+    made = split_by_frames(gadgets.root / "annotations", gadgets.root / "out", ["gadget"], val=0)
+    assert [frames.counts for frames in made] == [{"train": 2, "val": 0, "test": 1}] * 2
+
+
 def test_without_a_validation_part_all_first_frames_are_to_train_on(tiny_root, tmp_path):
     (made,) = split_by_frames(tiny_root / "annotations", tmp_path / "out", ["tiny100"], train=0.5, val=0)
     assert made.counts == {"train": 9, "val": 0, "test": 9}
