@@ -23,6 +23,7 @@ from capetune.cli import (
     eval,
     jobs,
     output,
+    predict,
     promote,
     report,
     request,
@@ -32,6 +33,7 @@ from capetune.cli import (
     space,
     status,
     submit,
+    template,
     train,
 )
 from capetune.cli.paths import keep_local
@@ -50,6 +52,7 @@ app.command("config", short_help="Print the resolved configuration as YAML.")(co
 app.command("search", short_help="Search hyperparameters, keep the best.")(search.command)
 app.command("train", short_help="Train one configuration, or a search's best.")(train.command)
 app.command("eval", short_help="Score a model or a baseline on the official pairs.")(eval.command)
+app.command("predict", short_help="Find a template's keypoints in pictures of your own.")(predict.command)
 app.command("report", short_help="A search as an HTML page, its figures as PNG.")(report.command)
 app.command("promote", short_help="Train a search's best on every split and seed, score officially.")(promote.command)
 app.command("dashboard", short_help="Open a search in optuna-dashboard, or Ray's dashboard.")(dashboard.command)
@@ -62,8 +65,9 @@ app.command("status", short_help="What a cluster does, and what its jobs have re
 app.command("stop", short_help="End a job, and let it write down where it is.")(jobs.stop)
 app.add_typer(data.app, name="data")
 app.add_typer(space.app, name="space")
+app.add_typer(template.app, name="template")
 app.add_typer(runs.app, name="runs")
-keep_local(app, data.app, space.app, runs.app)
+keep_local(app, data.app, space.app, template.app, runs.app)
 
 
 def _versions(wanted: bool) -> None:
