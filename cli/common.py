@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
@@ -80,17 +79,11 @@ def warn(*lines: str) -> None:
 
 def open_data(data: str) -> Pack:
     """What is made meanwhile is said on stderr."""
+    from capetune.reports.screen import Screen
     from capetune.service.steps import open_data
 
-    return heard(open_data, data)
-
-
-def heard(work: Callable[[Any, Any], Any], request: Any) -> Any:
-    """What `work` of a request and a listener returns; what happens meanwhile is said on stderr."""
-    from capetune.reports.screen import Screen
-
     with Screen(console(err=True)) as screen:
-        return work(request, screen.hear)
+        return open_data(data, screen.hear)
 
 
 def asked(context: typer.Context, *not_asked: str) -> dict[str, Any]:

@@ -48,11 +48,14 @@ def make(
       capetune template make --points "120,80 131,95 150,90" --edges "0-1 1-2" --category beak --out beak.json
     """
     from capetune.reports.prediction import template_line
+    from capetune.reports.screen import Screen
     from capetune.service.templates import TemplateRequest, made
 
-    made_of = common.heard(made, TemplateRequest.of(**{**common.asked(context, "out"), "edges": edges or ()}))
-    made_of.write(out)
-    common.say(template_line(made_of, out))
+    request = TemplateRequest.of(**{**common.asked(context, "out"), "edges": edges or ()})
+    with Screen(common.console(err=True)) as screen:
+        template = made(request, screen.hear)
+    template.write(out)
+    common.say(template_line(template, out))
 
 
 @app.command("show", short_help="Draw one as a PNG.")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Annotated
 
@@ -38,8 +38,8 @@ _FILE = TypeAdapter(_File)
 def read_boxes(file: Path, pictures: Iterable[Picture]) -> tuple[dict[str, list[np.ndarray]], int]:
     """The boxes of each picture by its name, float64 (4,), xywh, in file order, and how many are of other pictures.
 
-    A picture is found by its name, else by its file's own name, where the file has one picture of that name. Raises
-    UserError where the file has no boxes in COCO's format.
+    A picture is found by its name, else by the end of its path, else by its file's own name where that is one
+    picture's. Raises UserError where the file has no boxes in COCO's format.
     """
     try:
         tree: _File = read_checked(file, _FILE)
@@ -60,9 +60,19 @@ def read_boxes(file: Path, pictures: Iterable[Picture]) -> tuple[dict[str, list[
     found: dict[str, list[np.ndarray]] = {}
     used: set[str] = set()
     for picture in pictures:
-        alike = last.get(picture.file.name, [])
-        same = picture.name if picture.name in there else alike[0] if len(alike) == 1 else None
+        same = _same(picture, there, last.get(picture.file.name, []))
         if same is not None:
             used.add(same)
             found[picture.name] = there[same]
     return found, sum(len(boxes) for name, boxes in there.items() if name not in used)
+
+
+def _same(picture: Picture, there: Container[str], alike: Sequence[str]) -> str | None:
+    """alike: names whose last part is the file's own."""
+    if picture.name in there:
+        return picture.name
+    path = picture.file.absolute().as_posix()
+    ends = [name for name in alike if path.endswith(f"/{name}")]
+    if ends:
+        return max(ends, key=len)
+    return alike[0] if len(alike) == 1 else None

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator
 
 from capetune.datasets.mp100.pictures import Unusable
 from capetune.datasets.packs.threads import ordered
@@ -38,9 +38,7 @@ SURE = 0.5  # a keypoint of a lower score is drawn as a ring
 
 class PredictRequest(Request):
     verb: Literal["predict"] = "predict"
-    images: Annotated[
-        tuple[Path, ...], BeforeValidator(lambda v: (v,) if isinstance(v, str | Path) else v), Field(min_length=1)
-    ]
+    images: Annotated[tuple[Path, ...], BeforeValidator(lambda v: (v,) if isinstance(v, str | Path) else v)]
     out: Path
     template: Path | None = None
     support: Path | None = None

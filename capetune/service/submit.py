@@ -32,6 +32,10 @@ ENTRYPOINT = f"python -m capetune request --sent {SENT}"
 def submit(request: Request, jobs: Jobs, id: str | None = None) -> Job:
     """Send it. Raises UserError where it names a path that the cluster can't see, or as `Jobs.submit` does."""
     verb = str(type(request).model_fields["verb"].default)
+    if verb == "predict":
+        raise UserError(
+            "predict reads pictures of this machine and writes beside them: run it here, it needs no cluster"
+        )
     now = datetime.now()
     id = id or f"{verb}-{now:%Y%m%d-%H%M%S}"
     name = getattr(request, "name", None) or getattr(request, "resume", None) or ""

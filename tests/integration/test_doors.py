@@ -70,7 +70,7 @@ def test_readme_s_lines_work_in_a_thread_of_a_script(place: Path) -> None:
         "thread.start()\n"
         "thread.join()\n"
         "print(space['found'].best.number, space['trained'].meta.epoch, space['report'].scores.pairs)\n"
-        "print(space['model'].training, space['meta'].config.train.epochs)\n"
+        "print(space['model'].estimator.training, space['model'].meta.config.train.epochs)\n"
     )
     words = [sys.executable, "-c", code]
     done = subprocess.run(
