@@ -75,7 +75,6 @@ def test_without_a_listener_it_is_shown(run, capsys):
         (lambda: capetune.train(best="nosuch"), "there is no search 'nosuch' in runs"),
         (lambda: capetune.promote(name="nosuch"), "there is no search 'nosuch' in runs"),
         (lambda: capetune.submit("serch"), "did you mean 'search'?"),
-        (lambda: capetune.submit("predict", images="a.jpg", out="b"), "run it here, it needs no cluster"),
         (lambda: capetune.submit("search", address="head:6379"), "the dashboard's URL is wanted"),
         (lambda: capetune.predict(images="a.jpg", out="found", category="x"), "there is no checkpoint in runs"),
         (lambda: capetune.predict(images=[], out="found"), "no picture is named; give files or a folder"),

@@ -125,8 +125,8 @@ def test_what_was_given_is_said_by_the_options_names() -> None:
         ({"verb": "search", "version": 2}, "no.json: --version: Input should be 1, not 2"),
         (
             {"verb": "serch"},
-            'no.json is no request: it wants an object with a "verb", one of search, train, promote, evaluate, predict, '
-            "demo; did you mean 'search'?",
+            'no.json is no request: it wants an object with a "verb", one of search, train, promote, evaluate, '
+            "predict, demo; did you mean 'search'?",
         ),
         ({"verb": "promote"}, "no.json: --name: Field required, not {'verb': 'promote'}"),
         (
