@@ -19,6 +19,7 @@ from typing import Any
 import capetune
 from capetune.cluster.jobs import GRACE, Job, Jobs
 from capetune.errors import UserError
+from capetune.service.predict import PredictRequest
 from capetune.service.request import Request, option
 from capetune.storage.address import is_address
 
@@ -32,10 +33,6 @@ ENTRYPOINT = f"python -m capetune request --sent {SENT}"
 def submit(request: Request, jobs: Jobs, id: str | None = None) -> Job:
     """Send it. Raises UserError where it names a path that the cluster can't see, or as `Jobs.submit` does."""
     verb = str(type(request).model_fields["verb"].default)
-    if verb == "predict":
-        raise UserError(
-            "predict reads pictures of this machine and writes beside them: run it here, it needs no cluster"
-        )
     now = datetime.now()
     id = id or f"{verb}-{now:%Y%m%d-%H%M%S}"
     name = getattr(request, "name", None) or getattr(request, "resume", None) or ""
@@ -59,6 +56,8 @@ def _workers(request: Request) -> int:
 @contextmanager
 def packed(request: Request) -> Iterator[Path]:
     """A folder with all that the job needs, until the end. Raises UserError as `submit` does."""
+    if isinstance(request, PredictRequest):
+        raise UserError("predict reads pictures of this machine and writes here: run it here, it needs no cluster")
     with tempfile.TemporaryDirectory(prefix="capetune-") as place:
         folder = Path(place)
         changed = {name: _carried(name, getattr(request, name, None), folder) for name in CARRIED}

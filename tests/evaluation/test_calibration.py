@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from capetune.evaluation.calibration import fitted, reliability
@@ -36,6 +36,7 @@ def test_of_nothing_scores_stay_as_they_are():
     assert fitted(np.empty(0), np.empty(0)) == (1.0, 0.0)
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.floats(1e-6, 1 - 1e-6), st.booleans()), min_size=1, max_size=30))
 def test_few_keypoints_that_all_hit_or_miss_make_no_score_certain(pairs):
     scores, hits = (np.array(each) for each in zip(*pairs, strict=True))

@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from capetune.errors import UserError
@@ -25,6 +25,7 @@ def templates(draw) -> Template:
     return Template.of(xy, edges, names, draw(st.text(st.characters(codec="utf-8"))))
 
 
+@settings(deadline=None)
 @given(templates())
 def test_written_and_read_it_is_the_same(tmp_path_factory, template):
     file = tmp_path_factory.getbasetemp() / "template.json"
