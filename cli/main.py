@@ -22,6 +22,7 @@ from capetune.cli import (
     demo,
     eval,
     jobs,
+    leaderboard,
     output,
     predict,
     promote,
@@ -55,6 +56,7 @@ app.command("eval", short_help="Score a model or a baseline on the official pair
 app.command("predict", short_help="Find a template's keypoints in pictures of your own.")(predict.command)
 app.command("report", short_help="A search as an HTML page, its figures as PNG.")(report.command)
 app.command("promote", short_help="Train a search's best on every split and seed, score officially.")(promote.command)
+app.command("leaderboard", short_help="Published results of MP-100, and yours beside them.")(leaderboard.command)
 app.command("dashboard", short_help="Open a search in optuna-dashboard, or Ray's dashboard.")(dashboard.command)
 app.command("demo", short_help="The whole way on built-in synthetic data, six minutes.")(demo.command)
 app.command("request", short_help="Run what a JSON file asks for.")(request.command)
