@@ -140,6 +140,16 @@ def test_labelled_instances_are_shown_without_a_template_s_file(pictures, untrai
     assert one == two
 
 
+def test_a_checkpoint_that_knows_no_calibration_says_so(pictures, template, untrained, tmp_path):
+    shutil.copytree(untrained, tmp_path / "older")
+    meta = json.loads((untrained / "meta.json").read_text())
+    meta["metrics"] = {"mpck4": 0.1}
+    (tmp_path / "older/meta.json").write_text(json.dumps(meta))
+    for checkpoint, said in ((untrained, False), (tmp_path / "older", True)):
+        asked = ("--template", template, "--checkpoint", checkpoint, "--out", tmp_path / f"found-{said}")
+        assert ("its scores aren't calibrated" in run("predict", pictures, *asked).stdout) is said
+
+
 @pytest.mark.parametrize(
     ("words", "line"),
     [
