@@ -5,7 +5,8 @@
     found = capetune.search(space="decoder.yaml", data="shards/", trials=40)
     trained = capetune.train(best=found.name, set={"train.epochs": 300})
     report = capetune.evaluate(split=1, checkpoint=trained.checkpoint)
-    model, meta = capetune.load(trained.checkpoint)
+    model = capetune.load(trained.checkpoint)
+    poses = model.predict(["a.jpg", "b.jpg"], capetune.template(file="fly.json"))
 
 Each verb takes its command's options by their names (`capetune search --help`; `--cache-features` is cache_features)
 and returns its result; `set` may be a dict. What happens meanwhile is shown as the command shows it, or goes to
@@ -23,13 +24,14 @@ if TYPE_CHECKING:
     from capetune.cluster.jobs import Job
     from capetune.evaluation.report import EvalReport
     from capetune.events import Listener
-    from capetune.models.estimator import PoseEstimator
-    from capetune.runs.checkpoints import CheckpointMeta
+    from capetune.prediction.model import Model
+    from capetune.prediction.template import Template
+    from capetune.service.predict import PredictResult
     from capetune.service.promote import PromoteResult
     from capetune.service.search import SearchResult
     from capetune.service.train import TrainResult
 
-__all__ = ["evaluate", "load", "promote", "search", "submit", "train"]
+__all__ = ["evaluate", "load", "predict", "promote", "search", "submit", "template", "train"]
 __version__ = "0.1.0"
 
 
@@ -87,27 +89,39 @@ def submit(
     return send(parse_request({**options, "verb": verb}), Jobs(address, token_file), id)
 
 
-def load(checkpoint: str | Path) -> tuple[PoseEstimator, CheckpointMeta]:
-    """A trained model, on the CPU and in evaluation mode, and what its checkpoint says of it.
+def predict(*, listener: Listener | None = None, **options: Any) -> PredictResult:
+    """Find a template's keypoints in pictures, and write them as files: images, template, boxes, out, … as `capetune
+    predict` has them. `load` keeps a model at hand instead, and gives arrays.
+
+    Raises UserError; pictures that can't be used are in the result.
+    """
+    from capetune.service import predict as verb
+
+    return _run(verb, verb.PredictRequest, options, listener)
+
+
+def load(checkpoint: str | Path) -> Model:
+    """A trained model, on the CPU and in evaluation mode. Its `predict(images, template)` gives keypoints, `to("cuda")`
+    moves it; `estimator` is the network, `meta` what its checkpoint says of it.
 
     checkpoint: its folder or address, or a run's, whose best it is then. Raises UserError where there is none.
     """
-    from capetune.errors import UserError
-    from capetune.runs.copy import bring, evaluated
+    from capetune.prediction.model import load_best
     from capetune.runs.home import at_home
-    from capetune.runs.record import read_run
-    from capetune.training.checkpoint import load_model
 
     with at_home(checkpoint) as folder:
-        bring(folder)
-        run = read_run(folder)
-        if run is not None:
-            best = run.best()
-            if best is None:
-                raise UserError(f"{folder} has no checkpoint yet")
-            folder = best[0]
-        bring(folder, wanted=evaluated)
-        return load_model(folder)
+        return load_best(folder)
+
+
+def template(**options: Any) -> Template:
+    """A template of a category: read (file), of labelled instances (coco, or data and category; shots), or of points in
+    a picture (points, edges, names, box), as `capetune template make` takes them.
+
+    Raises UserError.
+    """
+    from capetune.service.templates import TemplateRequest, made
+
+    return made(TemplateRequest.of(**options))
 
 
 def _run(verb: Any, kind: Any, options: dict[str, Any], listener: Listener | None) -> Any:

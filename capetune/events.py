@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-Step = Literal["imports", "opening", "data", "ray", "machines", "features", "workers", "evaluation"]
+Step = Literal["imports", "opening", "data", "ray", "machines", "features", "workers", "evaluation", "prediction"]
 
 
 @dataclass(frozen=True)
@@ -106,6 +106,14 @@ class CheckpointChosen(Event):
 
     checkpoint: str
     epoch: int | None = None
+
+
+@dataclass(frozen=True)
+class PictureLeftOut(Event):
+    """A picture, or one of its boxes, can't be used; the others go on. why: in words."""
+
+    picture: str
+    why: str
 
 
 @dataclass(frozen=True)

@@ -175,7 +175,8 @@ def filled(tensor: torch.Tensor, count: int) -> torch.Tensor:
 
 @dataclass(frozen=True)
 class Prediction:
-    """xy: float (B, K, 2) in [0, 1] of the crop, always exactly K. score: float (B, K) in (0, 1)."""
+    """xy: float (B, K, 2) in [0, 1] of the crop, always exactly K. score: float (B, K) in (0, 1), the chance that the
+    keypoint lies within a tenth of the box's longer side of the truth."""
 
     xy: torch.Tensor
     score: torch.Tensor

@@ -22,7 +22,9 @@ from capetune.cli import (
     demo,
     eval,
     jobs,
+    leaderboard,
     output,
+    predict,
     promote,
     report,
     request,
@@ -32,6 +34,7 @@ from capetune.cli import (
     space,
     status,
     submit,
+    template,
     train,
 )
 from capetune.cli.paths import keep_local
@@ -50,8 +53,10 @@ app.command("config", short_help="Print the resolved configuration as YAML.")(co
 app.command("search", short_help="Search hyperparameters, keep the best.")(search.command)
 app.command("train", short_help="Train one configuration, or a search's best.")(train.command)
 app.command("eval", short_help="Score a model or a baseline on the official pairs.")(eval.command)
+app.command("predict", short_help="Find a template's keypoints in pictures of your own.")(predict.command)
 app.command("report", short_help="A search as an HTML page, its figures as PNG.")(report.command)
 app.command("promote", short_help="Train a search's best on every split and seed, score officially.")(promote.command)
+app.command("leaderboard", short_help="Published results of MP-100, and yours beside them.")(leaderboard.command)
 app.command("dashboard", short_help="Open a search in optuna-dashboard, or Ray's dashboard.")(dashboard.command)
 app.command("demo", short_help="The whole way on built-in synthetic data, six minutes.")(demo.command)
 app.command("request", short_help="Run what a JSON file asks for.")(request.command)
@@ -62,8 +67,9 @@ app.command("status", short_help="What a cluster does, and what its jobs have re
 app.command("stop", short_help="End a job, and let it write down where it is.")(jobs.stop)
 app.add_typer(data.app, name="data")
 app.add_typer(space.app, name="space")
+app.add_typer(template.app, name="template")
 app.add_typer(runs.app, name="runs")
-keep_local(app, data.app, space.app, runs.app)
+keep_local(app, data.app, space.app, template.app, runs.app)
 
 
 def _versions(wanted: bool) -> None:

@@ -13,7 +13,7 @@ def command(
     file: Path = typer.Argument(..., metavar="FILE", help='JSON: {"verb": "search", "space": "decoder.yaml", …}.'),
     sent: bool = typer.Option(False, "--sent", hidden=True, help="As a job: look first at what is installed."),
 ) -> None:
-    """Run a request written as JSON: a verb (search, train, promote, evaluate, demo) and its command's options.
+    """Run a request written as JSON: a verb (search, train, promote, evaluate, predict, demo), its command's options.
 
     Events come as lines of JSON, the result as the last one. In Python, `capetune.service.search.SearchRequest.of(…)`
     and its `model_dump_json()` write such a file.

@@ -46,9 +46,9 @@ def test_every_verb_has_a_contract():
 
 
 def test_a_run_s_best_is_loaded_or_the_checkpoint_that_is_named(run):
-    model, meta = capetune.load(run)
-    assert (meta.epoch, model.training) == (1, False)
-    assert capetune.load(str(run / "epoch-0002"))[1].epoch == 2
+    model = capetune.load(run)
+    assert (model.meta.epoch, model.estimator.training) == (1, False)
+    assert capetune.load(str(run / "epoch-0002")).meta.epoch == 2
     with pytest.raises(UserError, match="is not a capetune checkpoint"):
         capetune.load(run.parent)
 
@@ -76,6 +76,9 @@ def test_without_a_listener_it_is_shown(run, capsys):
         (lambda: capetune.promote(name="nosuch"), "there is no search 'nosuch' in runs"),
         (lambda: capetune.submit("serch"), "did you mean 'search'?"),
         (lambda: capetune.submit("search", address="head:6379"), "the dashboard's URL is wanted"),
+        (lambda: capetune.predict(images="a.jpg", out="found", category="x"), "there is no checkpoint in runs"),
+        (lambda: capetune.predict(images=[], out="found"), "no picture is named; give files or a folder"),
+        (lambda: capetune.template(cocoa="x"), "there is no 'cocoa' in a template; did you mean 'coco'?"),
         (lambda: capetune.evaluate(split=6), "--split: Input should be less than or equal to 5, not 6"),
     ],
 )

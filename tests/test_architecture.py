@@ -21,6 +21,7 @@ ORDER = [
     "evaluation",
     "runs",
     "training",
+    "prediction",
     "tuning",
     "service",
     "reports",

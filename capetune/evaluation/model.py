@@ -17,6 +17,7 @@ from capetune.config import DataConfig, LossConfig
 from capetune.datasets.episodes.batch import stack_images
 from capetune.datasets.episodes.queries import query_images
 from capetune.datasets.packs.reader import Pack
+from capetune.evaluation.calibration import NEAR
 from capetune.evaluation.order import Window, decoding_order
 from capetune.evaluation.pair_batch import pair_batch, to_source
 from capetune.evaluation.pck import mpck4, pck_curve
@@ -35,7 +36,8 @@ class ModelPredictor:
     losses: where given, all predicted pairs are decoded teacher-forced as well (see `mean_losses`). support: what the
     model is shown of the supports. kept: gives what `Backbone.features` once gave for instances, in place of images.
     However many pairs there are, the maps of less than 2 · batch_size images are held. `scores` has for each entry that
-    `predict_all` has yielded the keypoints' scores, float (P, K) in (0, 1).
+    `predict_all` has yielded the keypoints' scores, float (P, K) in (0, 1). With `losses`, `judged` has the score of
+    every keypoint that counts, and whether it lies near the truth.
     """
 
     name = "model"
@@ -70,6 +72,7 @@ class ModelPredictor:
         self.pairs = 0  # predicted so far
         self.scores: list[np.ndarray] = []
         self.seconds = 0.0  # from images to keypoints, of all these pairs
+        self._judged: list[np.ndarray] = []
         self._sums = dict.fromkeys(("loss", "tokens", "coordinates", "forced_mpck4"), 0.0)
         return self
 
@@ -116,6 +119,11 @@ class ModelPredictor:
         what it lacks generating is lost to its own mistakes. It is no performance.
         """
         return {name: value / max(self.pairs, 1) for name, value in self._sums.items()}
+
+    @property
+    def judged(self) -> np.ndarray:
+        """float64 (2, n), of what was predicted so far: scores, and 1 where it is nearer than `calibration.NEAR`."""
+        return np.concatenate([np.empty((2, 0)), *self._judged], axis=1)
 
     @contextmanager
     def _timed(self) -> Iterator[None]:
@@ -172,8 +180,11 @@ class ModelPredictor:
                 end = begin + len(part.queries)
                 truth = np.stack([query.xy for query in part.queries])
                 side = np.array([query.side for query in part.queries])
-                curve = pck_curve(points[begin:end, : truth.shape[1]], truth, part.visible, side)
+                k, seen = truth.shape[1], part.visible
+                curve = pck_curve(points[begin:end, :k], truth, seen, side)
                 self._sums["forced_mpck4"] += float(mpck4(curve).sum())
+                away = np.linalg.norm(predicted[begin:end, :k] - truth, axis=-1) / side[:, None]
+                self._judged.append(np.stack([score[begin:end, :k][seen], away[seen] < NEAR]))
                 begin = end
         return predicted, score
 

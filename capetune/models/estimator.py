@@ -11,7 +11,7 @@ from capetune.config import LossConfig, ModelConfig, TrainConfig
 from capetune.models.backbone import Backbone, Maps
 from capetune.models.decoder import Decoder, Memory
 from capetune.models.execution import Way, prepare, way
-from capetune.models.generate import generate, places
+from capetune.models.generate import SURE, generate, places
 from capetune.models.losses import total_loss
 from capetune.models.prefix import disturbed
 from capetune.models.support import SupportEncoder
@@ -37,6 +37,9 @@ Answer = tuple[Prediction, dict[str, Tensor], Tensor | None]
 
 
 class PoseEstimator(nn.Module):
+    """calibration: slope and offset of what `evaluation.calibration` has found of this model's scores; (1, 0) leaves
+    them as its tokens have them, as training does."""
+
     def __init__(self, config: ModelConfig, pretrained: bool = True) -> None:
         super().__init__()
         self.config = config
@@ -44,6 +47,7 @@ class PoseEstimator(nn.Module):
         self.support = SupportEncoder(config)
         self.decoder = Decoder(config)
         self.way = Way()
+        self.calibration = (1.0, 0.0)
 
     def settle(self, device: torch.device | str, steps: int = 0) -> PoseEstimator:
         """Move to a device, and run there as `way` has it. Returns the model."""
@@ -104,8 +108,15 @@ class PoseEstimator(nn.Module):
         Returns the prediction; and teacher-forced, the losses of each pose, as in `total_loss`, and `Output.forced`.
         """
         memory = self.remember(batch, features)
-        prediction = generate(self.decoder, memory)
+        prediction = self._calibrated(generate(self.decoder, memory), batch.joints)
         if losses is None:
             return prediction, {}, None
         output = self(batch, memory=memory)
         return prediction, total_loss(output.logits, output.points, output.tokens, losses, each=True), output.forced
+
+    def _calibrated(self, prediction: Prediction, joints: Tensor) -> Prediction:
+        slope, offset = self.calibration
+        if (slope, offset) == (1.0, 0.0):
+            return prediction
+        score = (slope * prediction.score.logit(SURE) + offset).sigmoid().clamp(SURE, 1 - SURE)
+        return Prediction(prediction.xy, score * joints)

@@ -8,11 +8,15 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from capetune.config import ModelConfig
 from capetune.models.decoder import Decoder, Memory
-from capetune.models.tokens import Kind, Layout, bins, entering
+from capetune.models.tokens import Kind, Layout, entering
 from capetune.pose import Prediction
+
+SURE = 1e-6  # no score is nearer to 0 or 1: a sure one would round to it in float32
+NEAR = 0.08  # of the crop's side: a tenth of the longer box side, of which the official crop shows 1.25
 
 
 @torch.inference_mode()
@@ -20,8 +24,8 @@ def generate(decoder: Decoder, memory: Memory, cached: bool = True) -> Predictio
     """Decode B poses of K keypoints (K with padding, as in memory.joints), all together.
 
     A keypoint lies where `model.decode` says; with `model.refine` a second pass, which sees the whole first guess, has
-    the last word. Its score is the probability of the tokens there, the geometric mean over x and y. cached=False
-    decodes the whole prefix anew at every step: the plain path, for tests.
+    the last word. Its score is the chance, as its tokens have it, that it lies closer than NEAR. cached=False decodes
+    the whole prefix anew at every step: the plain path, for tests.
     """
     config, plan = decoder.config, decoder.plan(memory.joints.shape[1], memory.joints.device)
     xy, logits = first_pass(decoder, memory, plan, cached)
@@ -29,8 +33,7 @@ def generate(decoder: Decoder, memory: Memory, cached: bool = True) -> Predictio
         layers, points = decoder(plan, entering(plan, xy), decoder.refining(memory, xy), every_layer=False)
         logits = layers[-1]
         xy = places(plan, logits, points[-1], config)
-    # A sure model's probability rounds to 1 in float32.
-    score = (_log_probability(plan, logits, xy, config.vocabulary) / 2).exp().clamp(1e-6, 1 - 1e-6)
+    score = share_near(plan, logits, xy, config.vocabulary).clamp(SURE, 1 - SURE)
     return Prediction(xy * memory.joints.unsqueeze(-1), score * memory.joints)
 
 
@@ -76,10 +79,17 @@ def _place(logits: Tensor, points: Tensor, config: ModelConfig) -> Tensor:
     return mean.expand_as(points) if config.decode == "expectation" else (mean + points) / 2
 
 
-def _log_probability(plan: Layout, logits: Tensor, xy: Tensor, vocabulary: int) -> Tensor:
-    """Log-probability of each keypoint's two bins together. logits: (B, T, A, V + 4). xy: (B, K, 2). (B, K)."""
-    log = logits.float().log_softmax(dim=-1)
-    place = bins(xy, vocabulary).unsqueeze(-1)
-    last = logits.shape[2] - 1
-    both = log[:, plan.x, 0].gather(-1, place[:, :, 0]) + log[:, plan.y, last].gather(-1, place[:, :, 1])
-    return both.squeeze(-1)
+def share_near(plan: Layout, logits: Tensor, xy: Tensor, vocabulary: int) -> Tensor:
+    """Of the distribution over places that each keypoint's coordinate tokens make, x times y, the share within NEAR of
+    where it was put. logits: (B, T, A, V + 4). xy: (B, K, 2) in [0, 1]. Returns (B, K).
+    """
+    share = logits[..., :vocabulary].float().softmax(dim=-1)
+    across, down = share[:, plan.x, 0], share[:, plan.y, logits.shape[2] - 1]  # (B, K, V) each
+    places = torch.linspace(0, 1, vocabulary, device=xy.device)
+    aside = places - xy[..., :1]
+    reach = (NEAR**2 - aside.square()).clamp(min=0).sqrt()  # along y, at each place along x
+    first = ((xy[..., 1:] - reach) * (vocabulary - 1)).ceil().clamp(0, vocabulary).long()
+    past = ((xy[..., 1:] + reach) * (vocabulary - 1)).floor().add(1).clamp(0, vocabulary).long()
+    below = F.pad(down.cumsum(dim=-1), (1, 0))  # the share of all places before each
+    inside = below.gather(-1, torch.maximum(first, past)) - below.gather(-1, first)
+    return (across * inside * (aside.abs() < NEAR)).sum(dim=-1)

@@ -26,6 +26,7 @@ WAITING = {
     "features": "computing features of {}, once",
     "workers": "starting the training's {} worker(s) …",
     "evaluation": "scoring …",
+    "prediction": "predicting {} …",
 }
 
 
@@ -88,7 +89,7 @@ class Screen:
             bar.add_task("", total=None)
             self._show(bar)
         assert isinstance(self.shown, Progress)
-        unit = {"evaluation": "scoring", "features": "features, once"}.get(event.step, "")
+        unit = {"evaluation": "scoring", "features": "features, once", "prediction": "pictures"}.get(event.step, "")
         words = ", ".join(word for word in (unit, event.what) if word)
         self.shown.update(self.shown.task_ids[0], description=words, completed=event.done, total=event.total)
         if event.done == event.total:
@@ -123,6 +124,10 @@ class Screen:
     @_hear.register
     def _(self, event: events.Doubted) -> None:
         self._print(f"warning: {event.why}")
+
+    @_hear.register
+    def _(self, event: events.PictureLeftOut) -> None:
+        self._print(f"left out: {event.picture}: {event.why}")
 
     @_hear.register
     def _(self, event: events.TrialChosen) -> None:

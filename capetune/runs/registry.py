@@ -10,7 +10,7 @@ from pathlib import Path
 from capetune.errors import UserError
 from capetune.runs.checkpoints import META, CheckpointMeta
 from capetune.runs.commands import again
-from capetune.runs.copy import bring, glance
+from capetune.runs.copy import bring, evaluated, glance
 from capetune.runs.record import CONFIG, RECORD, SPACE, TABLES, Damaged, Run, read_run, who_works
 from capetune.storage.scratch import address_of
 
@@ -104,6 +104,20 @@ def latest_best(runs: Path) -> tuple[Path, CheckpointMeta]:
         if best is not None:
             return best
     raise UserError(f"there is no checkpoint in {runs}; train one with `capetune train`, or name one with --checkpoint")
+
+
+def chosen_checkpoint(folder: Path) -> Path:
+    """A checkpoint's folder itself, or of a run's its best one's, brought here. Raises UserError where a run has none
+    yet; whether a folder is a checkpoint who reads it will see."""
+    bring(folder)
+    run = read_run(folder)
+    if run is not None:
+        best = run.best()
+        if best is None:
+            raise UserError(f"{folder} has no checkpoint yet")
+        folder = best[0]
+    bring(folder, wanted=evaluated)
+    return folder
 
 
 def _worked_in(folder: Path) -> bool:

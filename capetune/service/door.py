@@ -10,7 +10,7 @@ from typing import Any
 
 from capetune.errors import UserError
 from capetune.events import Listener, ignore
-from capetune.service import demo, evaluate, promote, search, train
+from capetune.service import demo, evaluate, predict, promote, search, train
 from capetune.service.request import Request
 
 VERBS: dict[str, tuple[ModuleType, type[Request]]] = {
@@ -18,6 +18,7 @@ VERBS: dict[str, tuple[ModuleType, type[Request]]] = {
     "train": (train, train.TrainRequest),
     "promote": (promote, promote.PromoteRequest),
     "evaluate": (evaluate, evaluate.EvaluateRequest),
+    "predict": (predict, predict.PredictRequest),
     "demo": (demo, demo.DemoRequest),
 }
 

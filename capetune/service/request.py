@@ -91,5 +91,7 @@ def _line(error: ValidationError, kind: type[Request]) -> str:
     if first["type"] == "extra_forbidden":
         near = difflib.get_close_matches(name, kind.model_fields, 1)
         hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(kind.model_fields)}"
-        return f"there is no {name!r} in a request to {kind.model_fields['verb'].default}; {hint}"
+        verb = kind.model_fields.get("verb")
+        where = f"request to {verb.default}" if verb else kind.__name__.removesuffix("Request").lower()
+        return f"there is no {name!r} in a {where}; {hint}"
     return f"{option(name)}: {first['msg'].removeprefix('Value error, ')}, not {first['input']!r}"

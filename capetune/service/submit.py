@@ -19,6 +19,7 @@ from typing import Any
 import capetune
 from capetune.cluster.jobs import GRACE, Job, Jobs
 from capetune.errors import UserError
+from capetune.service.predict import PredictRequest
 from capetune.service.request import Request, option
 from capetune.storage.address import is_address
 
@@ -55,6 +56,8 @@ def _workers(request: Request) -> int:
 @contextmanager
 def packed(request: Request) -> Iterator[Path]:
     """A folder with all that the job needs, until the end. Raises UserError as `submit` does."""
+    if isinstance(request, PredictRequest):
+        raise UserError("predict reads pictures of this machine and writes here: run it here, it needs no cluster")
     with tempfile.TemporaryDirectory(prefix="capetune-") as place:
         folder = Path(place)
         changed = {name: _carried(name, getattr(request, name, None), folder) for name in CARRIED}

@@ -99,10 +99,14 @@ def load_under_way(folder: Path, epoch: int) -> tuple[int, dict[str, Any]]:
 
 
 def load_model(folder: Path) -> tuple[PoseEstimator, CheckpointMeta]:
-    """The trained model, on the CPU, in evaluation mode. Raises UserError where the folder isn't a whole checkpoint."""
+    """The trained model, on the CPU, in evaluation mode, its scores calibrated by what its last validation found; those
+    of older checkpoints, which don't say that, are as its tokens have them. Raises UserError where the folder isn't a
+    whole checkpoint."""
     meta = read_meta(folder)
     model = PoseEstimator(meta.config.model, pretrained=False)
     fill(model, folder)
+    if "score_slope" in meta.metrics and "score_offset" in meta.metrics:
+        model.calibration = meta.metrics["score_slope"], meta.metrics["score_offset"]
     return model.eval(), meta
 
 

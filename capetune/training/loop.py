@@ -62,11 +62,11 @@ def fit(
     are left out since they can't be read, after the epoch in which a rank has met them, on every rank.
 
     Metrics: epoch; train_ and val_ loss, tokens, coordinates; and of the val part's pairs: mpck4, mpck5, pck_0.05 …
-    pck_0.25, template_mpck4, forced_mpck4 (teacher-forced) and generate_ms, milliseconds a pair from pixels to
-    keypoints; corrupt, train samples left out so far, where there are any; learning_rate, of the last step; images,
-    trained on by all ranks; and where this rank's time went: seconds_data, seconds_steps and what `train_epoch` tells
-    of them, seconds_validation. A rank that is slower than others makes those wait in their backward pass, where
-    gradients are exchanged.
+    pck_0.25, template_mpck4, forced_mpck4 (teacher-forced), score_slope and score_offset (`evaluation.calibration`) and
+    generate_ms, milliseconds a pair from pixels to keypoints; corrupt, train samples left out so far, where there are
+    any; learning_rate, of the last step; images, trained on by all ranks; and where this rank's time went:
+    seconds_data, seconds_steps and what `train_epoch` tells of them, seconds_validation. A rank that is slower than
+    others makes those wait in their backward pass, where gradients are exchanged.
     """
     ranks, under_way = ranks or Ranks(), under_way or UnderWay()
     torch.manual_seed(config.seed)

@@ -6,6 +6,7 @@ import numpy as np
 
 from capetune.config import Config
 from capetune.datasets.packs.reader import Pack
+from capetune.evaluation.calibration import fitted
 from capetune.evaluation.evaluate import evaluate
 from capetune.evaluation.model import ModelPredictor
 from capetune.evaluation.pck import THRESHOLDS
@@ -36,6 +37,8 @@ class Validation:
         means = np.average(shares[:, 1:], axis=0, weights=shares[:, 0])
         metrics = {f"val_{name}": float(value) for name, value in zip(losses, means, strict=True)}
         metrics |= {name: metrics.pop(f"val_{name}") for name in ("forced_mpck4", "generate_ms")}
+        judged = np.concatenate([share.reshape(2, -1) for share in ranks.gather(predictor.judged.ravel())], axis=1)
+        metrics["score_slope"], metrics["score_offset"] = fitted(*judged)
         scores = report.scores
         metrics |= {"mpck4": scores.mpck4, "mpck5": scores.mpck5, "template_mpck4": report.template.mpck4}
         return metrics | {f"pck_{t:g}": value for t, value in zip(THRESHOLDS, scores.pck, strict=True)}

@@ -99,7 +99,7 @@ ROWS = {
     "eval --split 1 --checkpoint short --data {pack}": "short/model.safetensors is damaged: it has 1000 bytes of",
     "eval --split 2 --checkpoint ours --data {pack}": "ours was trained on split 1: it may have seen categories",
     "eval --split 1 --predictor template --annotations empty": "no mp100_split{1..5}_{train,val,test}.json",
-    "evaluate": "No such command 'evaluate'. Did you mean 'eval'?",
+    "evaluate": "No such command 'evaluate'. Did you mean 'eval', 'template'?",
 }
 
 

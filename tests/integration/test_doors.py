@@ -13,6 +13,7 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
+from capetune.prediction.template import Template
 from capetune.service.search import SearchRequest
 
 from .conftest import OURS, PATIENCE, SMALL
@@ -32,11 +33,14 @@ def readme_lines() -> str:
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory, tiny_pack: Path) -> Path:
-    """A folder with what README's lines name: decoder.yaml, and shards/, a pack."""
+def place(tmp_path_factory: pytest.TempPathFactory, tiny_pack: Path, tiny_root: Path) -> Path:
+    """A folder with what README's lines name: decoder.yaml, shards/, a pack, two pictures and a template."""
     root = tmp_path_factory.mktemp("doors")
     (root / "decoder.yaml").write_text(SPACE)
     (root / "shards").symlink_to(tiny_pack)
+    for name, picture in (("a.jpg", "000"), ("b.jpg", "001")):
+        (root / name).symlink_to(tiny_root / f"images/tiny88_body/{picture}.jpg")
+    Template.of([[0.1, 0.5], [0.9, 0.5]], [(0, 1)]).write(root / "fly.json")
     return root
 
 
@@ -70,7 +74,8 @@ def test_readme_s_lines_work_in_a_thread_of_a_script(place: Path) -> None:
         "thread.start()\n"
         "thread.join()\n"
         "print(space['found'].best.number, space['trained'].meta.epoch, space['report'].scores.pairs)\n"
-        "print(space['model'].training, space['meta'].config.train.epochs)\n"
+        "print(space['poses'].xy.shape)\n"
+        "print(space['model'].estimator.training, space['model'].meta.config.train.epochs)\n"
     )
     words = [sys.executable, "-c", code]
     done = subprocess.run(
@@ -78,7 +83,8 @@ def test_readme_s_lines_work_in_a_thread_of_a_script(place: Path) -> None:
     )
     assert done.stderr == ""
     lines = done.stdout.splitlines()
-    assert lines[-2].split()[1:] == ["2", "6"]
+    assert lines[-3].split()[1:] == ["2", "6"]
+    assert lines[-2] == "(2, 2, 2)"
     assert lines[-1] == "False 2"
     assert any(line.startswith("trial 0 (default): completed") for line in lines)
     assert any(line.startswith("epoch 2/2") for line in lines)

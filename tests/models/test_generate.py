@@ -6,9 +6,10 @@ from dataclasses import replace
 import pytest
 import torch
 
+from capetune.datasets.packs.crop import PADDING
 from capetune.models.estimator import PoseEstimator
-from capetune.models.generate import first_pass, generate, places
-from capetune.models.tokens import SPECIALS, Kind, bins, entering, layout
+from capetune.models.generate import NEAR, first_pass, generate, places, share_near
+from capetune.models.tokens import SPECIALS, Kind, entering, layout
 from capetune.pose import Batch, Prediction
 
 
@@ -46,7 +47,7 @@ def test_cached_equals_uncached(model: PoseEstimator, make_batch: Callable) -> N
 
 @torch.no_grad()
 def test_teacher_forcing_the_generated_pose_predicts_it_again(model: PoseEstimator, make_batch: Callable) -> None:
-    """Generation and training see the same tokens at the same steps; the score is the probability of the bins."""
+    """Generation and training see the same tokens at the same steps; the score is the tokens' share of places near."""
     batch = make_batch(6, 4)
     out, plan, real = run(model, batch), model.decoder.plan(6, batch.joints.device), batch.joints
     guess, _ = first_pass(model.decoder, model.remember(batch, model.backbone(batch.images)), plan)
@@ -55,15 +56,18 @@ def test_teacher_forcing_the_generated_pose_predicts_it_again(model: PoseEstimat
     first = model.config.decoder.layers - 1  # the last layer of the first pass
     again = places(plan, forced.logits[first], forced.points[first], model.config)
     torch.testing.assert_close(again[real], guess[real], atol=1e-5, rtol=0)
-    log = forced.logits[-1].log_softmax(-1)
-    ids = bins(out.xy, model.config.vocabulary)
+    vocabulary = model.config.vocabulary
+    share, places_of = forced.logits[-1][..., :vocabulary].softmax(-1), torch.linspace(0, 1, vocabulary)
     for keypoint in range(6):
         own = plan.keypoint == keypoint
         at = [int((own & (plan.kind == k)).nonzero()[0]) for k in (Kind.X, Kind.Y) if (own & (plan.kind == k)).any()]
         steps, axes = (at, (0, 0)) if at else ((keypoint, keypoint), (0, 1))
         for row in real[:, keypoint].nonzero().flatten().tolist():
-            total = sum(log[row, steps[a], axes[a], ids[row, keypoint, a]] for a in (0, 1))
-            torch.testing.assert_close((total / 2).exp(), out.score[row, keypoint], atol=1e-5, rtol=1e-3)
+            across, down = (share[row, steps[a], axes[a]] for a in (0, 1))
+            x, y = out.xy[row, keypoint]
+            near = (places_of[:, None] - x) ** 2 + (places_of - y) ** 2 < NEAR**2
+            total = (across[:, None] * down)[near].sum()
+            torch.testing.assert_close(total, out.score[row, keypoint], atol=1e-5, rtol=1e-3)
 
 
 @torch.no_grad()
@@ -137,3 +141,26 @@ def test_generation_is_repeatable_and_leaves_no_graph(model: PoseEstimator, make
     first, second = model.predict(batch), model.predict(batch)
     assert torch.equal(first.xy, second.xy)
     assert not first.xy.requires_grad
+
+
+def test_near_is_what_pck_at_a_tenth_calls_so() -> None:
+    assert pytest.approx(0.1) == NEAR * PADDING
+
+
+@pytest.mark.parametrize(
+    ("places", "at", "share"),
+    [
+        ([(0.5, 0.5)], (0.5, 0.5), 1.0),
+        ([(0.5, 0.5)], (0.57, 0.5), 1.0),
+        ([(0.5, 0.5)], (0.57, 0.57), 0.0),  # nearer than NEAR on each axis, not in the plane
+        ([(0.5, 0.5), (0.9, 0.5)], (0.5, 0.5), 0.5),
+        ([(0.0, 1.0)], (0.0, 1.0), 1.0),
+    ],
+)
+def test_a_score_is_the_share_of_places_near(places: list, at: tuple[float, float], share: float) -> None:
+    vocabulary = 101
+    logits = torch.full((1, 2, 2, vocabulary + SPECIALS), -1e9)
+    for x, y in places:
+        logits[0, 0, 0, round(x * 100)] = logits[0, 0, 1, round(y * 100)] = 0
+    found = share_near(layout("point", 1), logits, torch.tensor([[at]]), vocabulary)
+    assert found.item() == pytest.approx(share, abs=1e-5)

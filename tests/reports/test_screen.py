@@ -28,6 +28,11 @@ def test_what_is_waited_for_is_said(console: Console) -> None:
     assert said(console, *steps) == ["starting Ray …", "starting the training's 2 worker(s) …"]
 
 
+def test_pictures_that_are_left_out_take_a_line_each(console: Console) -> None:
+    heard = [events.StepBegan("prediction", "2 pictures"), events.PictureLeftOut("a [b].jpg", "image unreadable")]
+    assert said(console, *heard) == ["predicting 2 pictures …", "left out: a [b].jpg: image unreadable"]
+
+
 def test_a_long_path_stays_on_its_line(console: Console) -> None:
     pack = "/" + "folder/" * 30
     lines = said(console, events.DataDescribed(pack, "real", 1, 200, {"val": ["left hand", "[red]"], "test": []}))

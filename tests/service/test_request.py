@@ -18,7 +18,7 @@ from capetune.service.door import VERBS, parse_request, read_request
 from capetune.service.search import SearchRequest
 from capetune.service.train import TrainRequest
 
-COMMANDS = {"search": "search", "train": "train", "promote": "promote", "evaluate": "eval", "demo": "demo"}
+COMMANDS = {verb: verb for verb in VERBS} | {"evaluate": "eval"}
 NOT_ASKED = {"as_json", "json_file"}  # about the output
 SIZES = {"data", "set", "short", "full", "episodes", "queries"}  # of the demo: for those who test it
 
@@ -35,10 +35,14 @@ def test_a_request_has_the_names_of_its_command_s_options(verb: str) -> None:
 @pytest.mark.parametrize("verb", VERBS)
 def test_its_defaults_are_those_of_the_command(verb: str) -> None:
     command = typer.main.get_command(app).commands[COMMANDS[verb]]  # type: ignore[attr-defined]
-    typed = {"promote": "some-search", "evaluate": "--split 1"}.get(verb, "")
+    typed = {"promote": "some-search", "evaluate": "--split 1", "predict": "a.jpg --out found"}.get(verb, "")
     context = command.make_context("capetune", shlex.split(typed))
     asked = {name: value for name, value in context.params.items() if name not in NOT_ASKED}
-    least = {"promote": {"name": "some-search"}, "evaluate": {"split": 1}}.get(verb, {})
+    least = {
+        "promote": {"name": "some-search"},
+        "evaluate": {"split": 1},
+        "predict": {"images": ["a.jpg"], "out": "found"},
+    }.get(verb, {})
     assert VERBS[verb][1].of(**asked) == VERBS[verb][1].of(**least)
 
 
@@ -121,8 +125,8 @@ def test_what_was_given_is_said_by_the_options_names() -> None:
         ({"verb": "search", "version": 2}, "no.json: --version: Input should be 1, not 2"),
         (
             {"verb": "serch"},
-            'no.json is no request: it wants an object with a "verb", one of search, train, promote, evaluate, demo; '
-            "did you mean 'search'?",
+            'no.json is no request: it wants an object with a "verb", one of search, train, promote, evaluate, '
+            "predict, demo; did you mean 'search'?",
         ),
         ({"verb": "promote"}, "no.json: --name: Field required, not {'verb': 'promote'}"),
         (

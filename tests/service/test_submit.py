@@ -10,6 +10,7 @@ import pytest
 
 from capetune.errors import UserError
 from capetune.service.door import read_request
+from capetune.service.predict import PredictRequest
 from capetune.service.promote import PromoteRequest
 from capetune.service.search import SearchRequest
 from capetune.service.submit import SENT, packed
@@ -31,6 +32,11 @@ def test_what_is_sent_runs_the_same_code_elsewhere(tmp_path: Path) -> None:
         sent = read_request(folder / SENT)
     assert sent == TrainRequest.of(preset="demo", address="auto", **FAR)
     assert not folder.exists()
+
+
+def test_predictions_are_made_where_the_pictures_are() -> None:
+    with pytest.raises(UserError, match="run it here"), packed(PredictRequest.of(images="a.jpg", out="found")):
+        pass
 
 
 def test_the_files_of_space_and_config_travel_along(tmp_path: Path) -> None:

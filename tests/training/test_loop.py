@@ -27,6 +27,7 @@ def test_reports_after_every_epoch(run: Run) -> None:
     assert run.progress == [(1, 3, 1), (1, 3, 2), (1, 3, 3), (2, 3, 1), (2, 3, 2), (2, 3, 3)]
     names = {f"{part}_{loss}" for part in ("train", "val") for loss in ("loss", "tokens", "coordinates")}
     scores = {"mpck4", "mpck5", "template_mpck4", "forced_mpck4"} | {f"pck_{t:g}" for t in (0.05, 0.1, 0.15, 0.2, 0.25)}
+    scores |= {"score_slope", "score_offset"}
     for metrics in run.metrics:
         assert set(metrics) == names | scores | {"epoch", "images", "learning_rate", *TIMES}
         assert all(metrics[name] > 0 for name in TIMES)

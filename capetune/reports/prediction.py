@@ -1,0 +1,31 @@
+"""What `predict` and `template` say at their end."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+
+def prediction_lines(result: Any) -> list[str]:
+    """Of a `PredictResult`."""
+    count, size = len(result.poses), result.template.graph.size
+    seen = len({pose.picture for pose in result.poses})
+    mean = np.mean([pose.score for pose in result.poses])
+    drawn = ", drawn/" if (result.out / "drawn").is_dir() else ""
+    return [
+        f"checkpoint {result.checkpoint}, epoch {result.epoch}; template: {result.template.made_of or 'a file'}",
+        f"{count} pose{'s' * (count != 1)} of {size} keypoints in {seen} of {result.pictures} pictures; mean score "
+        f"{mean:.2f}",
+        f"{result.out}: poses.json, poses.csv, coco.json{drawn}",
+    ]
+
+
+def template_line(template: Any, file: Path) -> str:
+    """Of a `Template` that lies in a file."""
+    unknown = int((~template.known).sum())
+    places = f", {unknown} of unknown place" if unknown else ""
+    name = template.category or "a category without a name"
+    made_of = f"; {template.made_of}" if template.made_of else ""
+    return f"{file}: {name}, {template.graph.size} keypoints{places}, {len(template.graph.edges)} edges{made_of}"
