@@ -37,11 +37,11 @@ class TrialResult:
     number: 0 is the default configuration. overrides: dotted key → value, over the search's base configuration.
     status: completed; pruned, stopped early by the scheduler; stopped, cut off by the search's budget, to go on when
     that is raised; diverged, its loss, weights or scores became no numbers; failed, of another error. Those two have no
-    score. score: the search's metric in its best epoch.
-    metrics: those of the best epoch, as `training.loop.fit` reports them; empty without a score. history: (epoch, score)
-    of every finished epoch. seconds: what it took in all. twin: an earlier trial with the same configuration.
-    checkpoint: its best, None without a score or where others' were kept in its stead. error: the failure's last line, the
-    whole of which is in the file `traceback`; bad_input: it is the user's to cure. Paths start at the run's folder.
+    score. score: the search's metric in its best epoch. metrics: those of the best epoch, as `training.loop.fit`
+    reports them; empty without a score. history: (epoch, score) of every finished epoch. seconds: what it took in all.
+    twin: an earlier trial with the same configuration. checkpoint: its best, None without a score or where others' were
+    kept in its stead. error: the failure's last line, the whole of which is in the file `traceback`; bad_input: it is
+    the user's to cure. Paths start at the run's folder.
     """
 
     number: int
