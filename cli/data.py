@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import typer
 
-from capetune.cli import data_check, data_pack, data_show, data_split, data_synth, data_verify
+from capetune.cli import data_check, data_pack, data_plan, data_show, data_split, data_synth, data_verify
 
 app = typer.Typer(help="Check, make, pack and look at data sets.", no_args_is_help=True)
 app.command("check", short_help="Say what you have of MP-100, and what is missing or odd.")(data_check.command)
 app.command("pack", short_help="Pack the images once, for all splits and parts.")(data_pack.command)
+app.command("plan", short_help="What would each rank and epoch of a training read?")(data_plan.command)
 app.command("show", short_help="Draw crops with their keypoints and skeletons.")(data_show.command)
 app.command("split", short_help="Split frames in time: train on the first, test on the last.")(data_split.command)
 app.command("synth", short_help="Make a data set of procedural objects.")(data_synth.command)
