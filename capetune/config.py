@@ -16,7 +16,6 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from capetune.errors import UserError
 from capetune.yaml12 import Document, Keys, dump_yaml, parse_yaml, read_document, read_yaml
 
-SAVE_STEPS = 1000
 PRESET_FOLDER = Path(__file__).parent / "presets"
 
 
@@ -122,8 +121,8 @@ class TrainConfig(Section):
     epochs: int = Field(5, ge=1)
     batch_size: int = Field(8, ge=1, description="samples a training worker and step")
     steps: int | None = Field(None, ge=1, description="steps an epoch; null = once through the training instances")
-    save_steps: int = newer(
-        SAVE_STEPS, "never", ge=0, description="steps after which an epoch is kept as it is, to go on from; 0 = none"
+    save_minutes: float = newer(
+        10.0, "never", ge=0.0, description="a longer epoch is kept about so often, to go on from its middle; 0 = never"
     )
     accumulate: int = Field(1, ge=1, description="batches a step, whose gradients are averaged")
     learning_rate: float = Field(1e-4, gt=0.0)

@@ -49,8 +49,8 @@ def command(
 ) -> None:
     """Train a configuration to its end; the best and the last checkpoint are kept.
 
-    Interrupted, the same command goes on from the last finished epoch, or from the step at which a longer one was kept
-    (train.save_steps).
+    Interrupted, the same command goes on from the last finished epoch, or from the middle of a long one: such are kept
+    every ten minutes (train.save_minutes).
 
     Examples:
 

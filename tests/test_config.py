@@ -65,7 +65,7 @@ OTHER: dict[str, Any] = {  # for each key a value that isn't the default
     "train.warmup": 10,
     "train.schedule": "cosine",
     "train.clip": 0.5,
-    "train.save_steps": 7,
+    "train.save_minutes": 7.5,
     "train.ema": 0.99,
     "train.input_noise": 0.05,
     "train.prefix_dropout": 0.3,
@@ -75,7 +75,7 @@ OTHER: dict[str, Any] = {  # for each key a value that isn't the default
 }
 
 
-NO_RESULT = {"train.save_steps"}  # depends on them: a run may go on with others
+NO_RESULT = {"train.save_minutes"}  # depends on them: a run may go on with others
 
 
 def get(config: Config, key: str) -> Any:

@@ -39,9 +39,9 @@ class Feed:
         )
 
     def __call__(self, epoch: int, end: int, laps: Laps, first: int = 0) -> Iterator[tuple[Batch, Maps]]:
-        """An epoch's batches from `first` on and before `end`. A GPU copies on a stream of its own, while it still works
-        on the step before; from pinned memory nobody waits. laps: told what went by until a batch was made, and until
-        it was there: on a GPU as far as the step before didn't hide that."""
+        """An epoch's batches from `first` on and before `end`. A GPU copies on a stream of its own, while it still
+        works on the step before; from pinned memory nobody waits. laps: told what went by until a batch was made, and
+        until it was there: on a GPU as far as the step before didn't hide that."""
         for made in self._loader.epoch(epoch, end, first):
             laps.mark("data")
             batch, maps = (made, ()) if isinstance(made, Batch) else made

@@ -1,5 +1,5 @@
-"""An epoch that is under way: what it goes on from is kept in its middle, every so many steps and when a machine is
-about to go."""
+"""An epoch that is under way: what it goes on from is kept in its middle, now and then and when a machine is about to
+go."""
 
 from __future__ import annotations
 
@@ -20,21 +20,22 @@ State = dict[str, Any]
 
 @dataclass
 class UnderWay:
-    """folder: the training's, None where nothing was kept. every: so many steps it is kept, 0: never. leaving: the ids
-    of the machines that are known to go soon. keep: given a function that keeps the epoch in a folder, its number (from
-    1), the step, and whether it is since a machine is about to go. The default never keeps any.
+    """folder: the training's, None where nothing was kept. due: told every step, on every rank, and the same on all:
+    whether it is to be kept. leaving: the ids of the machines that are known to go soon. keep: given a function that
+    keeps the epoch in a folder, its number (from 1), the step, and whether it is since a machine is about to go. The
+    default never keeps any.
     """
 
     folder: Path | None = None
-    every: int = 0
+    due: Callable[[int, int], bool] = lambda epoch, step: False
     leaving: Callable[[], frozenset[str]] = frozenset
     keep: Callable[[Callable[[Path], None], int, int, bool], None] = lambda save, epoch, step, leaving: None
     known: frozenset[str] = field(default=frozenset(), init=False)
 
     def look(self, epoch: int, step: int, drawing: Drawing, state: Callable[[bool], State]) -> None:
-        """Once for each machine that is about to go, and every so many steps, keep the epoch as it is after that step.
+        """Once for each machine that is about to go, and when it is due, keep the epoch as it is after that step.
         state: told whether all ranks ask for it."""
-        now, due = self.leaving(), self.every > 0 and step % self.every == 0
+        now, due = self.leaving(), self.due(epoch, step)
         leaving = not now <= self.known
         self.known |= now
         if due or leaving:

@@ -123,6 +123,7 @@ def _train(settings: dict[str, Any], bench: Bench) -> None:
     from capetune.training.features import open_features
     from capetune.training.group import LOOPBACK, gather, process_group
     from capetune.training.loop import fit
+    from capetune.training.pace import Pace
     from capetune.training.ranks import Ranks
     from capetune.training.share import shared, step_size
     from capetune.training.tensorboard import scalars
@@ -208,7 +209,8 @@ def _train(settings: dict[str, Any], bench: Bench) -> None:
         if start is None and settings["start"]:
             start = copies.enter_context(at_home(settings["start"]))
             bring(start, wanted=lambda name: True)
-        under_way = UnderWay(folder, config.train.save_steps, _leaving if rank == 0 else frozenset, keep)
+        due = Pace(config.train.save_minutes, ranks).due
+        under_way = UnderWay(folder, due, _leaving if rank == 0 else frozenset, keep)
         ledger = Ledger(folder, rank, ranks.gather) if settings["ledger"] else None
         fit(config, pack, report, ranks, start, progress, features, under_way, doubt, ledger)
 

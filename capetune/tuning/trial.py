@@ -40,6 +40,7 @@ from capetune.storage.whole import write_aside
 from capetune.training.features import open_features
 from capetune.training.launch import TrainingFailed, launch_training
 from capetune.training.loop import Metrics, Save, fit
+from capetune.training.pace import Pace
 from capetune.training.ranks import Ranks
 from capetune.training.share import step_size
 from capetune.training.tensorboard import scalars
@@ -178,7 +179,8 @@ def _train(config: Config, bench: Bench, work: Work) -> None:
         start = _start(bench.folder, Path(aside))
         ranks = Ranks(device=plan.device, cpus=plan.threads)
         # A scheduler's checkpoint may be another trial's, of the same epoch.
-        own = UnderWay() if work.portable else UnderWay(bench.folder, config.train.save_steps, keep=keep)
+        due = Pace(config.train.save_minutes, ranks).due
+        own = UnderWay() if work.portable else UnderWay(bench.folder, due, keep=keep)
         fit(config, pack, report, ranks, start, meter.step, features, own, doubts.append)
 
 

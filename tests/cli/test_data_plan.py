@@ -1,8 +1,9 @@
 import json
 
+import pytest
 from typer.testing import CliRunner
 
-from capetune.cli.main import app
+from capetune.cli.main import app, run
 
 
 def typed(*arguments):
@@ -36,13 +37,9 @@ def test_as_json(tiny_pack):
 
 
 def test_a_plan_that_can_t_work_is_one_line_with_its_cure(tiny_pack, handlers, monkeypatch, capfd):
-    from capetune.cli.main import run
-
     monkeypatch.setattr("sys.argv", ["capetune", "data", "plan", str(tiny_pack), "--ranks", "16", "--loaders", "4"])
-    try:
+    with pytest.raises(SystemExit, match="2"):
         run()
-    except SystemExit as ended:
-        assert ended.code == 2
     assert capfd.readouterr().err == (
         "error: 8 shards can't feed 64 readers (16 training workers × 4 loader processes): "
         "repack with --shards 64 or use fewer workers\n"

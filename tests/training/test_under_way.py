@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -53,11 +54,12 @@ def train(
     folder: Path,
     notice: tuple[int, int] = (0, 0),
     gone: tuple[int, int] = (0, 0),
+    every: int = 0,
     ranks: Ranks | None = None,
     features: Features | None = None,
 ) -> list[tuple[int, int]]:
     """A training in a folder, until the machine is gone after that epoch and step, of which it knows from `notice` on.
-    Returns the steps it did."""
+    An epoch is kept after every so many steps. Returns the steps it did."""
     done: list[tuple[int, int]] = []
 
     def leaving() -> frozenset[str]:
@@ -71,7 +73,8 @@ def train(
             raise Gone
         done.append((epoch, step))
 
-    under_way = UnderWay(folder, config.train.save_steps, leaving, lambda save, epoch, step, leaving: save(folder))
+    due: Callable[[int, int], bool] = lambda epoch, step: every > 0 and step % every == 0  # noqa: E731
+    under_way = UnderWay(folder, due, leaving, lambda save, epoch, step, leaving: save(folder))
     try:
         start = resume_point(folder)
         fit(config, pack, report, ranks, start, progress, features, under_way, ledger=Ledger(folder))
@@ -80,40 +83,32 @@ def train(
     return done
 
 
-def through(config: Config, pack: Pack, folder: Path, features: Features | None = None) -> dict[str, torch.Tensor]:
-    """An undisturbed training, and its weights."""
-    train(config, pack, folder, features=features)
-    return load_model(folder / "epoch-0002")[0].state_dict()
+def same_weights(one: Path, other: Path) -> bool:
+    """Of the second epoch of two trainings."""
+    first, second = (load_model(folder / "epoch-0002")[0].state_dict() for folder in (one, other))
+    return all(torch.equal(value, second[name]) for name, value in first.items())
 
 
 def test_killed_in_mid_epoch_it_ends_as_if_undisturbed(config: Config, pack: Pack, tmp_path: Path) -> None:
-    steps, every = 4, 2
-    many = {"data.workers": 2, "train.accumulate": 2, "train.batch_size": 2, "train.save_steps": every}
-    config = config.with_overrides(many)
-    weights = through(config, pack, tmp_path / "through")
-    for epoch in (1, 2):
-        done = train(config, pack, tmp_path / "killed", gone=(epoch, steps - 1))
-        assert done[-1] == (epoch, steps - 1)
-    left = train(config, pack, tmp_path / "killed")
-    assert left == [(2, step) for step in range(every + 1, steps + 1)]
+    config = config.with_overrides({"data.workers": 2, "train.accumulate": 2, "train.batch_size": 2})
+    train(config, pack, tmp_path / "through")
+    assert train(config, pack, tmp_path / "killed", gone=(2, 3), every=2)[-1] == (2, 3)
+    assert train(config, pack, tmp_path / "killed") == [(2, 3), (2, 4)]
     told = [list(read_ledger(tmp_path / name)) for name in ("through", "killed")]
-    assert [row[:2] for row in told[0]] == [(epoch, step) for epoch in (1, 2) for step in range(1, steps + 1)]
+    assert [row[:2] for row in told[0]] == [(epoch, step) for epoch in (1, 2) for step in range(1, 5)]
     assert told[0] == told[1]
-    again, _ = load_model(tmp_path / "killed/epoch-0002")
-    assert all(torch.equal(value, weights[name]) for name, value in again.state_dict().items())
+    assert same_weights(tmp_path / "through", tmp_path / "killed")
 
 
 def test_on_kept_features_too(config: Config, pack: Pack, tmp_path: Path) -> None:
-    frozen = {"model.backbone.frozen": "all", "data.split": 2, "train.save_steps": 3, "data.workers": 2}
-    config = config.with_overrides(frozen)
+    config = config.with_overrides({"model.backbone.frozen": "all", "data.workers": 2})
     keep_features(tmp_path / "features", pack, config, copies=1)
     features = open_features(tmp_path / "features")
-    weights = through(config, pack, tmp_path / "through", features)
-    train(config, pack, tmp_path / "killed", gone=(1, 3), features=features)
+    train(config, pack, tmp_path / "through", features=features)
+    train(config, pack, tmp_path / "killed", gone=(1, 3), every=3, features=features)
     assert train(config, pack, tmp_path / "killed", features=features)[0] == (1, 4)
     assert list(read_ledger(tmp_path / "killed")) == list(read_ledger(tmp_path / "through"))
-    again, _ = load_model(tmp_path / "killed/epoch-0002")
-    assert all(torch.equal(value, weights[name]) for name, value in again.state_dict().items())
+    assert same_weights(tmp_path / "through", tmp_path / "killed")
 
 
 def test_spoilt_samples_shift_nothing(config: Config, tiny_pack: Path, tmp_path: Path) -> None:
@@ -123,9 +118,9 @@ def test_spoilt_samples_shift_nothing(config: Config, tiny_pack: Path, tmp_path:
         with (tmp_path / "copy" / pack.manifest.shards[row.shard].name).open("r+b") as file:
             file.seek(row.offset)
             file.write(bytes(row.length))
-    config = config.with_overrides({"train.epochs": 1, "train.save_steps": 3, "data.max_corrupt": 0.5})
+    config = config.with_overrides({"train.epochs": 1, "data.max_corrupt": 0.5})
     for name, gone in (("through", (0, 0)), ("killed", (1, 3)), ("killed", (0, 0))):
-        train(config, pack, tmp_path / name, gone=gone)
+        train(config, pack, tmp_path / name, gone=gone, every=3)
     assert list(read_ledger(tmp_path / "killed")) == list(read_ledger(tmp_path / "through"))
     corrupt = [read_history(tmp_path / name)[0]["corrupt"] for name in ("through", "killed")]
     assert corrupt[0] == corrupt[1] > 5
@@ -135,8 +130,7 @@ def test_what_was_kept_of_another_stream_is_gone_on_with_on_samples_drawn_anew(
     config: Config, pack: Pack, tmp_path: Path
 ) -> None:
     """Of an epoch of other steps as much is done; from the next epoch on all is as if it had always been so."""
-    config = config.with_overrides({"train.save_steps": 2})
-    train(config, pack, tmp_path, gone=(1, 3))
+    train(config, pack, tmp_path, gone=(1, 3), every=2)
     other = config.with_overrides({"train.steps": 6, "train.schedule": "cosine"})
     assert train(other, pack, tmp_path)[0] == (1, 4)
     second = [ids for epoch, _, [ids] in read_ledger(tmp_path) if epoch == 2]
@@ -146,7 +140,7 @@ def test_what_was_kept_of_another_stream_is_gone_on_with_on_samples_drawn_anew(
 
 
 def test_one_kept_before_streams_were_told_is_gone_on_with(config: Config, pack: Pack, tmp_path: Path) -> None:
-    train(config.with_overrides({"train.save_steps": 2}), pack, tmp_path, gone=(1, 3))
+    train(config, pack, tmp_path, gone=(1, 3), every=2)
     place = tmp_path / UNDER_WAY
     where = json.loads((place / "where.json").read_text())
     (place / "training-000002.pt").rename(place / "training.pt")
@@ -159,7 +153,7 @@ def test_one_kept_before_streams_were_told_is_gone_on_with(config: Config, pack:
 def test_what_was_kept_stays_until_the_next_is_whole(
     config: Config, pack: Pack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    train(config.with_overrides({"train.save_steps": 2}), pack, tmp_path, gone=(1, 3))
+    train(config, pack, tmp_path, gone=(1, 3), every=2)
     step, drawing, state = load_under_way(tmp_path, 1)
     assert drawing is not None
 
@@ -167,9 +161,10 @@ def test_what_was_kept_stays_until_the_next_is_whole(
         file.write_bytes(b"half")
         raise Gone
 
-    with monkeypatch.context() as patch, pytest.raises(Gone):
+    with monkeypatch.context() as patch:
         patch.setattr(torch, "save", cut)
-        save_under_way(tmp_path, 1, 3, drawing, state)
+        with pytest.raises(Gone):
+            save_under_way(tmp_path, 1, 3, drawing, state)
     assert load_under_way(tmp_path, 1)[0] == step == 2
     save_under_way(tmp_path, 1, 4, drawing, state)
     assert {file.name for file in (tmp_path / UNDER_WAY).iterdir()} == {"training-000004.pt", "where.json"}
@@ -230,7 +225,7 @@ def test_what_can_t_be_gone_on_with_costs_no_more_than_the_epoch(
     assert train(config, pack, tmp_path, ranks=ranks)[:2] == [(1, 1), (1, 2)]
 
 
-def test_a_machine_is_heeded_once_and_every_so_many_steps_all_ranks_are_asked() -> None:
+def test_a_machine_is_heeded_once_and_all_ranks_are_asked_where_it_is_due() -> None:
     kept, asked = [], []
     now: set[str] = set()
     drawing = Drawing(steps=9, world=1, loaders=0, batch=4, turns=1, order=3, begun=0)
@@ -239,7 +234,8 @@ def test_a_machine_is_heeded_once_and_every_so_many_steps_all_ranks_are_asked() 
         asked.append(together)
         return {}
 
-    under_way = UnderWay(None, 3, lambda: frozenset(now), lambda save, *told: kept.append(told))
+    third: Callable[[int, int], bool] = lambda epoch, step: step % 3 == 0  # noqa: E731
+    under_way = UnderWay(None, third, lambda: frozenset(now), lambda save, *told: kept.append(told))
     for step, fresh in enumerate([(), ("a",), (), ("b",), (), ("c",)], start=1):
         now.update(fresh)
         under_way.look(3, step, drawing, state)
