@@ -24,7 +24,7 @@ from capetune.datasets.episodes.batch import Item, collate, make_item
 from capetune.datasets.episodes.loader import Loader, Stream
 from capetune.datasets.episodes.quarantine import Quarantine
 from capetune.datasets.episodes.supports import TrainSet
-from capetune.datasets.packs.reader import Pack, PackDamaged, Row, check_readers
+from capetune.datasets.packs.reader import Pack, PackAway, PackDamaged, Row, check_readers
 from capetune.datasets.packs.threads import ordered
 from capetune.pose import Batch, Instance
 
@@ -152,7 +152,8 @@ def every(first: int, step: int, values: Iterable[Any]) -> Iterator[Any]:
 
 def read_shards(pack: Pack, train: TrainSet, shards: Iterable[int]) -> Iterator[Sample]:
     """Train instances and their jpgs in the order of the shards; what isn't selected is passed over unread. Where a
-    shard is missing or can't be read, what is wrong with it comes in place of the jpgs.
+    shard is missing or damaged, what is wrong with it comes in place of the jpgs. Raises PackAway where a store doesn't
+    answer.
 
     Where each jpg lies is in the pack's index: parsing the tar's headers again would cost a third of decoding. While a
     shard is read, the next one is fetched.
@@ -161,6 +162,8 @@ def read_shards(pack: Pack, train: TrainSet, shards: Iterable[int]) -> Iterator[
     def opened(shard: int) -> tuple[int, BinaryIO | PackDamaged]:
         try:
             return shard, pack.open_shard(shard)
+        except PackAway:
+            raise
         except PackDamaged as why:
             return shard, why
 
