@@ -1,6 +1,7 @@
 """`data pack` of 20 000 images against decoding each and encoding its crop; what it writes, and its peak memory.
 
-Photographs can't be shipped: 1000 synthetic scenes of 900 px, each under twenty names, with an instance each.
+Photographs can't be shipped: 1000 synthetic scenes of 640 px, each under twenty names, with an instance each. The
+seconds of the processors say what either takes where others are at work beside it.
 """
 
 from __future__ import annotations
@@ -8,15 +9,15 @@ from __future__ import annotations
 import json
 import os
 import resource
+import shutil
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
 
 import cv2
-from harness import interleave, options, publish, record
+from harness import parsed, parser, record
 
 from capetune.cluster.processors import usable_cpus
 from capetune.datasets.mp100.gather import gather
@@ -26,8 +27,7 @@ from capetune.datasets.packs.writer import pack
 from capetune.datasets.synthetic.generate import generate
 from capetune.pose import Instance
 
-CHILD = "--pack"
-NAMES = 20  # of each image
+APART = 10**16  # more than any id
 
 
 def multiplied(root: Path, out: Path, names: int) -> None:
@@ -36,39 +36,47 @@ def multiplied(root: Path, out: Path, names: int) -> None:
     for file in sorted((root / "annotations").iterdir()):
         tree = json.loads(file.read_text())
         images, annotations = tree["images"], tree["annotations"]
-        most = 1 + max(entry["id"] for entry in (*images, *annotations))
         tree["images"], tree["annotations"] = [], []
         for n in range(names):
             for image in images:
                 name = f"{n}/{image['file_name']}"
-                tree["images"].append(image | {"id": image["id"] + n * most, "file_name": name})
+                tree["images"].append(image | {"id": image["id"] + n * APART, "file_name": name})
                 link = out / "images" / name
                 link.parent.mkdir(parents=True, exist_ok=True)
                 if not link.exists():
                     os.link(root / "images" / image["file_name"], link)
             for entry in annotations:
-                own = {"id": entry["id"] + n * most, "image_id": entry["image_id"] + n * most}
+                own = {"id": entry["id"] + n * APART, "image_id": entry["image_id"] + n * APART}
                 tree["annotations"].append(entry | own)
         (out / "annotations" / file.name).write_text(json.dumps(tree))
 
 
-def child(root: str) -> None:
-    """Pack once; prints seconds, bytes and the peak resident memory in MiB."""
-    begun = time.perf_counter()
-    made = pack(Path(root) / "annotations", Path(root) / "images", Path(root) / "pack")
-    seconds = time.perf_counter() - begun
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(json.dumps([seconds, sum(shard.bytes for shard in made.shards), peak, made.instances]))
+def measured(kind: str, root: Path) -> dict[str, float]:
+    """One of both, in a process of its own: images, seconds by the clock and of its processors, and its peak in MiB."""
+    shutil.rmtree(root / "pack", ignore_errors=True)
+    out = subprocess.run([sys.executable, __file__, kind, root], check=True, capture_output=True, text=True)
+    found = json.loads(out.stdout.splitlines()[-1])
+    return found | {"images a processor's second": found["images"] / found["processors"]}
 
 
-def packed(root: Path) -> list[float]:
-    subprocess.run(["rm", "-rf", root / "pack"], check=True)
-    out = subprocess.run([sys.executable, __file__, CHILD, root], check=True, capture_output=True, text=True)
-    return json.loads(out.stdout.splitlines()[-1])
+def child(kind: str, root: Path) -> None:
+    import webdataset  # noqa: F401  # it brings torch along: some seconds of every packing, whatever its size
+
+    before, begun = resource.getrusage(resource.RUSAGE_SELF), time.perf_counter()
+    count = WORK[kind](root)
+    seconds, after = time.perf_counter() - begun, resource.getrusage(resource.RUSAGE_SELF)
+    processors = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    size = sum(file.stat().st_size for file in (root / "pack").glob("*")) / 1e6
+    found = {"images": count, "seconds": seconds, "processors": processors, "MiB": after.ru_maxrss / 1024, "MB": size}
+    print(json.dumps(found))
 
 
-def coded(root: Path) -> float:
-    """Decode each image and encode the pixels that a pack stores of it, in as many threads. Returns the seconds."""
+def packed(root: Path) -> int:
+    return pack(root / "annotations", root / "images", root / "pack").instances
+
+
+def coded(root: Path) -> int:
+    """Decode each image and encode the pixels that a pack stores of it, in as many threads."""
     instances = list(gather(root / "annotations").instances.values())
 
     def job(instance: Instance) -> int:
@@ -80,33 +88,24 @@ def coded(root: Path) -> float:
         crop = image[top : int(y + height / 2 + reach), left : int(x + width / 2 + reach)]
         return len(cv2.imencode(".jpg", crop, [cv2.IMWRITE_JPEG_QUALITY, 92])[1])
 
-    begun = time.perf_counter()
     assert all(ordered(job, instances, usable_cpus(), 4 * usable_cpus()))
-    return time.perf_counter() - begun
+    return len(instances)
+
+
+WORK = {"decode + encode": coded, "data pack": packed}
 
 
 def main() -> None:
-    arguments = options(__doc__ or "", rounds=3)
+    arguments = parsed(parser(__doc__ or ""))
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
-        generate(root / "raw", categories=50, images=20, size=900)
-        few, many = root / "few", root / "many"
-        multiplied(root / "raw", few, NAMES // 10)
-        multiplied(root / "raw", many, NAMES)
-        took: dict[str, list[float]] = {"decode + encode": [], "data pack": []}
-        work = {
-            "decode + encode": lambda: took["decode + encode"].append(coded(few)),
-            "data pack": lambda: took["data pack"].append(packed(few)[0]),
-        }
-        interleave(work, arguments.rounds)
-        seconds = {name: times[1:] for name, times in took.items()}
-        publish("pack", seconds, "decode + encode", {"work": "2000 images of 900 px", "reach": {}}, arguments.save)
-        sizes: dict[str, Any] = {}
-        for place in (few, many):
-            seconds_, size, peak, count = packed(place)
-            sizes[f"{count:.0f}"] = {"seconds": seconds_, "images/s": count / seconds_, "MB": size / 1e6, "MiB": peak}
-        record("pack", {"benchmark": "pack", "by instances": sizes}, arguments.save)
+        generate(root / "raw", categories=50, images=20, size=640)
+        for names in (2, 20):
+            multiplied(root / "raw", root / str(names), names)
+        rows = [("decode + encode", 2), ("data pack", 2), ("data pack", 20)]
+        found = [{"work": kind, **measured(kind, root / str(names))} for kind, names in rows]
+        record("pack", {"benchmark": "pack", "rows": found}, arguments.save)
 
 
 if __name__ == "__main__":
-    child(sys.argv[2]) if sys.argv[1:2] == [CHILD] else main()
+    child(sys.argv[1], Path(sys.argv[2])) if sys.argv[1:2] and sys.argv[1] in WORK else main()
