@@ -35,7 +35,7 @@ def plan_lines(plan: Plan) -> list[str]:
     told = [
         f"{plan.pack}, split {plan.split}: {counted(plan.samples, 'train sample')} of "
         f"{counted(plan.categories, 'category', 'categories')} in {counted(plan.shards, 'shard')} for "
-        f"{counted(readers, 'reader')}; every rank has as many steps, no reader is without a shard"
+        f"{counted(readers, 'reader')}, each with some of its own"
     ]
     if plan.surplus > 0:
         full = plan.ranks * plan.batch

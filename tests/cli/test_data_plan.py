@@ -14,7 +14,7 @@ def test_a_plan_is_a_table_and_what_follows_of_it(tiny_pack):
     found = typed(tiny_pack, "--ranks", 2, "--loaders", 2, "--batch", 5)
     assert found.exit_code == 0, found.output
     assert "What each epoch reads" in found.stdout
-    assert f"{tiny_pack}, split 1: 200 train samples of 10 categories in 8 shards for 4 readers;" in found.stdout
+    assert f"{tiny_pack}, split 1: 200 train samples of 10 categories in 8 shards for 4 readers, each" in found.stdout
     assert "the order is another on every rank and in every epoch" in found.stdout
 
 

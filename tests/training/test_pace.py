@@ -52,7 +52,12 @@ def test_ranks_speak_seldom() -> None:
     assert len(asked) <= 11 + 4 * 5  # doubling, and some times for each of four that it was due
 
 
-def test_what_lies_between_two_epochs_does_not_count() -> None:
-    now = iter([0.0, 1.0, 1000.0, 1001.0])
-    pace = Pace(1, Ranks(), lambda: next(now))
-    assert [pace.due(*at) for at in ((1, 1), (1, 2), (2, 1), (2, 2))] == [False] * 4
+def test_epochs_that_are_shorter_and_what_lies_between_them_do_not_count() -> None:
+    """They have checkpoints of their own; a longer one after many of them is kept in time."""
+    steps = [(epoch, step) for epoch in range(1, 40) for step in range(1, 60)] + [(40, step) for step in range(1, 400)]
+    now = itertools.accumulate(1.0 if step > 1 else 1000.0 for _, step in steps)
+    pace = Pace(2, Ranks(), lambda: next(now))
+    found = [at for at in steps if pace.due(*at)]
+    assert {epoch for epoch, _ in found} == {40}
+    assert 110 <= found[0][1] <= 122 + 30
+    assert np.diff([step for _, step in found]).max() <= 121
