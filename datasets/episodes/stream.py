@@ -230,9 +230,10 @@ def decode(
 
     def item(drawn: Drawn) -> Item | None:
         query = drawn.query
+        if isinstance(drawn.jpeg, PackDamaged):
+            quarantine.leave_out(query.id, drawn.jpeg)
+            return None
         try:
-            if isinstance(drawn.jpeg, PackDamaged):
-                raise drawn.jpeg
             crop = pack.decode(pack.row(query.id), drawn.jpeg, size)
         except PackDamaged as why:
             quarantine.leave_out(query.id, why)
