@@ -96,13 +96,16 @@ WORK = {"decode + encode": coded, "data pack": packed}
 
 
 def main() -> None:
-    arguments = parsed(parser(__doc__ or ""))
+    made = parser(__doc__ or "")
+    made.add_argument("--names", type=int, default=20, help="of each of the 1000 images")
+    arguments = parsed(made)
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         generate(root / "raw", categories=50, images=20, size=640)
-        for names in (2, 20):
+        many = arguments.names
+        for names in (1, many):
             multiplied(root / "raw", root / str(names), names)
-        rows = [("decode + encode", 2), ("data pack", 2), ("data pack", 20)]
+        rows = [("decode + encode", 1), ("data pack", 1), ("data pack", many)]
         found = [{"work": kind, **measured(kind, root / str(names))} for kind, names in rows]
         record("pack", {"benchmark": "pack", "rows": found}, arguments.save)
 
