@@ -31,6 +31,7 @@ from capetune.runs.diary import noted
 from capetune.runs.facts import describe_data, environment
 from capetune.runs.history import read_history
 from capetune.runs.home import Desk, at_work
+from capetune.runs.ledger import LEDGER
 from capetune.runs.record import Run, recorded
 from capetune.runs.registry import begun, find_search, run_folder
 from capetune.runs.trackers import Tracker, tracked, values_of
@@ -81,6 +82,7 @@ class TrainRequest(Request):
     cache_features: int = Field(0, ge=0)
     features: Path | None = None
     profile: bool = False
+    ledger: bool = False
     name: str | None = None
     track: Tracker | None = None
     address: str | None = None
@@ -165,6 +167,7 @@ def _run(request: TrainRequest, listener: Listener) -> TrainResult:
                 ears = _Best(found, hear, max((row["mpck4"] for row in history), default=-1.0))
                 at: dict[str, Any] = {"lease": desk.number, "fetch": partial(_exchanged, desk)}
                 at |= {"lost_nodes": LostNodes(), "profile": request.profile}
+                at["ledger"] = request.ledger or (folder / LEDGER).exists()  # one that was begun has no gaps
                 asked = (config, pack, folder, cluster, request.workers, ears.hear)
                 launch_training(*asked, start=start, features=features, **at)
                 keeping.end(folder)
