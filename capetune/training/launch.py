@@ -12,8 +12,8 @@ from typing import Any, Literal
 
 from capetune.cluster.machines import Cluster
 from capetune.config import Config
-from capetune.datasets.packs.reader import Pack, PackDamaged, check_readers
-from capetune.errors import UserError
+from capetune.datasets.packs.reader import Pack, PackAway, PackDamaged, check_readers
+from capetune.errors import Diverged, UserError
 from capetune.events import (
     Doubted,
     EpochDone,
@@ -163,7 +163,8 @@ def launch_training(
             while not lost:
                 event = events.get(timeout=0.05 if ended else 0.5)
                 if "error" in event:  # bad input stays bad: Ray would start the workers twice more
-                    raise (PackDamaged if event["damaged"] else UserError)(event["error"])
+                    kinds = {kind.__name__: kind for kind in (PackDamaged, PackAway, Diverged)}
+                    raise kinds.get(event["kind"], UserError)(event["error"])
                 if "doubt" in event:
                     listener(Doubted(event["doubt"]))
                 heard = event.get("metrics", {}).get("epoch", heard)

@@ -27,7 +27,7 @@ from capetune.runs.checkpoints import CheckpointMeta, read_meta
 from capetune.runs.facts import describe_data
 from capetune.runs.ledger import Ledger
 from capetune.training.checkpoint import Shape, fill, load_training, save_checkpoint
-from capetune.training.divergence import Watch
+from capetune.training.divergence import Watch, check_scores
 from capetune.training.features import Features
 from capetune.training.feed import Feed, loader_processes
 from capetune.training.laps import Laps, laps_on
@@ -165,6 +165,7 @@ def fit(
                 metrics["corrupt"] = float(len(left_out))
             begun = time.monotonic()
             metrics |= validation()
+            check_scores(metrics, settings.learning_rate)
             metrics["seconds_validation"] = time.monotonic() - begun
             metrics["epoch"] = epoch
             meta = CheckpointMeta(config, epoch, metrics, data)

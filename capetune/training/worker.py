@@ -16,7 +16,7 @@ from ray.train.v2._internal.execution.scaling_policy.fixed import FixedScalingPo
 from ray.train.v2._internal.execution.worker_group import WorkerGroup
 
 from capetune.config import Config
-from capetune.errors import UserError
+from capetune.errors import Diverged, UserError
 
 if TYPE_CHECKING:
     from capetune.runs.desk import Bench
@@ -77,13 +77,11 @@ def train_worker(settings: dict[str, Any]) -> None:
     features (a folder of kept ones, or None), keep (the metric and mode by which the best checkpoint is kept), profile
     (whether rank 0 traces some steps, by a `Tracer`), ledger (whether the ids of every step are noted), events (a ray
     queue; rank 0 puts {"epoch", "step", "steps"} twice a second, {"metrics"} after each epoch, {"doubt"}, a line, and
-    {"traced"}, what its tracer says; any rank {"error", "damaged"}, a line and whether it is the pack that is, where it
-    finds the input bad). Rank 0 keeps checkpoints and
-    history in the folder: from there a training goes on, however it was ended.
+    {"traced"}, what its tracer says; any rank {"error", "kind"}, a line and the name of its class, where it finds the
+    input bad). Rank 0 keeps checkpoints and history in the folder: from there a training goes on, however it was ended.
     """
     import ray.train
 
-    from capetune.datasets.packs.reader import PackDamaged
     from capetune.runs.desk import at_bench
     from capetune.storage.scratch import named
 
@@ -96,13 +94,12 @@ def train_worker(settings: dict[str, Any]) -> None:
                 error.args = (f"{error}{_last_good(error, bench.folder)}",)
                 raise
     except UserError as error:
-        _put(settings["events"], {"error": named(str(error)), "damaged": isinstance(error, PackDamaged)})
+        _put(settings["events"], {"error": named(str(error)), "kind": type(error).__name__})
         raise
 
 
 def _last_good(error: UserError, folder: Path) -> str:
     from capetune.runs.checkpoints import latest_checkpoint
-    from capetune.training.divergence import Diverged
 
     found = latest_checkpoint(folder) if isinstance(error, Diverged) else None
     return "" if found is None else f"; the last good checkpoint is {found[0]}"
