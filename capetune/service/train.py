@@ -26,7 +26,7 @@ from capetune.events import (
 )
 from capetune.models.check import check_net
 from capetune.runs.best import ranked_checkpoint, ranked_config, ranked_trial
-from capetune.runs.checkpoints import CheckpointMeta, best_checkpoint, checkpoint_folder, read_meta
+from capetune.runs.checkpoints import UNDER_WAY, CheckpointMeta, best_checkpoint, checkpoint_folder, read_meta
 from capetune.runs.diary import noted
 from capetune.runs.facts import describe_data, environment
 from capetune.runs.history import read_history
@@ -128,7 +128,9 @@ def _run(request: TrainRequest, listener: Listener) -> TrainResult:
     config, stem, data, start = _chosen(request, listener)
     pack = open_data(data, listener)
     folder = run_folder(request.runs_folder, request.name or f"{stem}-{config.hash()[:6]}")
-    found = begun(folder) or Run(folder, "train", "running")
+    found = begun(folder)
+    if found is None or came_to_nothing(found):
+        found = Run(folder, "train", "running")
     check_same(found, config.hash(), describe_data(pack, config.data.split))
     if found.state == "completed":
         listener(RunComplete(found.name))
@@ -237,6 +239,12 @@ def check_start(start: Path, config: Config) -> None:
         )
     if meta.epoch >= config.train.epochs:
         raise UserError(f"{start} is of epoch {meta.epoch} already; give more with --set train.epochs=…")
+
+
+def came_to_nothing(run: Run) -> bool:
+    """Whether a training has ended before anything of it was kept: its name is free for another."""
+    kept = read_history(run.folder) or (run.folder / UNDER_WAY).is_dir()
+    return run.kind == "train" and run.state_now not in ("running", "completed") and not kept
 
 
 def check_same(run: Run, config_hash: str, facts: dict[str, Any]) -> None:
