@@ -74,4 +74,4 @@ def stop(id: str = Id, address: str | None = common.Dashboard, token_file: Path 
 
     jobs = Jobs(address, token_file)
     job = jobs.one(id)
-    common.say(stopped_line(job if job.over else jobs.stop(job.id)))
+    common.say(f"{stopped_line(job)}; it had ended already" if job.over else stopped_line(jobs.stop(job.id)))

@@ -60,7 +60,7 @@ app.command("leaderboard", short_help="Published results of MP-100, and yours be
 app.command("dashboard", short_help="Open a search in optuna-dashboard, or Ray's dashboard.")(dashboard.command)
 app.command("demo", short_help="The whole way on built-in synthetic data, six minutes.")(demo.command)
 app.command("request", short_help="Run what a JSON file asks for.")(request.command)
-app.command("submit", short_help="Send a command to a cluster, as a Ray job.")(submit.command)
+app.command("submit", short_help="Send a command to a cluster.", context_settings=submit.AHEAD)(submit.command)
 app.command("jobs", short_help="List a cluster's jobs.")(jobs.listing)
 app.command("logs", short_help="Print what a job says.")(jobs.logs)
 app.command("status", short_help="What a cluster does, and what its jobs have reached.")(status.command)

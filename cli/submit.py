@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import typer
@@ -11,6 +12,7 @@ from capetune.cli.asked import asked_by
 from capetune.errors import UserError
 
 VERBS = ("search", "train", "promote", "eval")
+AHEAD = {"allow_interspersed_args": False}  # what stands behind the command's name is the command's
 
 
 def command(
@@ -34,6 +36,8 @@ def command(
       s3://bucket/runs
 
       capetune submit --follow -- train --best --workers 8 --runs s3://bucket/runs
+
+    What is said of submit itself comes before the command; `--` between the two may be left out.
     """
     from capetune.cluster.jobs import Jobs
     from capetune.reports.jobs import show_log, state_line
@@ -47,9 +51,13 @@ def command(
     if not follow and not wait:
         common.say(f"sent: job {job.id}", f"next: capetune logs {job.id} -f", f"      capetune stop {job.id}")
         return
-    if follow:
-        show_log(jobs.follow(job.id), common.console())
-    job = jobs.wait(job.id)
-    common.say(state_line(job))
+    try:
+        if follow:
+            show_log(jobs.follow(job.id), common.console())
+        job = jobs.wait(job.id)
+    except KeyboardInterrupt:
+        common.say(f"job {job.id} goes on: capetune logs {job.id} -f follows it, capetune stop {job.id} ends it")
+        raise
+    common.say(state_line(replace(job, why=jobs.why(job)) if job.state == "FAILED" else job))
     if job.state != "SUCCEEDED":
         raise typer.Exit(job.code or 1)

@@ -68,7 +68,8 @@ class Jobs:
         self._same_ray(str(self.get("/api/version")["ray_version"]))
         from ray.job_submission import JobSubmissionClient
 
-        logging.getLogger("ray.dashboard").setLevel(logging.ERROR)  # it tells on stderr of each websocket that ends
+        for name in ("ray.dashboard", "ray._private.runtime_env"):  # they tell of websockets that end, and of uploads
+            logging.getLogger(name).setLevel(logging.ERROR)
         with _unset("RAY_API_SERVER_ADDRESS", "RAY_ADDRESS"), self._plain():  # they would win over the address
             self.client = JobSubmissionClient(self.url, headers=dict(self.headers))
 
@@ -103,11 +104,11 @@ class Jobs:
         return sorted(found, key=lambda job: job.begun or time.time(), reverse=True)
 
     def one(self, id: str) -> Job:
-        """The job of that id, or the latest of a run of that name."""
+        """The job of that id, or of a run of that name: the latest that hasn't ended, else the latest."""
         found = self.all()
-        for job in found:
-            if id in (job.id, job.name):
-                return job
+        named = [job for job in found if job.id == id] or [job for job in found if job.name == id]
+        if named:
+            return next((job for job in named if not job.over), named[0])
         there = ", ".join(job.id for job in found[:5])
         raise UserError(
             f"there is no job {id} at {self.url}; " + (f"the latest are {there}" if there else "it has none")
@@ -139,6 +140,11 @@ class Jobs:
                 metadata=dict(metadata),
             )
         return self.one(id)
+
+    def why(self, job: Job) -> str:
+        """Why it failed: the last line of its log that says so, where one does."""
+        said = [line for line in self.log(job.id).splitlines() if line.startswith("error: ")]
+        return said[-1].removeprefix("error: ") if said else job.why
 
     def log(self, id: str) -> str:
         with self._plain():
@@ -236,6 +242,10 @@ def _pieces(stream: Any) -> Iterator[str]:
                 return
     finally:
         with contextlib.suppress(Exception):
+            if left := asyncio.all_tasks(loop):  # a Ctrl-C has left the stream waiting for its next piece
+                for task in left:
+                    task.cancel()
+                loop.run_until_complete(asyncio.wait(left))
             loop.run_until_complete(stream.aclose())
         loop.close()
 

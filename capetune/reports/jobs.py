@@ -9,26 +9,24 @@ from dataclasses import fields
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from capetune import events
 from capetune.cluster.jobs import Job
+from capetune.reports.fitting import Fitting
 from capetune.reports.screen import Screen
-from capetune.reports.words import clock
+from capetune.reports.words import clock, short
+from capetune.runs.metrics import title
 
 KINDS = {kind.__name__: kind for kind in vars(events).values() if isinstance(kind, type)}
 
 
-def jobs_table(jobs: Iterable[Job]) -> Table:
-    table = Table(box=None, pad_edge=False)
-    for name in ("job", "state", "verb", "run", "begun", "took"):
-        table.add_column(name, no_wrap=True)
+def jobs_table(jobs: Iterable[Job]) -> Fitting:
+    rows = []
     for job in jobs:
         begun = time.strftime("%Y-%m-%d %H:%M", time.localtime(job.begun)) if job.begun else "–"
         took = clock((job.ended or time.time()) - job.begun) if job.begun else "–"
-        table.add_row(*(Text(word) for word in (job.id, job.state.lower(), job.verb, job.name, begun, took)))
-    return table
+        rows.append((job.id, job.state.lower(), job.verb, job.name, begun, took))
+    return Fitting(("job", "state", "verb", "run", "begun", "took"), rows)
 
 
 def state_line(job: Job) -> str:
@@ -65,12 +63,24 @@ def show_log(lines: Iterable[str], console: Console) -> None:
             if event is not None:
                 screen.hear(event)
             elif line.startswith('{"event": "result"'):
-                console.print(result_line(json.loads(line)), soft_wrap=True)
+                for told in result_lines(json.loads(line)):
+                    console.print(told, soft_wrap=True)
             else:
                 console.print(line, soft_wrap=True)
 
 
-def result_line(tree: dict[str, Any]) -> str:
-    """What a verb's result says in one value each."""
+def result_lines(tree: dict[str, Any]) -> list[str]:
+    """What a verb's result says in one value each, and the best of a search's trials."""
     said = {name: value for name, value in tree.items() if name != "event" and isinstance(value, str | int | float)}
-    return "result: " + ", ".join(f"{name} {value}" for name, value in said.items())
+    lines = ["result: " + ", ".join(f"{name} {value}" for name, value in said.items())]
+    trials = [trial for trial in tree.get("trials") or () if isinstance(trial, dict)]
+    best = next((trial for trial in trials if trial.get("score") is not None), None)  # they come best first
+    if best is not None:
+        metric, folder = title(str((tree.get("goal") or ["mpck4"])[0])), tree.get("folder", "")
+        values = "  ".join(f"{key}={short(value)}" for key, value in best.get("overrides", {}).items())
+        beside = f" (template {best['template']:.3f})" if metric == "mPCK4" and best.get("template") else ""
+        score = f"{metric} {best['score']:.3f}{beside}"
+        lines.append(f"{len(trials)} trials; best: trial {best['number']}, {score}  {values}")
+        if best.get("checkpoint"):
+            lines.append(f"checkpoint: {folder}/{best['checkpoint']}")
+    return lines

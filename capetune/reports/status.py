@@ -8,13 +8,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from rich.console import Group
-from rich.table import Table
 from rich.text import Text
 
 from capetune import events
 from capetune.cluster.jobs import Job
 from capetune.cluster.load import Load
+from capetune.reports.fitting import Fitting
 from capetune.reports.jobs import event_of
+from capetune.reports.screen import WAITING
 from capetune.reports.words import clock, share
 
 
@@ -33,16 +34,20 @@ class Standing:
     template: float | None = None
     gpus: bool = False
     doing: str = ""
+    run: str = ""  # where its job has none: of a training without --name
 
     def hear(self, event: events.Event, workers: int) -> None:
         if isinstance(event, events.ClusterJoined):
             self.gpus = event.gpus > 0
         elif isinstance(event, events.StepBegan):
-            self.doing = event.step
+            self.doing = WAITING[event.step].format(event.what).removesuffix(" …")
         elif isinstance(event, events.SearchBegan):
-            self.wanted = event.trials
+            self.wanted, self.run = event.trials, event.run
+        elif isinstance(event, events.TrainingBegan | events.PromotionBegan):
+            self.run = getattr(event, "run", "")
         elif isinstance(event, events.TrialStarted):
             self.trials[event.trial] = "running"
+            self.doing = ""
         elif isinstance(event, events.TrialEnded):
             self.trials[event.trial] = event.status
             self.rates.pop(str(event.trial), None)
@@ -99,15 +104,14 @@ def status_lines(load: Load, jobs: list[tuple[Job, Standing]], price: float | No
     said = [Text(f"{load.machines} machine{'s' * (load.machines != 1)}: {used}")]
     for asked, count in load.waiting:
         what = ", ".join(f"{many:g} {name}{'s' * (many != 1)}" for name, many in asked.items())
-        said.append(Text(f"waiting for room: {count} × {what}"))
+        said.append(Text(f"asked for beyond what is there: {count} × {what}"))
     if not jobs:
         return Group(*said, Text("no job is running or waiting; `capetune jobs` lists those that ended"))
-    table = Table(box=None, pad_edge=False)
     names = ["job", "state", "run", "trials", "epochs", "images/s", "mPCK4", "template", "took", "hours"]
-    for name in [*names, *(["cost"] if price is not None else [])]:
-        table.add_column(name, no_wrap=True)
+    names += ["cost"] if price is not None else []
+    rows = []
     for job, each in jobs:
-        trials = ", ".join(f"{count} {state}" for state, count in each.counted().items())
+        trials = ", ".join(f"{count} {state}" for state, count in each.counted().items()) or "0" * bool(each.wanted)
         of = f" of {each.wanted}" if each.wanted else ""
         took = clock((job.ended or time.time()) - job.begun) if job.begun else "–"
         state = job.state.lower() + (f": {each.doing} …" if each.doing and not job.over else "")
@@ -115,7 +119,7 @@ def status_lines(load: Load, jobs: list[tuple[Job, Standing]], price: float | No
         row = [
             job.id,
             state,
-            job.name,
+            job.name or each.run,
             f"{trials}{of}" or "–",
             str(each.epochs),
             "–" if job.over or not each.rate else f"{each.rate:.0f}",
@@ -123,6 +127,6 @@ def status_lines(load: Load, jobs: list[tuple[Job, Standing]], price: float | No
             share(each.template),
         ]
         row += [took, hours, *([f"{each.hours * price * each.gpus:.2f}"] if price is not None else [])]
-        table.add_row(*map(Text, row))
+        rows.append(row)
     waits = [Text(f"{job.id} waits: {job.why}") for job, _ in jobs if job.state == "PENDING" and job.why]
-    return Group(*said, table, *waits)
+    return Group(*said, Fitting(names, rows), *waits)

@@ -18,10 +18,14 @@ from typing import Any
 
 import capetune
 from capetune.cluster.jobs import GRACE, Job, Jobs
+from capetune.config import load_config
 from capetune.errors import UserError
 from capetune.service.predict import PredictRequest
 from capetune.service.request import Request, option
+from capetune.service.search import SearchRequest
+from capetune.service.train import TrainRequest
 from capetune.storage.address import is_address
+from capetune.tuning.space_file import load_space
 
 SENT = "request.json"
 CARRIED = ("space", "config")  # small files that travel along
@@ -32,6 +36,7 @@ ENTRYPOINT = f"python -m capetune request --sent {SENT}"
 
 def submit(request: Request, jobs: Jobs, id: str | None = None) -> Job:
     """Send it. Raises UserError where it names a path that the cluster can't see, or as `Jobs.submit` does."""
+    _check_here(request)
     verb = str(type(request).model_fields["verb"].default)
     now = datetime.now()
     id = id or f"{verb}-{now:%Y%m%d-%H%M%S}"
@@ -45,6 +50,18 @@ def submit(request: Request, jobs: Jobs, id: str | None = None) -> Job:
         told = {"capetune_verb": verb, "capetune_run": name, "capetune_workers": str(_workers(request))}
         told["job_name"] = f"capetune {verb} {name}".strip()  # as Ray's dashboard lists it
         return jobs.submit(id, ENTRYPOINT, folder, env, told)
+
+
+def _check_here(request: Request) -> None:
+    """Raises UserError for a configuration or a space that can be told to be wrong before it is sent."""
+    if getattr(request, "resume", None) is not None or getattr(request, "best", False):
+        return  # it goes on with what the cluster has
+    if isinstance(request, SearchRequest):
+        config = load_config(request.preset or "tiny", request.config, request.set)
+        if request.space is not None:
+            load_space(request.space, config)
+    elif isinstance(request, TrainRequest):
+        load_config(request.preset or "tiny", request.config, request.set)
 
 
 def _workers(request: Request) -> int:

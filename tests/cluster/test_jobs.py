@@ -2,13 +2,15 @@ from __future__ import annotations
 
 import json
 import threading
+from collections.abc import AsyncIterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
 import ray
 
-from capetune.cluster.jobs import Jobs, secret_of
+from capetune.cluster.jobs import Job, Jobs, _pieces, secret_of
 from capetune.errors import UserError
 
 
@@ -76,3 +78,33 @@ def test_another_version_of_ray_is_refused_with_the_cure() -> None:
         server.server_close()
     assert f"runs Ray 2.41.0, this machine has {ray.__version__}" in str(refused.value)
     assert "\n" not in str(refused.value)
+
+
+def test_of_a_name_s_jobs_the_one_that_has_not_ended_is_meant(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same submit while the first runs is refused by that one's lease, and is the latest all the same."""
+    jobs = Jobs.__new__(Jobs)
+    runs = Job("first", "RUNNING", "search", "night", 1, 1.0, None, None, "")
+    failed = Job("second", "FAILED", "search", "night", 1, 2.0, 3.0, 2, "")
+    monkeypatch.setattr(jobs, "all", lambda: [failed, runs])
+    assert jobs.one("night") == runs
+    assert jobs.one("second") == failed
+    monkeypatch.setattr(jobs, "all", lambda: [failed, replace(runs, state="STOPPED")])
+    assert jobs.one("night") == failed
+
+
+def test_a_stream_that_is_left_in_the_middle_is_ended_without_a_word(capsys: pytest.CaptureFixture[str]) -> None:
+    ended = []
+
+    async def stream() -> AsyncIterator[str]:
+        try:
+            yield "a line"
+            raise KeyboardInterrupt
+        finally:
+            ended.append(True)
+
+    pieces = _pieces(stream())
+    assert next(pieces) == "a line"
+    with pytest.raises(KeyboardInterrupt):
+        next(pieces)
+    assert ended == [True]
+    assert capsys.readouterr().err == ""

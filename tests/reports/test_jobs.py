@@ -86,3 +86,13 @@ def test_what_was_told_to_end_is_said_as_it_stands() -> None:
     assert stopped_line(job) == "job one: told to end; it waits for room still, and ends in place of beginning"
     assert "still at it; see capetune logs one" in stopped_line(replace(job, state="RUNNING"))
     assert stopped_line(replace(job, state="STOPPED")) == "job one: stopped"
+
+
+def test_a_search_s_log_ends_with_its_best_trial() -> None:
+    best = {"number": 3, "score": 0.61, "template": 0.4, "overrides": {"loss.tokens": 0.2}, "checkpoint": "trials/x"}
+    tree = {"event": "result", "folder": "s3://b/night", "goal": ["mpck4"], "trials": [best, {"number": 0}], "left": 0}
+    assert shown([json.dumps(tree)]).splitlines() == [
+        "result: folder s3://b/night, left 0",
+        "2 trials; best: trial 3, mPCK4 0.610 (template 0.400)  loss.tokens=0.2",
+        "checkpoint: s3://b/night/trials/x",
+    ]

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import json
+from dataclasses import replace
 
 from rich.console import Console
 
@@ -51,7 +52,7 @@ def test_the_table_says_what_is_waited_for() -> None:
     console.print(status_lines(LOAD, [(JOB, standing(JOB, written())), (WAITS, Standing())], 2.5))
     said = stream.getvalue()
     assert "2 machines: 4 of 16 CPUs in use, 2 of 2 GPUs in use" in said
-    assert "waiting for room: 3 × 1 GPU, 4 CPUs" in said
+    assert "asked for beyond what is there: 3 × 1 GPU, 4 CPUs" in said
     assert "1 running, 1 pruned of 40" in said
     assert "2.00 GPU h" in said
     assert " 320 " in said
@@ -59,3 +60,26 @@ def test_the_table_says_what_is_waited_for() -> None:
     stream.truncate(0)
     console.print(status_lines(Load(1, {}, {}, []), [], None))
     assert "no job is running or waiting" in stream.getvalue()
+
+
+def test_where_there_is_no_room_for_the_table_no_word_is_cut() -> None:
+    stream = io.StringIO()
+    long = replace(JOB, id="search-20261130-193012", name="a-name-that-is-long-too")
+    Console(file=stream, width=60).print(status_lines(LOAD, [(long, standing(JOB, written()))], None))
+    said = stream.getvalue()
+    assert "search-20261130-193012  running" in said
+    assert "a-name-that-is-long-too" in said
+    assert "…" not in said
+    assert all(len(line) <= 60 for line in said.splitlines())
+
+
+def test_what_is_done_before_the_first_trial_is_said_in_words() -> None:
+    begun = [events.StepBegan("imports", "PyTorch and Ray")]
+    lines = [json.dumps(event.to_json()) for event in begun]
+    assert standing(JOB, lines).doing == "loading PyTorch and Ray"
+    lines += [json.dumps(event.to_json()) for event in (HEARD[1], HEARD[2])]
+    assert standing(JOB, lines).doing == ""
+    named = [json.dumps(events.TrainingBegan("demo-7e6a97", 4, ()).to_json())]
+    stream = io.StringIO()
+    Console(file=stream, width=200).print(status_lines(LOAD, [(replace(JOB, name=""), standing(JOB, named))], None))
+    assert "demo-7e6a97" in stream.getvalue()
