@@ -69,6 +69,7 @@ def evaluate(
         if place in rows:
             raise ValueError(f"{predictor.name} predicted {category.name} ({category.id}) twice")
         visible = pair_visible(instances, drawn)
+        counts = np.asarray(visible.any(axis=1))
         truth = np.stack([instance.xy for instance in instances])[drawn.queries]
         side = np.array([instance.side for instance in instances])[drawn.queries]
         copied = template.predict(category, instances, drawn.supports, drawn.queries)
@@ -85,8 +86,8 @@ def evaluate(
             Failures.of(missed, copied, truth, visible, side),
             np.stack([pck_curve(xy, truth, visible, side, CURVE).mean(axis=0) for xy in (predicted, copied)]),
         )
-        chooser.take(drawn, instances, predicted, missed, visible.any(axis=1), scores, found[place].nme)
-        empty += int((~visible.any(axis=1)).sum())
+        chooser.take(drawn, instances, predicted, missed, counts, scores, found[place].nme)
+        empty += int((~counts).sum())
         if progress is not None:
             progress(len(rows), len(pairs.categories))
     if len(rows) < len(pairs.categories):

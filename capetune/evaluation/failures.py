@@ -66,8 +66,10 @@ class Failures:
 
     @classmethod
     def joined(cls, parts: Sequence[Failures]) -> Failures:
-        totals = (sum(getattr(part, name) for part in parts) for name in ("keypoints", "missed", "template_missed"))
-        return cls(*totals, tuple(map(sum, zip(*(part.kinds for part in parts), strict=True))))
+        keypoints, missed, template = (
+            sum(getattr(part, name) for part in parts) for name in ("keypoints", "missed", "template_missed")
+        )
+        return cls(keypoints, missed, template, tuple(map(sum, zip(*(part.kinds for part in parts), strict=True))))
 
     def to_json(self) -> dict[str, Any]:
         counts = {"keypoints": self.keypoints, "missed": self.missed, "template_missed": self.template_missed}
