@@ -166,7 +166,7 @@ def show(result: Result, source: Path, pack: Pack) -> dict[str, list[Shown]]:
             group: [_shown(example, part, places[example["category_id"]], pack) for example in examples]
             for group, examples in result["examples"].items()
         }
-    except (KeyError, ValueError):
+    except (LookupError, ValueError):
         raise UserError(
             f"{source} has examples of no pair of {pack.address}: write it anew by `capetune eval --json`"
         ) from None
@@ -178,6 +178,8 @@ def _shown(example: _Example, part: Part, places: dict[int, int], pack: Pack) ->
     query = instances[places[example["annotation_id"]]]
     supports = np.array([[places[id] for id in example["support_ids"]]])
     predicted = np.array(example["keypoints"]).reshape(query.xy.shape)
+    if not np.isfinite(predicted).all():
+        raise ValueError("no place in a picture")
     template = Template().predict(category, instances, supports, np.array([places[query.id]]))[0]
     counts = query.visible & np.all([instances[place].visible for place in supports[0]], axis=0)
     poses = (predicted[None], query.xy[None], template[None])

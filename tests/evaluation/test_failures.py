@@ -7,7 +7,7 @@ from capetune.evaluation.failures import KINDS, Failures, kinds
 from capetune.evaluation.pck import pck
 
 TRUTH = np.array([[[10.0, 10.0], [90.0, 10.0], [10.0, 90.0], [90.0, 90.0], [50.0, 50.0]]])
-TEMPLATE = TRUTH + (0.0, 30.0)
+TEMPLATE = TRUTH + np.array([0.0, 30.0])
 MIRROR = (1, 0, 3, 2, 4)  # the first two are a left and a right, so are the next two
 SIDE = np.array([100.0])
 ALL = np.ones((1, 5), bool)
@@ -52,8 +52,8 @@ def test_another_keypoint_s_place_is_no_exchange():
 
 def test_a_copied_template_is_told_from_other_misses():
     assert named(TEMPLATE) == ["copied"] * 5
-    assert named(TEMPLATE + (4.0, 0.0)) == ["copied"] * 5
-    assert named(TEMPLATE + (6.0, 0.0)) == ["far"] * 5
+    assert named(TEMPLATE + np.array([4.0, 0.0])) == ["copied"] * 5
+    assert named(TEMPLATE + np.array([6.0, 0.0])) == ["far"] * 5
     assert named(TRUTH, template=TRUTH) == [""] * 5  # a right template is no failure
 
 
