@@ -20,7 +20,7 @@ TITLES = {
     "copied": "Template copied",
     "exchanged": "Left and right exchanged",
     "far": "Far off",
-    "near": "Near misses",
+    "near": "Not far off",
 }
 MEANINGS = {
     "collapsed": "The pair's predicted keypoints are a heap: their root mean square distance from their own mean is "
@@ -38,7 +38,9 @@ GROUPS = {
         "Of each category the pairs at its median mPCK4; of these the ones nearest to that of all pairs.",
     ),
     "worst": ("Worst", "The pairs with the lowest mPCK4."),
-    **{kind: (TITLES[kind], f"The pairs with the largest share of it. {MEANINGS[kind]}") for kind in KINDS[:-1]},
+    **{
+        kind: (TITLES[kind], f"Pairs with the largest share of such keypoints. {MEANINGS[kind]}") for kind in KINDS[:-1]
+    },
 }
 
 

@@ -81,4 +81,4 @@ def missed(result: Result, words: Mapping[str, str]) -> go.Figure:
         hovertemplate="%{y}: %{customdata} keypoints<extra></extra>",
     )
     figure.update_layout(xaxis_title="share of the missed keypoints", xaxis_tickformat=".0%")
-    return dressed(figure).update_layout(height=EDGES + 40 * len(kinds)).update_xaxes(rangemode="tozero")
+    return dressed(figure).update_layout(height=EDGES + 60 * len(kinds)).update_xaxes(rangemode="tozero")
