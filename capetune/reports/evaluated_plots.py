@@ -57,9 +57,8 @@ def categories(result: Result) -> go.Figure:
         hovertemplate="template: mPCK4 %{x:.3f}<extra></extra>",
     )
     height = EDGES + ROW * max(len(rows), 4)
-    dressed(figure, legend=True).update_layout(height=height, bargap=0.25, margin={"t": 80, "b": 20})
-    figure.update_layout(legend={"yref": "container", "y": 1, "yanchor": "top"})
-    figure.update_xaxes(title_text="mPCK4", side="top")  # in sight where there are so many that they scroll
+    dressed(figure).update_layout(height=height, bargap=0.25, margin={"t": 60, "b": 20}, showlegend=False)
+    figure.update_xaxes(side="top")  # in sight where there are so many that they scroll
     shown = [name.replace("<", "&lt;") for name in names]
     return figure.update_yaxes(tickvals=places, ticktext=shown, range=[-0.6, len(rows) - 0.4], showgrid=False)
 
