@@ -19,6 +19,15 @@ from capetune.yaml12 import Document, Keys, dump_yaml, parse_yaml, read_document
 PRESET_FOLDER = Path(__file__).parent / "presets"
 
 
+HASHED = "hashed"  # of a key that came after hashes were kept: "set", where it isn't at its default, or "never"
+
+
+def newer(default: Any, hashed: Literal["set", "never"] = "set", **rules: Any) -> Any:
+    """A key that an older configuration hasn't got: at its default it leaves the hash what it was. never: whatever it
+    is, since no result depends on it, and a run may go on with another."""
+    return Field(default, json_schema_extra={HASHED: hashed}, **rules)
+
+
 class Section(BaseModel):
     """A frozen node of the tree; an unknown key is an error."""
 
@@ -112,6 +121,9 @@ class TrainConfig(Section):
     epochs: int = Field(5, ge=1)
     batch_size: int = Field(8, ge=1, description="samples a training worker and step")
     steps: int | None = Field(None, ge=1, description="steps an epoch; null = once through the training instances")
+    save_minutes: float = newer(
+        10.0, "never", ge=0.0, description="a longer epoch is kept about so often, to go on from its middle; 0 = never"
+    )
     accumulate: int = Field(1, ge=1, description="batches a step, whose gradients are averaged")
     learning_rate: float = Field(1e-4, gt=0.0)
     backbone_rate: float = Field(1.0, gt=0.0, le=1.0, description="the backbone's learning rate, as a share of that")
@@ -161,11 +173,23 @@ class Config(Section):
 
     def hash(self) -> str:
         """12 hex digits that name this configuration."""
-        text = json.dumps(self.model_dump(mode="json"), sort_keys=True)
+        text = json.dumps(hashed(self), sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
     def to_yaml(self) -> str:
         return dump_yaml(self.model_dump(mode="json"))
+
+
+def hashed(section: Section) -> dict[str, Any]:
+    """What of a configuration its hash is made of."""
+    tree = section.model_dump(mode="json")
+    for name, info in type(section).model_fields.items():
+        value, extra = getattr(section, name), info.json_schema_extra
+        if isinstance(value, Section):
+            tree[name] = hashed(value)
+        elif isinstance(extra, dict) and (extra[HASHED] == "never" or value == info.default):
+            del tree[name]
+    return tree
 
 
 def config_value(config: Config, key: str) -> Any:

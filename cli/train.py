@@ -37,6 +37,9 @@ def command(
     profile: bool = typer.Option(
         False, "--profile", help="Trace some steps of the first worker into the run's trace.json.gz, for Perfetto."
     ),
+    ledger: bool = typer.Option(
+        False, "--ledger", help="Note the samples of every step in the run's ledger.jsonl, by rank."
+    ),
     name: str | None = common.Name,
     track: common.Tracker | None = common.Track,
     runs: str = common.Runs,
@@ -46,7 +49,8 @@ def command(
 ) -> None:
     """Train a configuration to its end; the best and the last checkpoint are kept.
 
-    Interrupted, the same command goes on from the last finished epoch.
+    Interrupted, the same command goes on from the last finished epoch, or from the middle of a long one: such are kept
+    every ten minutes (train.save_minutes).
 
     Examples:
 

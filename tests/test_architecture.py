@@ -34,7 +34,7 @@ HOMES = {
     "plotly": ("reports/",),
     "jinja2": ("reports/",),
     "obstore": ("storage/",),
-    "h5py": ("datasets/mp100/labels",),
+    "h5py": ("datasets/mp100/labels", "datasets/labels/"),
     "rich": ("reports/", "cli/", "tuning/preflight"),
     "yaml": ("yaml12", "config"),
     "webdataset": ("datasets/packs/", "datasets/episodes/stream"),

@@ -26,11 +26,12 @@ from capetune.events import (
 )
 from capetune.models.check import check_net
 from capetune.runs.best import ranked_checkpoint, ranked_config, ranked_trial
-from capetune.runs.checkpoints import CheckpointMeta, best_checkpoint, checkpoint_folder, read_meta
+from capetune.runs.checkpoints import UNDER_WAY, CheckpointMeta, best_checkpoint, checkpoint_folder, read_meta
 from capetune.runs.diary import noted
 from capetune.runs.facts import describe_data, environment
 from capetune.runs.history import read_history
 from capetune.runs.home import Desk, at_work
+from capetune.runs.ledger import LEDGER
 from capetune.runs.record import Run, recorded
 from capetune.runs.registry import begun, find_search, run_folder
 from capetune.runs.trackers import Tracker, tracked, values_of
@@ -81,6 +82,7 @@ class TrainRequest(Request):
     cache_features: int = Field(0, ge=0)
     features: Path | None = None
     profile: bool = False
+    ledger: bool = False
     name: str | None = None
     track: Tracker | None = None
     address: str | None = None
@@ -126,7 +128,9 @@ def _run(request: TrainRequest, listener: Listener) -> TrainResult:
     config, stem, data, start = _chosen(request, listener)
     pack = open_data(data, listener)
     folder = run_folder(request.runs_folder, request.name or f"{stem}-{config.hash()[:6]}")
-    found = begun(folder) or Run(folder, "train", "running")
+    found = begun(folder)
+    if found is None or came_to_nothing(found):
+        found = Run(folder, "train", "running")
     check_same(found, config.hash(), describe_data(pack, config.data.split))
     if found.state == "completed":
         listener(RunComplete(found.name))
@@ -165,6 +169,7 @@ def _run(request: TrainRequest, listener: Listener) -> TrainResult:
                 ears = _Best(found, hear, max((row["mpck4"] for row in history), default=-1.0))
                 at: dict[str, Any] = {"lease": desk.number, "fetch": partial(_exchanged, desk)}
                 at |= {"lost_nodes": LostNodes(), "profile": request.profile}
+                at["ledger"] = request.ledger or (folder / LEDGER).exists()  # one that was begun has no gaps
                 asked = (config, pack, folder, cluster, request.workers, ears.hear)
                 launch_training(*asked, start=start, features=features, **at)
                 keeping.end(folder)
@@ -234,6 +239,12 @@ def check_start(start: Path, config: Config) -> None:
         )
     if meta.epoch >= config.train.epochs:
         raise UserError(f"{start} is of epoch {meta.epoch} already; give more with --set train.epochs=…")
+
+
+def came_to_nothing(run: Run) -> bool:
+    """Whether a training has ended before anything of it was kept: its name is free for another."""
+    kept = read_history(run.folder) or (run.folder / UNDER_WAY).is_dir()
+    return run.kind == "train" and run.state_now not in ("running", "completed") and not kept
 
 
 def check_same(run: Run, config_hash: str, facts: dict[str, Any]) -> None:

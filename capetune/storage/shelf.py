@@ -26,10 +26,14 @@ LOCKS = 256
 TRIES = 2  # of a transfer that doesn't arrive as it was sent
 
 
+class Spoilt(UserError):
+    """What a place holds isn't what it is said to be."""
+
+
 def opened(place: Place, name: str, size: int, sha256: str) -> BinaryIO:
     """A file of this machine with the content of `name`: itself in a folder, else the copy that the machine keeps.
 
-    size: in bytes. Raises UserError where it can't be had, or isn't what `sha256` says.
+    size: in bytes. Raises UserError where it can't be had, Spoilt where it isn't what `sha256` says.
     """
     if isinstance(place, Folder):
         return place.open(name)
@@ -55,9 +59,7 @@ def _fetch(place: Place, name: str, file: Path, sha256: str) -> None:
                     return
     finally:
         aside.unlink(missing_ok=True)
-    raise UserError(
-        f"{place.address}/{name} isn't what its manifest says (sha256): copy the pack again or make it anew"
-    )
+    raise Spoilt(f"{place.address}/{name} isn't what its manifest says (sha256): copy the pack again or make it anew")
 
 
 def _make_room(folder: Path, size: int) -> None:

@@ -12,7 +12,7 @@ import json
 import os
 from io import BufferedReader
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired
 
 import safetensors
 import torch
@@ -42,11 +42,31 @@ class _Marks(TypedDict, total=False):
     files: dict[str, _Mark]
 
 
+class Shape(TypedDict):
+    """What the samples of an epoch's steps depend on. steps: of the epoch. world: ranks, each with so many loaders.
+    batch, turns: samples a batch and batches a step, of each rank."""
+
+    steps: int
+    world: int
+    loaders: int
+    batch: int
+    turns: int
+
+
+class Drawing(Shape):
+    """And how an epoch's batches are drawn. order: the number by which they are. begun: steps that were done before the
+    first of them."""
+
+    order: int
+    begun: int
+
+
 class _Where(_Marks):
     """Of where.json, how far an epoch has come."""
 
     epoch: int
     step: int
+    drawing: NotRequired[Drawing]  # older ones say none
 
 
 _MARKS, _WHERE = TypeAdapter(_Marks), TypeAdapter(_Where)
@@ -78,24 +98,31 @@ def _mark(file: Path) -> _Mark:
         return {"size": os.fstat(stream.fileno()).st_size, "sha256": _sha256(stream)}
 
 
-def save_under_way(folder: Path, epoch: int, step: int, state: dict[str, Any]) -> None:
-    """Keep, in a training's folder, from what its epoch goes on after that step; `where.json` last, as above."""
-    place = folder / UNDER_WAY
+def save_under_way(folder: Path, epoch: int, step: int, drawing: Drawing, state: dict[str, Any]) -> None:
+    """Keep, in a training's folder, from what its epoch goes on after that step. What was kept before stays until this
+    is whole: `where.json` names the file that counts."""
+    place, name = folder / UNDER_WAY, f"training-{step:06d}.pt"
     place.mkdir(exist_ok=True)
-    (place / WHERE).unlink(missing_ok=True)
-    torch.save(state, place / TRAINING)
-    where: _Where = {"epoch": epoch, "step": step, "files": {TRAINING: _mark(place / TRAINING)}}
+    torch.save(state, place / name)
+    where: _Where = {"epoch": epoch, "step": step, "drawing": drawing, "files": {name: _mark(place / name)}}
     write_aside(place / WHERE, json.dumps(where))
+    for other in place.glob("*.pt"):
+        if other.name != name:
+            other.unlink(missing_ok=True)
 
 
-def load_under_way(folder: Path, epoch: int) -> tuple[int, dict[str, Any]]:
-    """The step after which that epoch was kept, and what was; step 0 where it wasn't, or isn't whole any more."""
+def load_under_way(folder: Path, epoch: int) -> tuple[int, Drawing | None, dict[str, Any]]:
+    """The step after which that epoch was kept, how its batches were drawn, where that is known, and what was kept;
+    step 0 where it wasn't, or isn't whole any more."""
     place = folder / UNDER_WAY
     try:
         where = read_checked(place / WHERE, _WHERE)
-        return (where["step"], load_training(place, WHERE)) if where["epoch"] == epoch else (0, {})
-    except (OSError, Odd, UserError):
-        return 0, {}
+        if where["epoch"] != epoch:
+            return 0, None, {}
+        [name] = where.get("files", [TRAINING])
+        return where["step"], where.get("drawing"), load_training(place, WHERE, Path(name).name)
+    except (OSError, Odd, UserError, ValueError):
+        return 0, None, {}
 
 
 def load_model(folder: Path) -> tuple[PoseEstimator, CheckpointMeta]:
@@ -127,11 +154,11 @@ def weights_hash(folder: Path) -> str:
         return _sha256(stream)[:12]
 
 
-def load_training(folder: Path, document: str = META) -> dict[str, Any]:
+def load_training(folder: Path, document: str = META, name: str = TRAINING) -> dict[str, Any]:
     """What `save_checkpoint` was given as `training`. Raises UserError where it is missing or damaged. document: the
-    file beside it that says how it was saved."""
-    file = folder / TRAINING
-    _check(folder, TRAINING, "resume from another checkpoint", document)
+    file beside it that says how it was saved, under that name."""
+    file = folder / name
+    _check(folder, name, "resume from another checkpoint", document)
     try:
         return torch.load(file, map_location="cpu", weights_only=True)
     except OSError as error:

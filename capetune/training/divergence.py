@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import nn
 
-from capetune.errors import UserError
+from capetune.errors import Diverged
 from capetune.pose import Batch
 
 EVERY = 50  # steps between two looks: each waits for the device
+SCORED = ("val_loss", "mpck4")
 NAMED = 8  # instances of the step
-
-
-class Diverged(UserError):
-    """The loss or the weights are no longer finite."""
 
 
 class Watch:
@@ -43,7 +41,8 @@ class Watch:
         if step:
             ids = torch.cat(self.ids[step]).tolist()
             named = ", ".join(map(str, ids[:NAMED])) + ", …" * (len(ids) > NAMED)
-            raise self._error(f"the loss became {float(self.value)}", f"step {step} of its epoch, instances {named}")
+            where = f"step {step} of its epoch, instances {named}"
+            raise _diverged(f"the loss became {float(self.value)}", self.rate, where)
         self.ids.clear()
 
     def end(self, model: nn.Module) -> None:
@@ -51,10 +50,18 @@ class Watch:
         self.look()
         spoilt = [name for name, weight in model.named_parameters() if not torch.isfinite(weight).all()]
         if spoilt:
-            raise self._error(
-                f"{len(spoilt)} weights are no numbers", f"the last step of an epoch, {spoilt[0]} for one"
-            )
+            where = f"the last step of an epoch, {spoilt[0]} for one"
+            raise _diverged(f"{len(spoilt)} weights are no numbers", self.rate, where)
 
-    def _error(self, what: str, where: str) -> Diverged:
-        cure = "lower it with --set train.learning_rate=…"
-        return Diverged(f"{what} at learning rate {self.rate:g}; {cure} ({where})")
+
+def check_scores(metrics: Mapping[str, float], rate: float) -> None:
+    """Raises Diverged where what validation found is no number: no epoch after it could be compared. rate: as
+    `Watch`'s."""
+    bad = next((name for name in SCORED if not math.isfinite(metrics[name])), None)
+    if bad is not None:
+        raise _diverged(f"{bad} became {metrics[bad]}", rate, "in validation")
+
+
+def _diverged(what: str, rate: float, where: str) -> Diverged:
+    cure = "lower it with --set train.learning_rate=…"
+    return Diverged(f"{what} at learning rate {rate:g}; {cure} ({where})")

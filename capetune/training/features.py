@@ -82,13 +82,13 @@ class _Batches(Stream[tuple[Batch, Maps]]):
         super().__init__()
         self.features, self.train, self.config = features, train, config
 
-    def made(self, epoch: int, steps: int, worker: int, workers: int) -> Iterator[tuple[Batch, Maps]]:
+    def made(self, epoch: int, first: int, end: int, worker: int, workers: int) -> Iterator[tuple[Batch, Maps]]:
         order, size = generator(self.config.seed, epoch), self.config.train.batch_size
         passes = (order.permutation(len(self.features.ids)).tolist() for _ in count())
         rows = chain.from_iterable(passes)
-        for step in range(steps):
+        for step in range(end):
             chosen = list(islice(rows, size))
-            if step % workers == worker:
+            if step >= first and step % workers == worker:
                 yield self._batch(chosen, generator(self.config.seed, epoch, step))
 
     def _batch(self, rows: list[int], rng: np.random.Generator) -> tuple[Batch, Maps]:

@@ -38,11 +38,11 @@ class Feed:
             else features.loader(TrainSet(pack, config.data.split), config, pin=gpu)
         )
 
-    def __call__(self, epoch: int, steps: int, laps: Laps) -> Iterator[tuple[Batch, Maps]]:
-        """`steps` batches. A GPU copies on a stream of its own, while it still works on the step before; from pinned
-        memory nobody waits. laps: told what went by until a batch was made, and until it was there: on a GPU as far as
-        the step before didn't hide that."""
-        for made in self._loader.epoch(epoch, steps):
+    def __call__(self, epoch: int, end: int, laps: Laps, first: int = 0) -> Iterator[tuple[Batch, Maps]]:
+        """An epoch's batches from `first` on and before `end`. A GPU copies on a stream of its own, while it still
+        works on the step before; from pinned memory nobody waits. laps: told what went by until a batch was made, and
+        until it was there: on a GPU as far as the step before didn't hide that."""
+        for made in self._loader.epoch(epoch, end, first):
             laps.mark("data")
             batch, maps = (made, ()) if isinstance(made, Batch) else made
             with torch.cuda.stream(self._copies):
@@ -60,6 +60,10 @@ class Feed:
     def left_out(self) -> np.ndarray:
         """Ids, int64, of the samples that this rank has left out so far, for they can't be read."""
         return self._loader.left_out()
+
+    def leave_out(self, ids: np.ndarray) -> None:
+        """What this rank had left out in an earlier process, int64, is left out again."""
+        self._loader.leave_out(ids)
 
     def close(self) -> None:
         """End the loader's processes."""

@@ -12,8 +12,8 @@ from typing import Any, Literal
 
 from capetune.cluster.machines import Cluster
 from capetune.config import Config
-from capetune.datasets.packs.reader import Pack, PackDamaged, check_readers
-from capetune.errors import UserError
+from capetune.datasets.packs.reader import Pack, PackAway, PackDamaged, check_readers
+from capetune.errors import Diverged, UserError
 from capetune.events import (
     Doubted,
     EpochDone,
@@ -68,6 +68,7 @@ def launch_training(
     fetch: Callable[[str], None] = lambda below: None,
     lost_nodes: Callable[[], list[str]] = list,
     profile: bool = False,
+    ledger: bool = False,
 ) -> None:
     """Train with a TorchTrainer of `workers` workers, one GPU each where the cluster has any: as many as there is room
     for, from the fewest to the most. When machines go or come they all begin again, from the latest epoch.
@@ -77,9 +78,9 @@ def launch_training(
     else from the checkpoint `start`, where one is given. features: a folder of kept ones, for a single worker. Where
     the folder is a copy of what lies at an address, the workers keep it there: run is the address of the run that it is
     of, None for its own, lease the number of that run's, and fetch brings the folder up to date. lost_nodes: names of
-    the machines that were lost since it was last asked. profile: trace some steps of the first worker into the folder's
-    TRACE. listener: hears StepsDone and EpochDone, and Doubted of what can't be sent, NodeLost, WorkersBeganAgain and
-    StepsTraced, on this thread.
+    the machines that were lost since it was last asked. profile: trace some steps of the first worker into the
+    folder's TRACE. ledger: note the ids of every step in its LEDGER. listener: hears StepsDone and EpochDone, Doubted
+    of what can't be sent, NodeLost, WorkersBeganAgain and StepsTraced, on this thread.
 
     Raises UserError as `check_workers` does, or where a worker found the input bad; TrainingFailed where a worker
     failed otherwise, three times on end.
@@ -130,6 +131,7 @@ def launch_training(
             "features": None if features is None else str(features.resolve()),
             "keep": (metric, mode),
             "profile": profile,
+            "ledger": ledger,
         },
         scaling_config=scaling,
         run_config=RunConfig(
@@ -161,7 +163,8 @@ def launch_training(
             while not lost:
                 event = events.get(timeout=0.05 if ended else 0.5)
                 if "error" in event:  # bad input stays bad: Ray would start the workers twice more
-                    raise (PackDamaged if event["damaged"] else UserError)(event["error"])
+                    kinds = {kind.__name__: kind for kind in (PackDamaged, PackAway, Diverged)}
+                    raise kinds.get(event["kind"], UserError)(event["error"])
                 if "doubt" in event:
                     listener(Doubted(event["doubt"]))
                 heard = event.get("metrics", {}).get("epoch", heard)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 import torch
@@ -25,16 +25,17 @@ from capetune.models.estimator import PoseEstimator
 from capetune.pose import Batch
 from capetune.runs.checkpoints import CheckpointMeta, read_meta
 from capetune.runs.facts import describe_data
-from capetune.training.checkpoint import fill, load_training, save_checkpoint
-from capetune.training.divergence import Watch
+from capetune.runs.ledger import Ledger
+from capetune.training.checkpoint import Shape, fill, load_training, save_checkpoint
+from capetune.training.divergence import Watch, check_scores
 from capetune.training.features import Features
-from capetune.training.feed import Feed
+from capetune.training.feed import Feed, loader_processes
 from capetune.training.laps import Laps, laps_on
 from capetune.training.optim import make_optimizer, make_schedule
 from capetune.training.ranks import Ranks
 from capetune.training.share import shared
 from capetune.training.step import CapturedStep, Learn, Losses, train_step
-from capetune.training.under_way import UnderWay
+from capetune.training.under_way import Beginning, State, UnderWay, beginning, rank_states, set_random
 from capetune.training.validation import Validation
 
 Metrics = dict[str, float]
@@ -51,6 +52,7 @@ def fit(
     features: Features | None = None,
     under_way: UnderWay | None = None,
     doubt: Callable[[str], None] = lambda line: None,
+    ledger: Ledger | None = None,
 ) -> None:
     """Train for `config.train.epochs` epochs on the split's train part, validating after each on its val part.
 
@@ -58,8 +60,8 @@ def fit(
     folder; it may raise to stop. resume: a checkpoint of the same configuration to go on from. progress: called after
     every step with the epoch (from 1), the steps an epoch and the step (from 1). features: kept ones, in place of the
     pack's images; for a single process. under_way: looked at after every step; where it finds the first epoch begun,
-    that is gone on with, and the samples of the steps that are left are drawn anew. doubt: hears of train samples that
-    are left out since they can't be read, after the epoch in which a rank has met them, on every rank.
+    that is gone on with, as `beginning` says. doubt: hears of train samples that are left out since they can't be read,
+    after the epoch in which a rank has met them, on every rank. ledger: is told the ids of every step, by rank 0.
 
     Metrics: epoch; train_ and val_ loss, tokens, coordinates; and of the val part's pairs: mpck4, mpck5, pck_0.05 …
     pck_0.25, template_mpck4, forced_mpck4 (teacher-forced), score_slope and score_offset (`evaluation.calibration`) and
@@ -87,22 +89,36 @@ def fit(
         done = read_meta(resume).epoch
         fill(kept, resume)
         state = load_training(resume)
-        _restore(optimizer, schedule, state)
+        _restore(optimizer, schedule, state, steps * done)
         if averaged is not None:
             averaged.n_averaged.fill_(schedule.last_epoch)
             model.load_state_dict(state["model"])
-    first, state = under_way.found(done + 1)
-    first = int(np.min(ranks.gather(np.array([first]))))  # one rank's copy of it may be damaged
-    if first:
-        _restore(optimizer, schedule, state)
-        model.load_state_dict(state["model"])
+    shape = Shape(
+        steps=steps,
+        world=ranks.world,
+        loaders=loader_processes(pack, working, ranks) if features is None else 0,  # those of kept ones change nothing
+        batch=working.train.batch_size,
+        turns=working.train.accumulate,
+    )
+    begin = beginning(under_way, done + 1, settings.epochs, shape, ranks)
+    if begin.first:
+        _restore(optimizer, schedule, begin.state, steps * done + begin.first)
+        model.load_state_dict(begin.state["model"])
         if averaged is not None:
-            averaged.load_state_dict(state["averaged"])
+            averaged.load_state_dict(begin.state["averaged"])
+        begin.state.clear()
+    if ledger is not None:
+        ledger.begin(done + 1, begin.first)
 
-    def now() -> dict[str, Any]:
-        """What an epoch goes on from."""
-        state = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "schedule": schedule.state_dict()}
-        return state if averaged is None else state | {"averaged": averaged.state_dict()}
+    def now(together: bool) -> State:
+        """What an epoch goes on from; of each rank too, where all ask together."""
+        state: State = {"model": model.state_dict(), "optimizer": optimizer.state_dict()}
+        state["schedule"] = schedule.state_dict()
+        if averaged is not None:
+            state["averaged"] = averaged.state_dict()
+        if together or alone:
+            state["ranks"] = rank_states(ranks, feed.left_out())
+        return state
 
     wrapped = ranks.wrap(model)
     learn = CapturedStep(wrapped, optimizer, schedule, working) if captured else None
@@ -111,30 +127,35 @@ def fit(
     left_out: set[int] = set()
     with closing(Feed(pack, working, ranks, features, captured or model.way.compiled)) as feed:
         for epoch in range(done + 1, settings.epochs + 1):
-            order = epoch + first * (settings.epochs + 1)
+            at, begin = begin, Beginning(epoch + 1)
             # Dropout and noise differ by rank and epoch, and repeat when a run is resumed.
-            torch.manual_seed((config.seed * 1_000_003 + order) * 4099 + ranks.rank)
+            torch.manual_seed((config.seed * 1_000_003 + at.order) * 4099 + ranks.rank)
+            if at.mine is not None:
+                set_random(ranks.device, at.mine["random"])
+                feed.leave_out(at.mine["left_out"].numpy())
 
-            def after(step: int, epoch: int = epoch) -> None:
+            def after(step: int, epoch: int = epoch, at: Beginning = at) -> None:
+                if ledger is not None:
+                    ledger.add(epoch, step)
                 progress(epoch, steps, step)
                 if step < steps:  # after the last one the epoch's own checkpoint follows
-                    under_way.look(epoch, step, now)
+                    under_way.look(epoch, step, {**shape, "order": at.order, "begun": at.begun}, now)
 
-            laps = laps_on(ranks.device)
+            laps, turns = laps_on(ranks.device), working.train.accumulate
+            batches = feed(at.order, (steps - at.begun) * turns, laps, (at.first - at.begun) * turns)
             metrics = train_epoch(
                 wrapped,
-                feed(order, (steps - first) * working.train.accumulate, laps),
+                batches if ledger is None else ledger.tap(batches),
                 optimizer,
                 schedule,
                 working,
                 ranks.device,
                 after,
                 averaged,
-                first,
+                at.first,
                 learn,
                 laps,
             )
-            first = 0
             metrics["images"] *= ranks.world
             metrics["learning_rate"] = settings.learning_rate * schedule.lr_lambdas[0](schedule.last_epoch - 1)
             if new := sorted(_left_out(feed, ranks) - left_out):
@@ -144,6 +165,7 @@ def fit(
                 metrics["corrupt"] = float(len(left_out))
             begun = time.monotonic()
             metrics |= validation()
+            check_scores(metrics, settings.learning_rate)
             metrics["seconds_validation"] = time.monotonic() - begun
             metrics["epoch"] = epoch
             meta = CheckpointMeta(config, epoch, metrics, data)
@@ -160,12 +182,14 @@ def _left_out(feed: Feed, ranks: Ranks) -> set[int]:
 
 
 def _restore(
-    optimizer: torch.optim.Optimizer, schedule: torch.optim.lr_scheduler.LambdaLR, state: dict[str, Any]
+    optimizer: torch.optim.Optimizer, schedule: torch.optim.lr_scheduler.LambdaLR, state: State, steps: int
 ) -> None:
-    """Load moments and progress; the configuration's own rates and decay stay, for it may have others."""
+    """Load moments and progress; the configuration's own rates and decay stay, for it may have others. steps: that are
+    done; of fewer or more workers there were others."""
     own = [(group["weight_decay"], group["initial_lr"]) for group in optimizer.param_groups]
     optimizer.load_state_dict(state["optimizer"])
-    schedule.load_state_dict({**state["schedule"], "base_lrs": schedule.base_lrs})
+    at = {"base_lrs": schedule.base_lrs, "last_epoch": steps, "_step_count": steps + 1}
+    schedule.load_state_dict({**state["schedule"], **at})
     for group, (decay, rate), factor in zip(optimizer.param_groups, own, schedule.lr_lambdas, strict=True):
         group["weight_decay"], group["initial_lr"], group["capturable"] = decay, rate, False
         group["lr"] = rate * factor(schedule.last_epoch)

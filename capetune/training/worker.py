@@ -16,7 +16,7 @@ from ray.train.v2._internal.execution.scaling_policy.fixed import FixedScalingPo
 from ray.train.v2._internal.execution.worker_group import WorkerGroup
 
 from capetune.config import Config
-from capetune.errors import UserError
+from capetune.errors import Diverged, UserError
 
 if TYPE_CHECKING:
     from capetune.runs.desk import Bench
@@ -75,14 +75,13 @@ def train_worker(settings: dict[str, Any]) -> None:
     takes them), names (of the run and of its trial, by which the metrics are told apart), workers (how many the
     configuration's batch is for), threads (for torch on a CPU), start (a checkpoint's folder to begin with, or None),
     features (a folder of kept ones, or None), keep (the metric and mode by which the best checkpoint is kept), profile
-    (whether rank 0 traces some steps, by a `Tracer`), events (a ray queue; rank 0 puts {"epoch", "step", "steps"} twice
-    a second, {"metrics"} after each epoch, {"doubt"}, a line, and {"traced"}, what its tracer says; any rank {"error",
-    "damaged"}, a line and whether it is the pack that is, where it finds the input bad). Rank 0 keeps checkpoints and
-    history in the folder: from there a training goes on, however it was ended.
+    (whether rank 0 traces some steps, by a `Tracer`), ledger (whether the ids of every step are noted), events (a ray
+    queue; rank 0 puts {"epoch", "step", "steps"} twice a second, {"metrics"} after each epoch, {"doubt"}, a line, and
+    {"traced"}, what its tracer says; any rank {"error", "kind"}, a line and the name of its class, where it finds the
+    input bad). Rank 0 keeps checkpoints and history in the folder: from there a training goes on, however it was ended.
     """
     import ray.train
 
-    from capetune.datasets.packs.reader import PackDamaged
     from capetune.runs.desk import at_bench
     from capetune.storage.scratch import named
 
@@ -95,13 +94,12 @@ def train_worker(settings: dict[str, Any]) -> None:
                 error.args = (f"{error}{_last_good(error, bench.folder)}",)
                 raise
     except UserError as error:
-        _put(settings["events"], {"error": named(str(error)), "damaged": isinstance(error, PackDamaged)})
+        _put(settings["events"], {"error": named(str(error)), "kind": type(error).__name__})
         raise
 
 
 def _last_good(error: UserError, folder: Path) -> str:
     from capetune.runs.checkpoints import latest_checkpoint
-    from capetune.training.divergence import Diverged
 
     found = latest_checkpoint(folder) if isinstance(error, Diverged) else None
     return "" if found is None else f"; the last good checkpoint is {found[0]}"
@@ -117,10 +115,12 @@ def _train(settings: dict[str, Any], bench: Bench) -> None:
     from capetune.runs.copy import bring
     from capetune.runs.desk import late
     from capetune.runs.home import at_home
+    from capetune.runs.ledger import Ledger
     from capetune.runs.record import TRACE
     from capetune.training.features import open_features
     from capetune.training.group import LOOPBACK, gather, process_group
     from capetune.training.loop import fit
+    from capetune.training.pace import Pace
     from capetune.training.ranks import Ranks
     from capetune.training.share import shared, step_size
     from capetune.training.tensorboard import scalars
@@ -165,10 +165,14 @@ def _train(settings: dict[str, Any], bench: Bench) -> None:
         if rank == 0:
             _put(events, {"metrics": metrics} | ({} if trouble is None else {"doubt": late(trouble)}))
 
-    def keep(save: Callable[[Path], None], epoch: int, step: int) -> None:
+    def keep(save: Callable[[Path], None], epoch: int, step: int, leaving: bool) -> None:
+        if rank:
+            return
         trouble = bench.keep_under_way(save)
-        said = f"a machine is about to go: epoch {epoch} is kept as it is after step {step}"
-        _put(events, {"doubt": said if trouble is None else late(trouble)})
+        if trouble is not None:
+            _put(events, {"doubt": late(trouble)})
+        elif leaving:
+            _put(events, {"doubt": f"a machine is about to go: epoch {epoch} is kept as it is after step {step}"})
 
     def doubt(line: str) -> None:
         if rank == 0:
@@ -202,8 +206,10 @@ def _train(settings: dict[str, Any], bench: Bench) -> None:
         if start is None and settings["start"]:
             start = copies.enter_context(at_home(settings["start"]))
             bring(start, wanted=lambda name: True)
-        under_way = UnderWay(folder, _leaving if rank == 0 else frozenset, keep)
-        fit(config, pack, report, ranks, start, progress, features, under_way, doubt)
+        due = Pace(config.train.save_minutes, ranks).due
+        under_way = UnderWay(folder, due, _leaving if rank == 0 else frozenset, keep)
+        ledger = Ledger(folder, rank, ranks.gather) if settings["ledger"] else None
+        fit(config, pack, report, ranks, start, progress, features, under_way, doubt, ledger)
 
 
 def _leaving() -> frozenset[str]:

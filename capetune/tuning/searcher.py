@@ -6,6 +6,7 @@ tells a pruned trial as complete (docs/decisions/008).
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -97,8 +98,10 @@ class StudySearcher(JobSearcher):
         for _ in range(ASKED):
             if job is None and (why := self._over()) is not None:
                 break
-            trial = self.study.ask() if job is None else optuna.trial.Trial(self.study, job._trial_id)
-            drawn = self.space.suggest(trial)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # gp's, that it clips the infinite scores of what diverged
+                trial = self.study.ask() if job is None else optuna.trial.Trial(self.study, job._trial_id)
+                drawn = self.space.suggest(trial)
             overrides = saved_overrides(trial_folder(self.folder, trial.number))
             twin = self.twins.spared(trial.number, drawn) if overrides is None else None
             if twin is None:

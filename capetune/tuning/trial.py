@@ -12,7 +12,7 @@ import shutil
 import tempfile
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePath
@@ -40,9 +40,11 @@ from capetune.storage.whole import write_aside
 from capetune.training.features import open_features
 from capetune.training.launch import TrainingFailed, launch_training
 from capetune.training.loop import Metrics, Save, fit
+from capetune.training.pace import Pace
 from capetune.training.ranks import Ranks
 from capetune.training.share import step_size
 from capetune.training.tensorboard import scalars
+from capetune.training.under_way import UnderWay
 from capetune.tuning.goal import Goal
 from capetune.tuning.preflight import Plan
 
@@ -167,11 +169,19 @@ def _train(config: Config, bench: Bench, work: Work) -> None:
         )
         begun = time.monotonic()
 
+    def keep(save: Callable[[Path], None], epoch: int, step: int, leaving: bool) -> None:
+        trouble = bench.keep_under_way(save)
+        if trouble is not None:
+            doubts.append(late(trouble))
+
     metering = metered(PurePath(work.run).name, plain_name(bench.folder), 0, step_size(config, 1), work.plan.device)
     with tempfile.TemporaryDirectory() as aside, scalars(bench.folder) as write, metering as meter:
         start = _start(bench.folder, Path(aside))
         ranks = Ranks(device=plan.device, cpus=plan.threads)
-        fit(config, pack, report, ranks, start, meter.step, features, doubt=doubts.append)
+        # A scheduler's checkpoint may be another trial's, of the same epoch.
+        due = Pace(config.train.save_minutes, ranks).due
+        own = UnderWay() if work.portable else UnderWay(bench.folder, due, keep=keep)
+        fit(config, pack, report, ranks, start, meter.step, features, own, doubts.append)
 
 
 def _pack(work: Work) -> Pack:

@@ -17,7 +17,7 @@ from ray import tune
 from ray.tune.experiment import Trial
 
 from capetune.cluster.head import HeadLost
-from capetune.errors import UserError
+from capetune.errors import Diverged, UserError
 from capetune.events import (
     CheckpointKept,
     Doubted,
@@ -324,7 +324,7 @@ def _failure(folder: Path, run: Path, lost: str | None) -> dict[str, Any]:
         write_aside(file, lost + "\n")
     line = error_line(file.read_text())
     kind, _, rest = line.partition(": ")
-    bad_input, diverged = kind == "capetune.errors.UserError", kind == "capetune.training.divergence.Diverged"
+    bad_input, diverged = (kind == f"{k.__module__}.{k.__qualname__}" for k in (UserError, Diverged))
     return {
         "status": "diverged" if diverged else "failed",
         "error": rest if bad_input or diverged else line,

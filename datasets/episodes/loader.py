@@ -19,7 +19,7 @@ class Stream(IterableDataset[Any], Generic[T]):
     """What a loader's processes make an epoch's batches with; each of them makes every n-th."""
 
     def __init__(self) -> None:
-        self.now = torch.zeros(2, dtype=torch.int64)  # epoch and steps
+        self.now = torch.zeros(3, dtype=torch.int64)  # epoch, first batch and end
 
     def share_memory(self) -> None:
         """Let all processes see what one of them writes down."""
@@ -29,17 +29,21 @@ class Stream(IterableDataset[Any], Generic[T]):
         """Ids, int64, of what couldn't be read so far."""
         return np.empty(0, np.int64)
 
+    def leave_out(self, ids: np.ndarray) -> None:
+        """Take it that these, int64, can't be read: `left_out` of an earlier process."""
+
     @abstractmethod
-    def made(self, epoch: int, steps: int, worker: int, workers: int) -> Iterator[T]:
-        """The batches `worker`, `worker + workers`, … of `steps`."""
+    def made(self, epoch: int, first: int, end: int, worker: int, workers: int) -> Iterator[T]:
+        """Of an epoch's batches `worker`, `worker + workers`, … those from `first` on and before `end`."""
 
     def __iter__(self) -> Iterator[T | UserError]:
         """An error of the data comes as the last item: raised here, it would arrive wrapped in many lines."""
         info = get_worker_info()
-        worker, workers = (info.id, info.num_workers) if info else (0, 1)
-        epoch, steps = self.now.tolist()
+        process, workers = (info.id, info.num_workers) if info else (0, 1)
+        epoch, first, end = self.now.tolist()
+        worker = (process + first) % workers  # the first batch is asked of the first process
         try:
-            yield from self.made(epoch, steps, worker, workers)
+            yield from self.made(epoch, first, end, worker, workers)
         except UserError as error:
             yield error
 
@@ -65,9 +69,10 @@ class Loader(Generic[T]):
             generator=torch.Generator(),  # or it would draw from the global one, and workers would change the training
         )
 
-    def epoch(self, epoch: int, steps: int) -> Iterator[T]:
-        """Exactly `steps` batches. Raises UserError, while iterating, where the data is bad. Ends the epoch before."""
-        self._stream.now[:] = torch.tensor([epoch, steps])
+    def epoch(self, epoch: int, end: int, first: int = 0) -> Iterator[T]:
+        """Exactly the batches from `first` on and before `end`. Raises UserError, while iterating, where the data is
+        bad. Ends the epoch before."""
+        self._stream.now[:] = torch.tensor([epoch, first, end])
         for batch in self._loader:
             if isinstance(batch, UserError):
                 raise batch
@@ -76,6 +81,10 @@ class Loader(Generic[T]):
     def left_out(self) -> np.ndarray:
         """Ids, int64, of train samples that were left out so far, for they can't be read."""
         return self._stream.left_out()
+
+    def leave_out(self, ids: np.ndarray) -> None:
+        """What an earlier process had left out, int64, is left out here too."""
+        self._stream.leave_out(ids)
 
     def close(self) -> None:
         """End its processes. They would end with the last reference to them, which an error's traceback may hold; torch

@@ -1,4 +1,4 @@
-"""Train samples whose pixels are spoilt: a few are left out and named, more of them end the training."""
+"""Train samples whose pixels, or shards, are spoilt: a few are left out and named, more of them end the training."""
 
 from __future__ import annotations
 
@@ -25,6 +25,13 @@ class Quarantine:
     def share_memory(self) -> None:
         """Let all processes see it."""
         self._met.share_memory_()
+
+    def __contains__(self, id: int) -> bool:
+        return bool(self._met[self._place[id]])
+
+    def add(self, ids: np.ndarray) -> None:
+        """Those that an earlier process had left out, int64."""
+        self._met[[self._place[id] for id in ids.tolist()]] = 1
 
     def leave_out(self, id: int, why: PackDamaged) -> None:
         """Raises PackDamaged where it is one too many."""

@@ -1,18 +1,19 @@
 """Training batches: WebDataset shards through a readable list of stages, the same number of batches on every rank.
 
-All randomness comes from (seed, epoch, rank, loader worker, pass): an epoch can be repeated exactly, and no two
-epochs are alike. Ranks read different shards within a pass, for the shards are permuted before they are split.
+All randomness comes from (seed, epoch, rank, loader worker, pass): an epoch can be repeated exactly, or from any of its
+batches on, and no two epochs are alike. Ranks read different shards within a pass, for the shards are permuted before
+they are split. What can't be read changes none of it: the next sample comes in its place.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
-from contextlib import closing
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from itertools import count, islice
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import webdataset
@@ -23,12 +24,15 @@ from capetune.datasets.episodes.batch import Item, collate, make_item
 from capetune.datasets.episodes.loader import Loader, Stream
 from capetune.datasets.episodes.quarantine import Quarantine
 from capetune.datasets.episodes.supports import TrainSet
-from capetune.datasets.packs.reader import Pack, PackDamaged, check_readers
+from capetune.datasets.packs.reader import Pack, PackAway, PackDamaged, Row, check_readers
 from capetune.datasets.packs.threads import ordered
 from capetune.pose import Batch, Instance
 
 THREADS = 2  # that decode and warp, in each process that loads: the rest of its work keeps about one core busy
 SHUFFLE = 256  # encoded samples a reader holds to draw from; shards are mixed already when they are written
+
+Sample = tuple[Instance, bytes | PackDamaged]  # and its jpg, or why that can't be had
+Read = Callable[[Pack, TrainSet, Iterable[int]], Iterator[Sample]]
 
 
 def steps_per_epoch(instances: int, batch_size: int, world: int) -> int:
@@ -72,12 +76,12 @@ def train_loader(
     are fewer shards than readers or nothing to train on, and while iterating where more of them are damaged.
     """
     check_readers(pack, world, config.workers)
-    stream = _Batches(pack, TrainSet(pack, config.split), config, batch_size, seed, rank, world)
+    stream = TrainStream(pack, TrainSet(pack, config.split), config, batch_size, seed, rank, world)
     # The client of a store has threads, and a fork of it answers nobody.
     return Loader(stream, config.workers, fork=not pack.distant, pin=pin)
 
 
-class _Batches(Stream[Batch]):
+class TrainStream(Stream[Batch]):
     """The part of a rank's batches that one loader process makes."""
 
     def __init__(
@@ -95,27 +99,40 @@ class _Batches(Stream[Batch]):
     def left_out(self) -> np.ndarray:
         return self.quarantine.met()
 
-    def made(self, epoch: int, steps: int, worker: int, workers: int) -> Iterator[Batch]:
-        """The loader takes from its processes in turn."""
-        return islice(self.batches(epoch, worker, workers), len(range(worker, steps, workers)))
+    def leave_out(self, ids: np.ndarray) -> None:
+        self.quarantine.add(ids)
 
-    def batches(self, epoch: int, worker: int, workers: int) -> Iterator[Batch]:
-        """Endless."""
-        items = (item for number in count() for item in self.one_pass(epoch, number, worker, workers))
+    def made(self, epoch: int, first: int, end: int, worker: int, workers: int) -> Iterator[Batch]:
+        """The loader takes from its processes in turn."""
+        passed, all = (len(range(worker, number, workers)) for number in (first, end))
+        return islice(self.batches(epoch, passed, worker, workers), all - passed)
+
+    def batches(self, epoch: int, passed: int, worker: int, workers: int) -> Iterator[Batch]:
+        """Endless, from batch `passed` of this reader on."""
+        items = self.items(epoch, passed * self.batch_size, worker, workers)
         while True:
             yield collate(list(islice(items, self.batch_size)))
 
-    def one_pass(self, epoch: int, number: int, worker: int, workers: int) -> Iterable[Item]:
-        """What this reader makes of its share of the shards, each train instance there once."""
+    def items(self, epoch: int, passed: int, worker: int, workers: int) -> Iterator[Item]:
+        """Endless, after the first `passed`, which are drawn but not decoded. What was left out before isn't counted,
+        as it wasn't then."""
+        for number in count():
+            drawn = self.one_pass(epoch, number, worker, workers)
+            wanted = (each for each in drawn if each.query.id not in self.quarantine)
+            passed -= sum(1 for _ in islice(wanted, passed))
+            yield from decode(self.pack, self.train, self.quarantine, self.config.size, 2 * self.batch_size, wanted)
+
+    def one_pass(self, epoch: int, number: int, worker: int, workers: int, read: Read | None = None) -> Iterable[Drawn]:
+        """What this reader draws from its share of the shards, each train instance there once. read: `read_shards`, or
+        what stands for it."""
         rng = generator(self.seed, epoch, number, self.rank, worker)
         return webdataset.DataPipeline(
             partial(shards, self.pack, generator(self.seed, epoch, number)),  # the same for every reader
             partial(every, self.rank, self.world),
             partial(every, worker, workers),
-            partial(read, self.pack, self.train),
+            partial(read or read_shards, self.pack, self.train),
             partial(shuffle, rng),
             partial(episode, self.train, self.config, rng),
-            partial(decode, self.pack, self.train, self.quarantine, self.config.size, 2 * self.batch_size),
         )
 
 
@@ -133,22 +150,39 @@ def every(first: int, step: int, values: Iterable[Any]) -> Iterator[Any]:
     return islice(values, first, None, step)
 
 
-def read(pack: Pack, train: TrainSet, shards: Iterable[int]) -> Iterator[tuple[Instance, bytes]]:
-    """Train instances and their jpgs in the order of the shards; what isn't selected is passed over unread.
+def read_shards(pack: Pack, train: TrainSet, shards: Iterable[int]) -> Iterator[Sample]:
+    """Train instances and their jpgs in the order of the shards; what isn't selected is passed over unread. Where a
+    shard is missing or damaged, what is wrong with it comes in place of the jpgs. Raises PackAway where a store doesn't
+    answer.
 
     Where each jpg lies is in the pack's index: parsing the tar's headers again would cost a third of decoding. While a
     shard is read, the next one is fetched.
     """
-    for shard, stream in ordered(lambda shard: (shard, pack.open_shard(shard)), shards, threads=1, ahead=1):
+
+    def opened(shard: int) -> tuple[int, BinaryIO | PackDamaged]:
         try:
-            with stream:
-                for row in pack.in_shard(shard):
-                    if row.instance.id in train.instances:
-                        stream.seek(row.offset)
-                        yield train.instances[row.instance.id], stream.read(row.length)
-        except OSError as error:
-            where = f"{pack.address}/{pack.manifest.shards[shard].name}"
-            raise PackDamaged(f"{where} can't be read ({error}): copy the pack again or make it anew") from None
+            return shard, pack.open_shard(shard)
+        except PackAway:
+            raise
+        except PackDamaged as why:
+            return shard, why
+
+    for shard, stream in ordered(opened, shards, threads=1, ahead=1):
+        with nullcontext() if isinstance(stream, PackDamaged) else stream:
+            for row in pack.in_shard(shard):
+                if row.instance.id in train.instances:
+                    yield train.instances[row.instance.id], _jpeg(pack, row, stream)
+
+
+def _jpeg(pack: Pack, row: Row, stream: BinaryIO | PackDamaged) -> bytes | PackDamaged:
+    if isinstance(stream, PackDamaged):
+        return stream
+    try:
+        stream.seek(row.offset)
+        return stream.read(row.length)
+    except OSError as error:
+        where = f"{pack.address}/{pack.manifest.shards[row.shard].name}"
+        return PackDamaged(f"{where} can't be read ({error}): copy the pack again or make it anew")
 
 
 def shuffle(rng: np.random.Generator, values: Iterable[Any]) -> Iterator[Any]:
@@ -173,14 +207,14 @@ class Drawn:
     """A sample of which all is decided and nothing drawn yet: so that threads may do it in any order."""
 
     query: Instance
-    jpeg: bytes
+    jpeg: bytes | PackDamaged
     template: np.ndarray
     known: np.ndarray
     augmentation: Augmentation
 
 
 def episode(
-    train: TrainSet, config: DataConfig, rng: np.random.Generator, samples: Iterable[tuple[Instance, bytes]]
+    train: TrainSet, config: DataConfig, rng: np.random.Generator, samples: Iterable[Sample]
 ) -> Iterator[Drawn]:
     """Add a template of other instances of the category, and how to turn, scale and mirror."""
     for query, jpeg in samples:
@@ -196,6 +230,9 @@ def decode(
 
     def item(drawn: Drawn) -> Item | None:
         query = drawn.query
+        if isinstance(drawn.jpeg, PackDamaged):
+            quarantine.leave_out(query.id, drawn.jpeg)
+            return None
         try:
             crop = pack.decode(pack.row(query.id), drawn.jpeg, size)
         except PackDamaged as why:

@@ -19,11 +19,15 @@ from capetune.pose import Category, Crop, Instance, Part
 from capetune.storage.address import open_place
 from capetune.storage.folder import Folder
 from capetune.storage.place import Missing, Place
-from capetune.storage.shelf import opened
+from capetune.storage.shelf import Spoilt, opened
 
 
 class PackDamaged(UserError):
     """Pixels of a pack can't be had, or aren't what was packed: whatever is trained on it, it isn't to blame."""
+
+
+class PackAway(PackDamaged):
+    """They can't be had now: of a store that doesn't answer nothing is known to be damaged."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -144,15 +148,17 @@ class Pack:
     def open_shard(self, shard: int) -> BinaryIO:
         """Its bytes, in a file of this machine: of a distant pack the whole shard is fetched, checked and kept there.
 
-        Raises PackDamaged where it can't be had, or isn't what the manifest says.
+        Raises PackDamaged where it is missing or isn't what the manifest says, PackAway where it can't be had.
         """
         entry = self.manifest.shards[shard]
         try:
             return opened(self.place, entry.name, entry.bytes, entry.sha256)
         except Missing as error:
             raise PackDamaged(f"{error}: copy the pack again or make it anew") from None
-        except UserError as error:
+        except Spoilt as error:
             raise PackDamaged(str(error)) from None
+        except UserError as error:
+            raise PackAway(str(error)) from None
 
     def row(self, instance_id: int) -> Row:
         """Raises KeyError where the instance isn't packed."""

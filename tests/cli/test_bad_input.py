@@ -15,6 +15,7 @@ import pytest
 from capetune.config import Config, load_preset
 from capetune.models.estimator import PoseEstimator
 from capetune.runs.checkpoints import CheckpointMeta
+from capetune.runs.history import add_to_history
 from capetune.training.checkpoint import save_checkpoint
 
 # All rows run in one process, one after the other: importing torch and Ray for each would take minutes.
@@ -127,6 +128,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory, tiny_pack: Path) -> Path:
         run = {"capetune": "run", "kind": kind, "state": "interrupted", "config_hash": "0", "pack": "elsewhere"}
         (folder / "held" / name).mkdir()
         (folder / "held" / name / "run.json").write_text(json.dumps(run))
+    add_to_history(folder / "held/other", {"epoch": 1})
     return folder
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from uuid import uuid4
 
@@ -13,6 +14,7 @@ from capetune.runs.history import read_history
 from capetune.storage.address import open_place
 from capetune.storage.lease import Superseded, take
 from capetune.storage.place import Place
+from capetune.training.checkpoint import Drawing, load_under_way, save_under_way
 
 Checkpoint = Callable[[Path, int], None]
 
@@ -77,17 +79,19 @@ def test_an_epoch_tells_for_how_long_the_training_waited_for_what_it_sent(
 def test_an_epoch_under_way_goes_to_the_address_until_it_has_ended(
     run: str, place: Place, checkpoint: Checkpoint
 ) -> None:
-    def under_way(folder: Path) -> None:
-        (folder / UNDER_WAY).mkdir()
-        (folder / UNDER_WAY / "training.pt").write_bytes(b"weights")
-        (folder / UNDER_WAY / "where.json").write_text("{}")
+    drawing = Drawing(steps=9, world=1, loaders=0, batch=4, turns=1, order=2, begun=0)
+
+    def under_way(step: int) -> Callable[[Path], None]:
+        return partial(save_under_way, epoch=2, step=step, drawing=drawing, state={"step": step})
 
     lease = take(place)
     with at_bench(f"{run}/job", run, lease.number) as bench:
         keep(bench, checkpoint, 1, 0.1)
-        assert bench.keep_under_way(under_way) is None
+        for step in (3, 6):
+            assert bench.keep_under_way(under_way(step)) is None
+    assert len([name for name in place.names() if UNDER_WAY in name]) == 2  # the first is there no longer
     with at_bench(f"{run}/job", run, lease.number) as bench:
-        assert (bench.folder / UNDER_WAY / "training.pt").read_bytes() == b"weights"
+        assert load_under_way(bench.folder, 2) == (6, drawing, {"step": 6})
         keep(bench, checkpoint, 2, 0.2)
     assert not [name for name in place.names() if UNDER_WAY in name]
 

@@ -10,9 +10,12 @@ import pytest
 
 from capetune.config import load_preset
 from capetune.errors import UserError
+from capetune.events import ignore
 from capetune.runs.checkpoints import FORMAT, META
+from capetune.runs.history import add_to_history
+from capetune.runs.home import at_work
 from capetune.runs.record import Run
-from capetune.service.train import check_same, check_start
+from capetune.service.train import came_to_nothing, check_same, check_start
 
 
 def test_a_run_goes_on_only_with_its_own_configuration_and_data(tmp_path):
@@ -52,3 +55,24 @@ def test_the_process_that_only_waits_for_workers_imports_neither_torch_nor_timm(
         "print(sorted({'torch', 'timm', 'torchvision'} & sys.modules.keys()))"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "[]\n"
+
+
+def test_the_name_of_a_training_that_came_to_nothing_is_free(tmp_path):
+    """It ended before its first epoch, of a mistake in its configuration, say."""
+    Run(tmp_path, "train", "running").save("failed", config_hash="abc")
+    assert came_to_nothing(Run(tmp_path, "train", "failed"))
+    assert not came_to_nothing(Run(tmp_path, "train", "completed"))
+    assert not came_to_nothing(Run(tmp_path, "search", "failed"))
+    (tmp_path / "under-way").mkdir()
+    assert not came_to_nothing(Run(tmp_path, "train", "interrupted"))
+    (tmp_path / "under-way").rmdir()
+    add_to_history(tmp_path, {"epoch": 1})
+    assert not came_to_nothing(Run(tmp_path, "train", "failed"))
+
+
+def test_the_name_of_one_that_is_at_work_is_not(tmp_path):
+    run = Run(tmp_path, "train", "running")
+    run.save("running")
+    with at_work(tmp_path, ignore):
+        assert not came_to_nothing(run)
+    assert came_to_nothing(run)

@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from capetune.errors import UserError
-from capetune.training.divergence import EVERY, Watch
+from capetune.errors import Diverged, UserError
+from capetune.training.divergence import EVERY, Watch, check_scores
 
 
 def group(*ids: int) -> list:
@@ -51,3 +51,9 @@ def test_weights_that_the_last_step_spoilt_are_noticed() -> None:
         UserError, match=r"1 weights are no numbers at learning rate 0.5; .* \(the last step of an epoch, bias"
     ):
         watch.end(model)
+
+
+def test_scores_that_are_no_numbers_end_a_training() -> None:
+    check_scores({"val_loss": 3.0, "mpck4": 0.0, "generate_ms": math.nan}, 0.5)
+    with pytest.raises(Diverged, match=r"val_loss became inf at learning rate 0.5; lower it with .* \(in validation\)"):
+        check_scores({"val_loss": math.inf, "mpck4": 0.1}, 0.5)

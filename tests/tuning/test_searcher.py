@@ -144,3 +144,17 @@ def test_a_grid_s_journal_that_is_gone_is_made_anew_with_what_is_left_of_it(sear
 def test_a_grid_without_an_end_is_refused(read, line):
     with pytest.raises(UserError, match="line 1: grid tries every point, and this space has more than 1000, or ranges"):
         read(f"sampler: grid\n{line}\n")
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "gp", "cmaes"])
+def test_samplers_go_on_after_trials_that_diverged_and_say_nothing(search, sampler, recwarn):
+    """gp warns that it clips their scores."""
+    made = Proposals(search(f"sampler: {sampler}\nloss.tokens: {{log: [0.05, 2]}}\n"), fresh=20)
+    for number in range(12):
+        proposed = made.next()
+        if number % 2:
+            made.bench.end(made.bench.taken(proposed), lost="capetune.errors.Diverged: the loss became nan")
+        else:
+            made.end(proposed, 0.1 + 0.01 * number)
+    assert made.next()["overrides"]
+    assert [str(warning.message) for warning in recwarn if "Clip" in str(warning.message)] == []

@@ -299,7 +299,7 @@ def test_a_trial_that_diverged_is_the_worst_to_the_sampler_and_nothing_else(benc
     for number in range(3):
         wild = bench.trial()
         bench.report(wild, 1, 0.9)
-        error = f"capetune.training.divergence.Diverged: the loss became nan at learning rate 1 (step {number})"
+        error = f"capetune.errors.Diverged: the loss became nan at learning rate 1 (step {number})"
         bench.end(wild, lost=f"Traceback …\n{error}")
     good = bench.trial()
     bench.report(good, 3, 0.5)

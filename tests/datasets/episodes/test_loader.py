@@ -14,11 +14,12 @@ from capetune.errors import UserError
 class Numbers(Stream[tuple[int, int, int]]):
     """Epoch, number and the process that made it; the data of epoch 9 is bad."""
 
-    def made(self, epoch: int, steps: int, worker: int, workers: int) -> Iterator[tuple[int, int, int]]:
-        for step in range(worker, steps, workers):
+    def made(self, epoch: int, first: int, end: int, worker: int, workers: int) -> Iterator[tuple[int, int, int]]:
+        for step in range(worker, end, workers):
             if epoch == 9 and step == 3:
                 raise UserError("bad data")
-            yield epoch, step, os.getpid()
+            if step >= first:
+                yield epoch, step, os.getpid()
 
 
 @pytest.fixture
@@ -33,6 +34,13 @@ def test_every_epoch_has_its_batches_in_order(workers: int, closed: Callable) ->
     loader = closed(Loader(Numbers(), workers))
     for epoch, steps in ((1, 5), (2, 2), (3, 7)):
         assert [made[:2] for made in loader.epoch(epoch, steps)] == [(epoch, step) for step in range(steps)]
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_an_epoch_can_be_had_from_any_batch_on(workers: int, closed: Callable) -> None:
+    loader = closed(Loader(Numbers(), workers))
+    for epoch, first, end in ((1, 3, 8), (2, 4, 5), (3, 0, 4), (4, 1, 1)):
+        assert [made[:2] for made in loader.epoch(epoch, end, first)] == [(epoch, n) for n in range(first, end)]
 
 
 def test_processes_stay_from_epoch_to_epoch(closed: Callable) -> None:

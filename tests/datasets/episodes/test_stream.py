@@ -1,4 +1,5 @@
 import dataclasses
+import os
 import shutil
 from contextlib import closing
 
@@ -47,6 +48,31 @@ def test_an_epoch_repeats_with_loader_processes(pack):
     assert len(first) == 5
     assert all(same(a, b) for a, b in zip(first, again, strict=True))
     assert len(set(ids(first))) == 40
+
+
+@pytest.mark.parametrize(("workers", "first"), [(0, 7), (0, 30), (2, 3), (2, 8)])  # an epoch has 25 batches
+def test_from_any_batch_on_an_epoch_is_the_same(pack, workers, first):
+    config = CONFIG.model_copy(update={"workers": workers})
+    with closing(train_loader(pack, config, 8, seed=1)) as loader:
+        whole = list(loader.epoch(1, first + 4))
+    with closing(train_loader(pack, config, 8, seed=1)) as loader:
+        rest = list(loader.epoch(1, first + 4, first))
+    assert len(rest) == 4
+    assert all(same(a, b) for a, b in zip(whole[first:], rest, strict=True))
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_from_any_batch_on_it_is_the_same_where_samples_are_left_out(tiny_pack, tmp_path, workers):
+    pack = open_pack(shutil.copytree(tiny_pack, tmp_path / "copy"))
+    spoilt(pack, tmp_path / "copy", 8)
+    config = CONFIG.model_copy(update={"workers": workers, "max_corrupt": 0.1})
+    with closing(train_loader(pack, config, 8, seed=1)) as loader:
+        whole = ids(loader.epoch(1, 30))
+        left_out = loader.left_out()
+    with closing(train_loader(pack, config, 8, seed=1)) as loader:
+        loader.leave_out(left_out)
+        assert loader.left_out().tolist() == left_out.tolist()
+        assert ids(loader.epoch(1, 30, 21)) == whole[21 * 8 :]
 
 
 def test_loading_leaves_the_global_generator_alone(pack):
@@ -204,6 +230,39 @@ def test_real_images_stream(real_images, tmp_path):
     found = batches(open_pack(tmp_path / "out"), steps=10, config=DataConfig(size=128, split=3))
     assert {batch.images.shape for batch in found} == {(8, 3, 128, 128)}
     assert all(batch.visible.any(dim=1).sum() > 4 for batch in found)
+
+
+@pytest.mark.parametrize("how", ["missing", "cut"])
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_shard_that_is_spoilt_in_mid_training_is_left_out(tiny_pack, tmp_path, how, workers):
+    pack = open_pack(shutil.copytree(tiny_pack, tmp_path / "copy"))
+    train = {i.id for group in pack.part(1, "train").instances.values() for i in group}
+    rows = [row for row in pack.in_shard(2) if row.instance.id in train]
+    file = tmp_path / "copy/shard-00002.tar"
+    if how == "missing":
+        file.unlink()
+    else:
+        rows = rows[9:]
+        os.truncate(file, rows[0].offset + 10)
+    gone = {row.instance.id for row in rows}
+    config = CONFIG.model_copy(update={"workers": workers, "max_corrupt": 0.2})
+    with closing(train_loader(pack, config, 8, seed=1)) as loader:
+        seen = ids(loader.epoch(0, 60))
+        assert set(loader.left_out().tolist()) == gone
+    assert len(seen) == 480
+    assert set(seen) == train - gone
+    few = config.model_copy(update={"max_corrupt": 0.02})
+    with pytest.raises(PackDamaged, match=r"shard-00002.tar .*\(5 of 200 train samples are"):
+        batches(pack, steps=60, config=few)
+
+
+def test_a_spoilt_shard_changes_nothing_of_what_the_others_give(pack, tiny_pack, tmp_path):
+    spoilt_pack = open_pack(shutil.copytree(tiny_pack, tmp_path / "copy"))
+    (tmp_path / "copy/shard-00002.tar").unlink()
+    there = {row.instance.id for row in pack.rows if row.shard != 2}
+    whole = [id for id in ids(batches(pack, steps=25)) if id in there]
+    left = ids(batches(spoilt_pack, steps=25, config=CONFIG.model_copy(update={"max_corrupt": 0.2})))
+    assert left[: len(whole)] == whole
 
 
 def spoilt(pack, path, count):

@@ -14,11 +14,12 @@ import torch
 
 from capetune.config import DataConfig
 from capetune.datasets.episodes.queries import query_images
-from capetune.datasets.episodes.stream import train_batches
-from capetune.datasets.packs.reader import Pack, open_pack
+from capetune.datasets.episodes.stream import train_batches, train_loader
+from capetune.datasets.packs.reader import Pack, PackAway, open_pack
 from capetune.datasets.packs.writer import pack as write_pack
 from capetune.errors import UserError
 from capetune.storage.address import open_place
+from capetune.storage.place import Place
 
 CONFIG = DataConfig(size=64)
 
@@ -123,3 +124,37 @@ def test_what_is_no_pack_is_said(bucket: str, served: str) -> None:
         open_pack(f"{served}/nothing")
     with pytest.raises(UserError, match="there is no bucket other-bucket"):
         open_pack("s3://other-bucket/pack")
+
+
+@pytest.mark.parametrize("how", ["damaged", "missing", "away"])
+def test_a_shard_that_is_spoilt_is_left_out_and_a_store_that_does_not_answer_isn_t(
+    tiny_pack: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    monkeypatch.setenv("CAPETUNE_CACHE", str(tmp_path / "machine"))
+    place = open_place(f"memory://{how}/tiny")
+    for file in tiny_pack.iterdir():
+        place.send(file, file.name)
+    pack = open_pack(place.address)
+    name = pack.manifest.shards[2].name
+    if how == "damaged":
+        place.write(name, bytes(pack.manifest.shards[2].bytes))
+    elif how == "missing":
+        place.delete(name)
+    else:
+        fetch = type(pack.place).fetch
+
+        def away(place: Place, wanted: str, file: Path) -> None:
+            if wanted == name:
+                raise UserError("the store can't be reached")
+            fetch(place, wanted, file)
+
+        monkeypatch.setattr(type(pack.place), "fetch", away)
+    loader = train_loader(pack, CONFIG.model_copy(update={"max_corrupt": 0.2}), 8, 3)
+    if how == "away":
+        with pytest.raises(PackAway, match="the store can't be reached"):
+            list(loader.epoch(1, 60))
+        return
+    assert len(list(loader.epoch(1, 60))) == 60
+    left_out = set(loader.left_out().tolist())
+    train = {instance.id for group in pack.part(1, "train").instances.values() for instance in group}
+    assert left_out == {row.instance.id for row in pack.in_shard(2)} & train
