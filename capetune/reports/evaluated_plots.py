@@ -79,5 +79,5 @@ def missed(result: Result, words: Mapping[str, str]) -> go.Figure:
         customdata=[counts[kind] for kind in kinds],
         hovertemplate="%{y}: %{customdata} keypoints<extra></extra>",
     )
-    figure.update_layout(xaxis_title="share of the missed keypoints", xaxis_tickformat=".0%")
-    return dressed(figure).update_layout(height=EDGES + 60 * len(kinds)).update_xaxes(rangemode="tozero")
+    figure.update_layout(xaxis_title="share of misses", xaxis_tickformat=".0%")
+    return dressed(figure).update_layout(height=EDGES + 60 * len(kinds), margin_r=60).update_xaxes(rangemode="tozero")
