@@ -7,10 +7,13 @@ from typing import Protocol
 
 import numpy as np
 
+from capetune.datasets.episodes.flips import mirrored
 from capetune.errors import UserError
 from capetune.evaluation.baselines import Template
+from capetune.evaluation.examples import Chooser
+from capetune.evaluation.failures import Failures, kinds
 from capetune.evaluation.figures import Figures
-from capetune.evaluation.pck import mpck4
+from capetune.evaluation.pck import CURVE, mpck4, pck_curve
 from capetune.evaluation.protocol import QUERIES, CategoryPairs, official_pairs, pair_visible, pairs_hash, protocol_name
 from capetune.evaluation.report import CategoryScores, EvalReport, Scores
 from capetune.pose import Instance, Part
@@ -58,6 +61,7 @@ def evaluate(
     found: dict[int, Figures] = {}
     baselines: dict[int, Figures] = {}
     rows: dict[int, CategoryScores] = {}
+    chooser = Chooser(len(pairs.categories), queries)
     empty = 0
     for place, predicted in predictor.predict_all(part.instances, pairs.categories):
         drawn = pairs.categories[place]
@@ -65,15 +69,25 @@ def evaluate(
         if place in rows:
             raise ValueError(f"{predictor.name} predicted {category.name} ({category.id}) twice")
         visible = pair_visible(instances, drawn)
+        counts = np.asarray(visible.any(axis=1))
         truth = np.stack([instance.xy for instance in instances])[drawn.queries]
         side = np.array([instance.side for instance in instances])[drawn.queries]
         copied = template.predict(category, instances, drawn.supports, drawn.queries)
         _check(predicted, truth.shape, f"{predictor.name} on {category.name} ({category.id})")
         found[place] = Figures.of(predicted, truth, visible, side)
         baselines[place] = Figures.of(copied, truth, visible, side)
-        means = mpck4(found[place].pck).reshape(episodes, queries).mean(axis=1)
-        rows[place] = CategoryScores(category, Scores.of(found[place]), Scores.of(baselines[place]), means)
-        empty += int((~visible.any(axis=1)).sum())
+        scores = mpck4(found[place].pck), mpck4(baselines[place].pck)
+        missed = kinds(predicted, truth, copied, visible, side, mirrored(category.graph))
+        rows[place] = CategoryScores(
+            category,
+            Scores.of(found[place]),
+            Scores.of(baselines[place]),
+            scores[0].reshape(episodes, queries).mean(axis=1),
+            Failures.of(missed, copied, truth, visible, side),
+            np.stack([pck_curve(xy, truth, visible, side, CURVE).mean(axis=0) for xy in (predicted, copied)]),
+        )
+        chooser.take(drawn, instances, predicted, missed, counts, scores, found[place].nme)
+        empty += int((~counts).sum())
         if progress is not None:
             progress(len(rows), len(pairs.categories))
     if len(rows) < len(pairs.categories):
@@ -95,6 +109,7 @@ def evaluate(
         not_sampled=pairs.not_sampled,
         left_out=part.left_out,
         pairs_hash=pairs_hash(part, pairs),
+        examples=chooser.chosen(),
     )
 
 

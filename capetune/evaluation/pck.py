@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 THRESHOLDS = (0.05, 0.10, 0.15, 0.20, 0.25)
+CURVE = tuple(step / 100 for step in range(51))  # of the curve that reports draw
 
 
 def pck(pred: np.ndarray, truth: np.ndarray, visible: np.ndarray, side: np.ndarray, threshold: float) -> np.ndarray:

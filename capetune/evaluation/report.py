@@ -11,9 +11,11 @@ import numpy as np
 
 from capetune.datasets.mp100.catalogue import Coverage
 from capetune.evaluation.compare import Comparison
+from capetune.evaluation.examples import Example
+from capetune.evaluation.failures import Failures
 from capetune.evaluation.figures import Figures
 from capetune.evaluation.intervals import Interval, over_categories, over_draws
-from capetune.evaluation.pck import THRESHOLDS, mpck4, mpck5
+from capetune.evaluation.pck import CURVE, THRESHOLDS, mpck4, mpck5
 from capetune.evaluation.protocol import NotSampled, protocol_name
 from capetune.evaluation.seen import Seen
 from capetune.pose import Category
@@ -56,16 +58,19 @@ class Scores:
 @dataclass(frozen=True)
 class CategoryScores:
     """One category: the predictor's scores and the template baseline's on the same pairs. episodes: float (E,), the
-    predictor's mPCK4 of each episode."""
+    predictor's mPCK4 of each episode. curves: float (2, T), the predictor's and the template's PCK at `pck.CURVE`."""
 
     category: Category
     scores: Scores
     template: Scores
     episodes: np.ndarray = field(repr=False, compare=False)
+    failures: Failures
+    curves: np.ndarray = field(repr=False, compare=False)
 
     def to_json(self) -> dict[str, Any]:
-        """As `Scores.to_json`, with the name and the template's scores."""
-        return {"name": self.category.name, **self.scores.to_json(), "template": self.template.to_json()}
+        """As `Scores.to_json`, with the name, the template's scores and the failures."""
+        beside = {"template": self.template.to_json(), "failures": self.failures.to_json()}
+        return {"name": self.category.name, **self.scores.to_json(), **beside}
 
 
 @dataclass(frozen=True)
@@ -80,7 +85,8 @@ class EvalReport:
     pairs and their truth, as `protocol.pairs_hash`. weights_hash: of the checkpoint's weights. data_hash: the pack's
     fingerprint, or the annotation file's. epoch: the checkpoint's. seen: what of the part the model was trained on;
     None where no model is known. comparison: with another result, where one was named. coverage:
-    how much of MP-100 the pack has; None where it is another data set's, or annotations were scored.
+    how much of MP-100 the pack has; None where it is another data set's, or annotations were scored. examples: pairs to
+    look at, by group of `examples.GROUPS`. pack: the address of what was scored; None where annotations were.
     """
 
     protocol: str
@@ -107,6 +113,8 @@ class EvalReport:
     seen: Seen | None = None
     comparison: Comparison | None = None
     coverage: Coverage | None = None
+    examples: Mapping[str, tuple[Example, ...]] = field(default_factory=dict, repr=False, compare=False)
+    pack: str | None = None
 
     @cached_property
     def intervals(self) -> dict[str, Interval | None]:
@@ -115,6 +123,17 @@ class EvalReport:
             "categories": over_categories([row.scores.mpck4 for row in self.per_category]),
             "draws": over_draws([row.episodes for row in self.per_category]),
         }
+
+    @cached_property
+    def failures(self) -> Failures:
+        """Of all categories."""
+        return Failures.joined([row.failures for row in self.per_category])
+
+    @cached_property
+    def curves(self) -> np.ndarray:
+        """float64 (2, T): PCK at `pck.CURVE`, the predictor's and the template's, means over pairs, of which every
+        category has as many."""
+        return np.mean([row.curves for row in self.per_category], axis=0)
 
     @property
     def missing(self) -> tuple[Category, ...]:
@@ -158,4 +177,12 @@ class EvalReport:
             "epoch": self.epoch,
             "seen": self.seen and self.seen.to_json(),
             "comparison": self.comparison and self.comparison.to_json(),
+            "pack": self.pack,
+            "failures": self.failures.to_json(),
+            "curves": {
+                "threshold": list(CURVE),
+                "predictor": self.curves[0].round(6).tolist(),
+                "template": self.curves[1].round(6).tolist(),
+            },
+            "examples": {group: [each.to_json() for each in found] for group, found in self.examples.items()},
         }

@@ -45,6 +45,7 @@ def print_report(report: Any, console: Console) -> None:
         f"{report.scores.pairs} pairs; {report.empty_pairs} of them have no common visible keypoint and score 0",
         "AUC: of the whole PCK curve; NME: mean error in longer box sides; EPE: the same in pixels of the images",
         f"data: {'synthetic' if report.synthetic else 'real'}",
+        _missed_line(report.failures),
     ]
     for name, meant in (
         ("categories", "other categories like these"),
@@ -81,6 +82,16 @@ def print_report(report: Any, console: Console) -> None:
     lines.append(f"pairs {report.pairs_hash}, data {report.data_hash}")
     for line in lines:
         console.print(line, soft_wrap=True)
+
+
+def _missed_line(failures: Any) -> str:
+    """What share of the keypoints was missed, and of which kinds. failures: of `evaluation.failures`."""
+    every = max(failures.keypoints, 1)
+    missed, template = (f"{count / every:.1%}" for count in (failures.missed, failures.template_missed))
+    said = f"a tenth of the longer side off or more: {missed} of the keypoints, the template's {template}"
+    counts = failures.to_json()["kinds"].items()
+    shares = ", ".join(f"{name} {count / failures.missed:.0%}" for name, count in counts if count)
+    return f"{said}; of these {shares}" if shares else said
 
 
 def _seen_lines(report: Any) -> list[str]:

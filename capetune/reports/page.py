@@ -18,7 +18,7 @@ from capetune.reports.words import clock, in_words, share, short
 from capetune.runs.commands import again
 from capetune.runs.copy import carry
 from capetune.runs.facts import environment
-from capetune.runs.metrics import title
+from capetune.runs.metrics import title as metric_title
 from capetune.runs.record import Run
 from capetune.storage.scratch import named
 from capetune.storage.whole import write_aside
@@ -36,7 +36,11 @@ CONFIG = {
 
 def page_file(run: Run, out: Path | None) -> Path:
     """Where a run's page goes: into its folder, or to `out`. Raises UserError where it can't."""
-    page = out or run.folder / PAGE
+    return checked_file(out or run.folder / PAGE)
+
+
+def checked_file(page: Path) -> Path:
+    """Raises UserError where a page can't go there."""
     if page.is_dir():
         raise UserError(f"{page} is a folder; give --out a file, such as {page / PAGE}")
     if not page.parent.is_dir():
@@ -50,21 +54,36 @@ def plotted(name: str, figure: go.Figure) -> str:
 
 
 def rendered(template: str, run: Run, **told: Any) -> str:
-    """A page. template: of this folder. told: what that wants to know beside the run, its facts and its environment."""
-    loader = FileSystemLoader(Path(__file__).parent)
-    pages = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    pages.filters |= {"clock": clock, "share": share, "short": short, "metric": title, "bytes": in_words}
-    return pages.get_template(template).render(
-        rules=RULES,
-        plotly=get_plotlyjs(),
+    """A run's page. told: what the template wants to know beside the run, its facts and its environment."""
+    return filled(
+        template,
+        title=run.name,
+        command=again("report", run=run.folder),
+        config_hash=run.facts.get("config_hash"),
         run=run,
         facts=run.facts,
         again=partial(again, run=run.folder),
         missing={part: names for part, names in run.facts.get("missing_categories", {}).items() if names},
         mp100=Coverage.of_json(run.facts["mp100"]).line if "mp100" in run.facts else None,
-        made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         environment=run.facts.get("environment") or environment(),
         recorded="environment" in run.facts,
+        **told,
+    )
+
+
+def filled(template: str, *, title: str, command: str, config_hash: str | None, **told: Any) -> str:
+    """A page. template: of this folder. command: what makes it, as it is typed. told: what the template wants to know
+    beside these."""
+    loader = FileSystemLoader(Path(__file__).parent)
+    pages = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    pages.filters |= {"clock": clock, "share": share, "short": short, "metric": metric_title, "bytes": in_words}
+    return pages.get_template(template).render(
+        rules=RULES,
+        plotly=get_plotlyjs(),
+        title=title,
+        command=command,
+        config_hash=config_hash or "",
+        made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         **told,
     )
 

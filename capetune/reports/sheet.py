@@ -14,6 +14,7 @@ from capetune.datasets.packs.crop import apply, source_to_unit, unit_to_pixel, w
 from capetune.datasets.packs.reader import Pack
 from capetune.errors import UserError
 from capetune.pose import Category, Instance
+from capetune.prediction.drawing import draw_pose
 
 TILE = 256
 CAPTION = 22
@@ -93,14 +94,7 @@ def draw_tile(pack: Pack, instance: Instance, note: str = "") -> np.ndarray:
     to_unit = source_to_unit(instance.box)
     image = warp_crop(pack.crop(instance.id, TILE), to_unit, TILE)
     xy = apply(unit_to_pixel(to_unit, TILE), instance.xy)
-    colours = keypoint_colours(category.graph.size)
-    for i, j in category.graph.edges:
-        if instance.visible[i] and instance.visible[j]:
-            colour = tuple(int(v) for v in (colours[i].astype(int) + colours[j]) // 2)
-            cv2.line(image, _fixed(xy[i]), _fixed(xy[j]), colour, 2, cv2.LINE_AA, shift=4)
-    for k in np.flatnonzero(instance.visible):
-        cv2.circle(image, _fixed(xy[k]), 4 << 4, (0, 0, 0), -1, cv2.LINE_AA, shift=4)
-        cv2.circle(image, _fixed(xy[k]), 3 << 4, tuple(int(v) for v in colours[k]), -1, cv2.LINE_AA, shift=4)
+    draw_pose(image, xy, instance.visible, category.graph)
     caption = np.full((CAPTION, TILE, 3), PAPER, dtype=np.uint8)
     text = f"{category.name} {note}" if note else f"{category.name} ({category.id})"
     scale = 0.45
@@ -108,13 +102,6 @@ def draw_tile(pack: Pack, instance: Instance, note: str = "") -> np.ndarray:
         scale *= 0.95
     cv2.putText(caption, text, (2, 15), FONT, scale, (20, 20, 20), 1, cv2.LINE_AA)
     return np.vstack([image, caption])
-
-
-def keypoint_colours(count: int) -> np.ndarray:
-    """As many distinct bright colours, in the order of the hues. uint8 (count, 3) RGB."""
-    hues = np.arange(count) * 180 // max(1, count)  # cv2 counts hues to 180
-    hsv = np.stack([hues, np.full(count, 230), np.full(count, 255)], axis=1).astype(np.uint8)
-    return cv2.cvtColor(hsv[None], cv2.COLOR_HSV2RGB)[0]
 
 
 def save(image: np.ndarray, path: Path) -> None:
@@ -128,9 +115,3 @@ def save(image: np.ndarray, path: Path) -> None:
         raise UserError(f"can't write a picture called {path.name}: call it something.png") from None
     except OSError as error:
         raise UserError(f"can't write {path}: {error.strerror or error}") from None
-
-
-def _fixed(point: np.ndarray) -> tuple[int, int]:
-    """Sixteenths of a pixel, as cv2 wants them with shift=4; far away points are kept within its range."""
-    x, y = np.clip(np.round(point * 16), -(2**20), 2**20)
-    return int(x), int(y)

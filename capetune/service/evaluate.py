@@ -205,7 +205,7 @@ def _other(request: EvaluateRequest, listener: Listener) -> _Subject:
 
 
 def _told_of(pack: Pack) -> dict[str, Any]:
-    return {"data_hash": pack.fingerprint, "coverage": pack.manifest.coverage}
+    return {"data_hash": pack.fingerprint, "coverage": pack.manifest.coverage, "pack": pack.place.resolved}
 
 
 def _part(request: EvaluateRequest, split: int, listener: Listener) -> tuple[Part, dict[str, Any]]:

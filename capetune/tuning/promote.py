@@ -109,7 +109,7 @@ def _score(checkpoint: Path, work: Work, shots: Sequence[int], episodes: int | N
     seen = overlap(pack.part(data.split, "train"), part)
     predictor = ModelPredictor(model.settle(device), pack, data, device)
     facts = {"checkpoint": checkpoint.name, "config_hash": meta.config.hash(), "epoch": meta.epoch}
-    facts |= {"weights_hash": weights_hash(checkpoint), "data_hash": pack.fingerprint}
+    facts |= {"weights_hash": weights_hash(checkpoint), "data_hash": pack.fingerprint, "pack": pack.place.resolved}
     for count in shots:
         report = evaluate(part, predictor, count, episodes or EPISODES["test"], queries).known(seen)
         tree = {**replace(report, coverage=pack.manifest.coverage).to_json(), **facts}

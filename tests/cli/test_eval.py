@@ -153,6 +153,7 @@ def test_a_pack_gives_the_report_of_the_files_it_was_made_of(annotations, tmp_pa
     covered = [report.pop("mp100") for report in reports]
     assert covered[0] is None, "one file of annotations is no data set"
     assert (covered[1]["there"], covered[1]["of"], len(covered[1]["missing"])) == (2, 100, 98)
+    assert [report.pop("pack") for report in reports] == [None, str(tmp_path / "pack")]
     assert reports[0] == reports[1]
     assert reports[0]["missing_categories"] == [{"id": 78, "name": "long_sleeved_outwear"}]
 

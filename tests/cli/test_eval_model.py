@@ -6,6 +6,7 @@ import json
 import shutil
 
 import pytest
+import torch
 from typer.testing import CliRunner
 
 from capetune.cli.main import app
@@ -28,6 +29,7 @@ def runs(tmp_path_factory, tiny_pack):
     """Runs: one older, one newer with two checkpoints, of an untrained model on split 1."""
     runs = tmp_path_factory.mktemp("runs")
     config = load_preset("demo").with_overrides(KEYS)
+    torch.manual_seed(0)
     model = PoseEstimator(config.model)
     data = describe_data(open_pack(tiny_pack), 1)
     for run, started, scores in (("old", "2026-01-01", [0.9]), ("new", "2026-01-02", [0.1, 0.3, 0.2])):
@@ -119,6 +121,28 @@ def test_a_models_predictions_have_its_scores_and_score_the_same_from_the_file(r
     same = ("pck", "mpck4", "mpck5", "auc", "nme", "epe", "per_category", "intervals", "pairs_hash", "template")
     assert {name: again[name] for name in same} == {name: report[name] for name in same}
     assert again["seen"] is None
+
+
+def test_its_result_becomes_a_page_with_pictures_of_the_pack(runs, tiny_pack, tmp_path):
+    result = tmp_path / "mine.json"
+    evaluate("--runs", runs, "--json", result)
+    tree = json.loads(result.read_text())
+    assert tree["pack"] == str(tiny_pack)
+    made = CliRunner().invoke(app, ["report", str(result)], catch_exceptions=False)
+    assert made.exit_code == 0
+    assert f"template {tree['template']['mpck4']:.3f} on the same {tree['pairs']} pairs" in made.stdout
+    page = (tmp_path / "mine.html").read_text()
+    assert page.count("data:image/jpeg") == sum(map(len, tree["examples"].values())) > 0
+
+
+def test_a_result_of_annotations_takes_its_pictures_from_the_pack_of_the_same_pairs(tiny_root, tiny_pack, tmp_path):
+    result = tmp_path / "center.json"
+    evaluate("--split", 1, "--predictor", "center", "--annotations", tiny_root / "annotations", "--json", result)
+    with pytest.raises(UserError, match="is of annotations alone: give --data the pack"):
+        CliRunner().invoke(app, ["report", str(result)], catch_exceptions=False)
+    words = ["report", str(result), "--data", str(tiny_pack), "--out", str(tmp_path / "page.html")]
+    assert CliRunner().invoke(app, words, catch_exceptions=False).exit_code == 0
+    assert "data:image/jpeg" in (tmp_path / "page.html").read_text()
 
 
 def test_the_report_names_the_model_and_has_the_template_on_the_same_pairs(runs):

@@ -42,6 +42,12 @@ def typed(monkeypatch, capsys, tmp_path, handlers):
     ("words", "line"),
     [
         ("", "Missing argument 'NAME'; see `"),
+        ("no.json", "no.json: there is no such file; `capetune eval --json FILE` writes one"),
+        ("runs/begun/run.json", "runs/begun/run.json is odd: "),
+        (
+            "begun --data packs",
+            "--data is for the report of an evaluation, a file of `eval --json`; begun is none: leave",
+        ),
         ("unheard", "there is no run 'unheard' in runs (there: "),
         ("trained", "no epoch of trained has ended yet, so there is nothing to report; give the command that began"),
         ("promoted", "no job of promoted has begun yet, so there is nothing to report; give the command that began"),

@@ -1,16 +1,23 @@
-"""A search's folder as `capetune search` leaves it, made by hand: Optuna's own study, no Ray, no training."""
+"""Runs' folders as their commands leave them, made by hand: Optuna's own study, no Ray, no training; a result."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import optuna
 import pytest
 
 from capetune.config import Config, load_preset
+from capetune.datasets.episodes.flips import mirrored
+from capetune.datasets.packs.reader import Pack, open_pack
+from capetune.evaluation.baselines import ByCategory, Template
+from capetune.evaluation.evaluate import evaluate
+from capetune.pose import Category, Instance
 from capetune.runs.record import Run
 from capetune.runs.results import TrialResult, save_result, trial_folder, write_results
 from capetune.storage.whole import write_aside
@@ -201,3 +208,34 @@ def make_promotion(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[
         return run
 
     return make
+
+
+class Exchanging(ByCategory):
+    """Finds every keypoint but for every third query, where left is taken for right, and the third after, which is
+    left at the template's."""
+
+    name = "model"
+
+    def predict(
+        self, category: Category, instances: Sequence[Instance], supports: np.ndarray, queries: np.ndarray
+    ) -> np.ndarray:
+        found = np.stack([instances[query].xy for query in queries])
+        found[::3] = found[::3][:, list(mirrored(category.graph) or range(category.graph.size))]
+        found[1::3] = Template().predict(category, instances, supports, queries)[1::3]
+        return found
+
+
+@dataclass(frozen=True)
+class Scored:
+    file: Path
+    pack: Pack
+
+
+@pytest.fixture
+def scored(tiny_pack: Path, tmp_path: Path) -> Scored:
+    """A result of `Exchanging`, as `capetune eval --json` writes it, and the pack that it scored."""
+    pack = open_pack(tiny_pack)
+    report = evaluate(pack.part(1, "test"), Exchanging(), 1, episodes=2, queries=5)
+    tree = replace(report, pack=pack.place.resolved, data_hash=pack.fingerprint).to_json()
+    (tmp_path / "mine.json").write_text(json.dumps(tree))
+    return Scored(tmp_path / "mine.json", pack)

@@ -13,7 +13,9 @@ from typing import Any
 
 import pytest
 
+from capetune.reports import evaluated_page
 from capetune.reports.course_page import write_report as write_course
+from capetune.reports.evaluated import read_result
 from capetune.reports.html import write_report
 from capetune.reports.promoted_page import write_report as write_promoted
 from capetune.runs.record import read_run
@@ -38,22 +40,26 @@ addEventListener("load", () => setTimeout(() => {
     heads.find((head) => head.textContent === name).click();
     orders.push(order());
   }
+  const did = (() => { DO })();
   const drawn = [...document.querySelectorAll(".js-plotly-plot")].map(
     (plot) => [plot.id, plot.querySelectorAll(".main-svg .trace").length]);
   const asked = performance.getEntriesByType("resource").map((entry) => entry.name);
-  document.body.dataset.probe = JSON.stringify({said, asked, drawn: Object.fromEntries(drawn), orders});
+  document.body.dataset.probe = JSON.stringify({said, asked, drawn: Object.fromEntries(drawn), orders, did});
 }, 500));
 </script>"""
 ASKING = '<img src="http://127.0.0.1:9/there.png"><script>console.error("oh")</script>'
 
 
-def look(page: Path, extra: str = "", clicks: tuple[str, ...] = ("trial", "mPCK4", "mPCK4")) -> dict[str, Any]:
-    """What the probe found in a page; skips where there is no Chromium. clicks: heads of its table to sort."""
+def look(
+    page: Path, extra: str = "", clicks: tuple[str, ...] = ("trial", "mPCK4", "mPCK4"), do: str = ""
+) -> dict[str, Any]:
+    """What the probe found in a page; skips where there is no Chromium. clicks: heads of its table to sort. do:
+    JavaScript that runs after them, whose value is `did`."""
     browser = next(filter(None, map(shutil.which, NAMES)), None)
     if browser is None:
         pytest.skip("needs Chromium (apt-get install chromium)")
     copy = page.with_name("probed.html")
-    probe = PROBE.replace("CLICKS", json.dumps(clicks))
+    probe = PROBE.replace("CLICKS", json.dumps(clicks)).replace("DO", do)
     copy.write_text(page.read_text().replace("<head>", f"<head>{probe}", 1).replace("</body>", f"{extra}</body>"))
     words = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
     words += [f"--user-data-dir={page.parent / 'browser'}", "--host-resolver-rules=MAP * ~NOTFOUND"]
@@ -119,3 +125,53 @@ def test_a_browser_draws_a_promotion_s_page_and_sorts_its_jobs(make_promotion):
     assert list(seen["drawn"]) == ["plot-scores-1", "plot-scores-2", "plot-courses", "plot-seconds"]
     assert all(seen["drawn"].values())
     assert seen["orders"] == [["1", "1", "2", "2"], ["1", "1", "2", "2"], ["2", "2", "1", "1"], ["1", "1", "2", "2"]]
+
+
+GALLERY = """
+  const seen = (kind) => [...document.querySelectorAll(`figure g.${kind}`)].filter(
+    (pose) => getComputedStyle(pose).display !== "none").length;
+  const box = (name) => document.querySelector(`#layers input[name=${name}]`);
+  const large = document.getElementById("large"), buttons = [...document.querySelectorAll("figure button")];
+  const told = () => large.querySelector("p").textContent.trim();
+  const press = (key) => large.dispatchEvent(new KeyboardEvent("keydown", {key, bubbles: true}));
+  const found = {before: [seen("truth"), seen("predicted"), seen("template")]};
+  box("template").click();
+  box("truth").click();
+  found.after = [seen("truth"), seen("predicted"), seen("template")];
+  buttons[1].focus();
+  buttons[1].click();
+  found.large = [large.open, large.querySelectorAll("svg image").length, told()];
+  press("ArrowRight");
+  found.next = told();
+  press("ArrowLeft"); press("ArrowLeft"); press("ArrowLeft");
+  found.last = told();
+  large.querySelector("form button").click();
+  found.closed = large.open;
+  found.captions = buttons.map((each) => each.parentNode.querySelector("figcaption").textContent.trim());
+  found.sized = buttons.every((each) => each.querySelector("svg").getBoundingClientRect().width > 100);
+  found.named = document.querySelectorAll("figure g.truth circle title").length;
+  return found;
+"""
+
+
+def test_a_browser_shows_an_evaluation_s_pictures_layers_and_table(scored):
+    evaluated_page.write_report(read_result(scored.file), scored.file, scored.pack)
+    seen = look(scored.file.with_suffix(".html"), clicks=("id", "id", "mPCK4"), do=GALLERY)
+    assert seen["said"] == []
+    assert seen["asked"] == []
+    assert list(seen["drawn"]) == ["plot-curve", "plot-categories", "plot-missed"]
+    assert all(seen["drawn"].values())
+    _, rising, falling, by_score = seen["orders"]
+    assert (rising, falling) == (["87", "88"], ["88", "87"])
+    rows = json.loads(scored.file.read_text())["per_category"]
+    assert by_score == sorted(rows, key=lambda id: rows[id]["mpck4"])
+    did = seen["did"]
+    count = len(did["captions"])
+    assert did["before"] == [count, count, 0]
+    assert did["after"] == [0, count, count]
+    assert did["large"] == [True, 1, did["captions"][1]]
+    assert did["next"] == did["captions"][2]
+    assert did["last"] == did["captions"][-1]
+    assert did["closed"] is False
+    assert did["sized"]
+    assert did["named"] > count

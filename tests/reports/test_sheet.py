@@ -5,6 +5,7 @@ import pytest
 from capetune.datasets.packs.crop import apply, crop_affine
 from capetune.datasets.packs.reader import open_pack
 from capetune.errors import UserError
+from capetune.prediction.drawing import keypoint_colours
 from capetune.reports import sheet
 
 
@@ -52,12 +53,12 @@ def test_only_instances_of_the_part(pack):
 
 def test_colours_are_all_different():
     for count in (1, 8, 17, 68, 100):
-        assert len(np.unique(sheet.keypoint_colours(count), axis=0)) == count
+        assert len(np.unique(keypoint_colours(count), axis=0)) == count
 
 
 def test_visible_keypoints_are_drawn_where_they_are_and_invisible_ones_are_not(pack):
     query = next(i for i in pack.instances if not i.visible.all() and i.visible.sum() >= 3)
-    colours = sheet.keypoint_colours(len(query.visible)).astype(int)
+    colours = keypoint_colours(len(query.visible)).astype(int)
     places = apply(crop_affine(query.box, sheet.TILE), query.xy)
     plain, shown = query.visible.copy(), []
     for k in range(len(plain)):
