@@ -10,6 +10,8 @@ import typer
 from capetune.cli import common
 from capetune.errors import UserError
 
+NOTHING = {"boxes": "a keypoint outside its box or a tiny box", "odd": "anything odd", "visible": "any keypoints"}
+
 
 def command(
     data: str = typer.Argument(..., metavar="PACK", help="A pack, made by `capetune data pack`, or `synthetic`."),
@@ -53,7 +55,7 @@ def command(
         instances = [instance for group in found.values() for instance in group]
         ranked = worst_first(instances, worst)
         if not ranked:
-            raise UserError(f"of {len(instances)} instances none has anything to look at: leave out --worst")
+            raise UserError(f"of {len(instances)} instances none has {NOTHING[worst]}: leave out --worst {worst}")
         chosen, notes = [instance for instance, _ in ranked[:count]], [note for _, note in ranked[:count]]
     save(draw_sheet(pack, chosen, notes), out)
     if worst is not None:

@@ -26,6 +26,7 @@ def command(
     from functools import partial
 
     from capetune.datasets.builtin import SYNTHETIC
+    from capetune.datasets.mp100.findings import counted
     from capetune.datasets.packs.verify import verify
     from capetune.reports.progress import progress_bar
 
@@ -37,4 +38,5 @@ def command(
     if found.faults:
         raise UserError(found.line)
     if not as_json:
-        common.say(f"{found.pack}: {found.shards} shards, {found.samples} samples, all as they were packed")
+        read = f"{counted(found.shards, 'shard')}, {counted(found.samples, 'sample')}"
+        common.say(f"{found.pack}: {read}, all as they were packed")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
+from capetune.datasets.mp100.finder import AMBIGUOUS
 from capetune.datasets.mp100.findings import counted, noted, said
 from capetune.datasets.mp100.recipes import recipes
 
@@ -45,6 +46,10 @@ def doctor_lines(diagnosis: Diagnosis) -> list[str]:
     lines = [coverage.line] if coverage else []
     lines += ["images: " + ", ".join(f"{n} {what}" for i, (what, n) in enumerate(counts) if n or i < 3)]
     lines += [*diagnosis.notes, *said(noted(diagnosis.faults), noted(diagnosis.doubts))]
+    own = {row.id for row in diagnosis.categories if row.source == "other"}
+    unsure = (fault.file for fault in diagnosis.faults if fault.reason == AMBIGUOUS and fault.category in own)
+    for folder in sorted({file.split("/")[0] for file in unsure if file and "/" in file}):
+        lines.append(f"{folder} is of none of MP-100's sources: if those are its pictures, call their folder {folder}")
     for source, count in diagnosis.lacks().items():
         recipe = recipes()[source]
         given = diagnosis.sources.get(source)

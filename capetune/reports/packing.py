@@ -21,8 +21,8 @@ def pack_lines(manifest: Manifest, out: str) -> list[str]:
     kind = "synthetic " if manifest.synthetic else ""
     there = len(manifest.categories) - len(manifest.missing)
     told = [
-        f"{out}: {manifest.instances} {kind}instances of {counted(there, 'category', 'categories')} "
-        f"from {manifest.images} images in {len(manifest.shards)} shards, {megabytes:.1f} MB"
+        f"{out}: {counted(manifest.instances, f'{kind}instance')} of {counted(there, 'category', 'categories')} "
+        f"from {counted(manifest.images, 'image')} in {counted(len(manifest.shards), 'shard')}, {megabytes:.1f} MB"
     ]
     told += [covered.line] if (covered := manifest.coverage) else []
     for split, parts in manifest.splits.items():

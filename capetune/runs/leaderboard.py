@@ -16,11 +16,13 @@ from typing import Any
 from pydantic import TypeAdapter
 from typing_extensions import TypedDict
 
+from capetune.datasets.mp100.catalogue import known
 from capetune.errors import UserError
 from capetune.pose import SPLITS
 from capetune.runs.document import Odd, read_checked
 
 PUBLISHED = Path(__file__).with_name("published.csv")
+CATEGORIES = {"val": 10, "test": 20}  # of MP-100, in each split
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,10 @@ class _Unsampled(TypedDict):
     id: int
 
 
+class _Category(TypedDict):
+    name: str
+
+
 class _Result(TypedDict):
     """What is looked at of an evaluation's JSON."""
 
@@ -83,6 +89,7 @@ class _Result(TypedDict):
     pck: dict[str, float]
     template: _Scores
     not_sampled: list[_Unsampled]
+    per_category: dict[int, _Category]  # JSON has the ids as text
     pairs_hash: str | None
 
 
@@ -181,6 +188,13 @@ def _read(file: Path) -> _Result:
 
 
 def _protocol(result: _Result) -> str:
-    """As the result says; a mean that lacks categories is another one."""
-    lacks = len(result["not_sampled"])
-    return f"{result['protocol']}, {lacks} categories not sampled" if lacks else result["protocol"]
+    """As the result says; a mean that lacks categories is another one, and so is one of others than MP-100's."""
+    lacks, scored = len(result["not_sampled"]), result["per_category"]
+    told = [result["protocol"], *([f"{lacks} categories not sampled"] if lacks else [])]
+    if result["data"] == "real":
+        of = CATEGORIES.get(result["part"], len(scored) + lacks)
+        if not all(known(int(id), category["name"]) for id, category in scored.items()):
+            told.append("categories that are not MP-100's")
+        elif len(scored) + lacks < of:
+            told.append(f"{len(scored) + lacks} of MP-100's {of} categories")
+    return ", ".join(told)

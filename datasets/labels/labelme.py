@@ -14,6 +14,7 @@ from pydantic import BaseModel, Field
 from capetune.datasets.labels.labels import HIDDEN, OBJECT, VISIBLE, Box, Labels
 from capetune.datasets.labels.pictures import Pictures
 from capetune.datasets.labels.reading import files, fitting, read_json
+from capetune.datasets.mp100.findings import counted, listed
 from capetune.errors import UserError
 
 UNSEEN = {"occluded", "hidden", "invisible"}  # a shape's own flag that says so
@@ -48,6 +49,11 @@ def read_labelme(source: Path, pictures: Pictures) -> Labels:
             continue
         _read_page(fitting(Page, tree, file), labels, pictures, file)
     labels.note("labelme has no order of keypoints: they are as the first object with most of them has them")
+    unnamed = [one.image for one in labels.objects if one.box is None]
+    if unnamed:
+        labels.note(
+            f"no rectangle with a label: {counted(len(unnamed), 'object')} called {OBJECT!r}: {listed(unnamed)}"
+        )
     return labels
 
 

@@ -49,7 +49,7 @@ def read_yolo(source: Path, pictures: Pictures) -> Labels:
         classes = dict(enumerate(data.names)) if isinstance(data.names, list) else data.names
         for number, category in classes.items():
             labels.declare(category, _names(data, number, labels, file), (), str(file))
-        for name in _listed(data, pictures, file):
+        for name in _listed(data, labels, pictures, file):
             _read_picture(name, data, classes, labels, pictures)
     return labels
 
@@ -66,12 +66,18 @@ def _names(data: DataYaml, number: int, labels: Labels, file: Path) -> list[str]
     return [str(name) for name in names]
 
 
-def _listed(data: DataYaml, pictures: Pictures, file: Path) -> list[str]:
-    """The pictures' names below their folder, each once."""
+def _listed(data: DataYaml, labels: Labels, pictures: Pictures, file: Path) -> list[str]:
+    """The pictures' names below their folder, each once. Parts that aren't there are lost: Roboflow names a test part
+    also where there is none."""
     found: dict[str, None] = {}
+    absent = ""
     for entry in (data.train, data.val, data.test):
         for path in [entry] if isinstance(entry, str) else entry or []:
             place = _place(path, data, pictures, file)
+            if place is None:
+                absent = absent or path
+                labels.lose("part that isn't there", f"{path} of {file.name}")
+                continue
             if place.is_dir():
                 files = sorted(p for p in place.rglob("*") if p.suffix.lower() in PICTURES)
             else:
@@ -79,20 +85,24 @@ def _listed(data: DataYaml, pictures: Pictures, file: Path) -> list[str]:
                 files = [_below(line, place.parent, pictures) for line in lines if line]
             for one in files:
                 found[pictures.of(one)] = None
+    if not found and absent:
+        raise UserError(
+            f"{file}: {absent} isn't below {pictures.folder}; give --images, the folder that it starts from"
+        )
     if not found:
         raise UserError(f"{file}: there is no picture in its train, val and test; give --images, the folder above them")
     return list(found)
 
 
-def _place(path: str, data: DataYaml, pictures: Pictures, file: Path) -> Path:
-    """A part's folder or list, as Ultralytics looks for it: below `path`, and as if `../` weren't there."""
+def _place(path: str, data: DataYaml, pictures: Pictures, file: Path) -> Path | None:
+    """A part's folder or list, as Ultralytics looks for it: below `path`, and as if `../` weren't there; or None."""
     plain = path.replace("\\", "/")
     bases = [Path(data.path or "."), pictures.folder, pictures.folder / (data.path or "."), file.parent]
     for base in bases:
         for spelling in (plain, plain.removeprefix("../")):
             if (base / spelling).exists():
                 return base / spelling
-    raise UserError(f"{file}: {path} isn't below {pictures.folder}; give --images, the folder that it starts from")
+    return None
 
 
 def _below(line: str, folder: Path, pictures: Pictures) -> Path:

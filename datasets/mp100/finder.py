@@ -114,7 +114,7 @@ class Finder:
             return place if there else ranked[sure[0]][0], False
         if guess := next((path for path in ranked.get(1, ()) if _fits(path, picture.size)), None):
             raise Unusable(AMBIGUOUS, f"{guess} has its name and size; nothing else says that it is meant")
-        raise Unusable(MISSING)
+        raise Unusable(MISSING, f"{ranked[1][0]} has its name, but isn't a picture of its size" if 1 in ranked else "")
 
     def _rank(self, file: File, picture: Picture, recipe: Recipe | None) -> int:
         """How surely a file of the picture's name is it. 4: it lies as in the official layout; 3: at its place in the

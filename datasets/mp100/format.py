@@ -12,17 +12,19 @@ from capetune.errors import UserError
 
 MOST = 10_000  # keypoints of a category; more is a broken file, and would only fill the memory
 
+SIZES = "each image needs its width and height in pixels, integers; `capetune data import` takes them from the pictures"
+
 # By table: its fields, their types, and what to do where one is missing or of another type.
 Field = tuple[type, str]
 FIELDS: dict[str, dict[str, Field]] = {
     "images": {
         "id": (int, "each image needs an id of its own, an integer"),
         "file_name": (str, "each image needs its file's path below the images folder"),
-        "width": (int, "each image needs its width and height in pixels, integers"),
-        "height": (int, "each image needs its width and height in pixels, integers"),
+        "width": (int, SIZES),
+        "height": (int, SIZES),
     },
     "annotations": {
-        "id": (int, "each annotation needs an id of its own, an integer"),
+        "id": (int, "each annotation needs an id of its own, an integer; `capetune data import` makes them"),
         "image_id": (int, "each annotation needs the id of its image, an integer"),
         "category_id": (int, "each annotation needs the id of its category, an integer"),
     },
@@ -45,6 +47,8 @@ def load_json(path: Path) -> dict[str, Any]:
         data = json.loads(gzip.decompress(raw) if raw[:2] == b"\x1f\x8b" else raw)
     except FileNotFoundError:
         raise UserError(f"{path} does not exist; give an annotation file") from None
+    except IsADirectoryError:
+        raise UserError(f"{path} is a folder: give the JSON file in it, or see `capetune data import --help`") from None
     except (OSError, EOFError, zlib.error) as error:
         raise UserError(f"{path} can't be read ({error}); check the file or download it again") from None
     except UnicodeDecodeError as error:

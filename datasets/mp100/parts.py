@@ -84,8 +84,9 @@ def by_categories(counts: Mapping[int, int]) -> dict[int, str]:
     tested, validated = _held(len(counts))
     if _able(counts) < tested + validated:
         raise UserError(
-            f"a split of {len(counts)} categories tests {tested} and validates {validated} that have the {EPISODE} "
-            f"instances of an episode; {_able(counts)} have: label more, or split by pictures"
+            f"a split by categories needs {tested} to test and {validated} to validate with the {EPISODE} instances of "
+            f"an episode, and others to train on; of {len(counts)} here {_able(counts)} can: label more, or split by "
+            "pictures"
         )
     able = [id for id in sorted(counts) if counts[id] >= EPISODE]
     drawn = np.random.default_rng(SEED).permutation(able).tolist()

@@ -88,6 +88,21 @@ def test_the_commands_it_names_work_and_end_in_a_pack(folder):
     assert "images: 2 in place, 0 elsewhere, 3 missing" in invoke(*command[1:5], "--images", folder / "images").stdout
 
 
+def test_a_renamed_folder_of_a_category_of_ones_own_has_a_cure_that_works(folder):
+    for file in (folder / "annotations").iterdir():
+        file.write_text(file.read_text().replace("fox_body", "my_crab").replace('"id": 68,', '"id": 101,'))
+        file.write_text(file.read_text().replace('"category_id": 68', '"category_id": 101'))
+    (folder / "my data/crabs").mkdir()
+    (folder / "my data/ap-10k/data/000000017645.jpg").rename(folder / "my data/crabs/000000017645.jpg")
+    before = invoke(*doctor(folder)).stdout
+    assert "1 ambiguous" in before
+    assert "my_crab is of none of MP-100's sources: if those are its pictures, call their folder my_crab\n" in before
+    (folder / "my data/crabs").rename(folder / "my data/my_crab")
+    after = invoke(*doctor(folder)).stdout
+    assert "images: 1 in place, 1 elsewhere, 3 missing\n" in after
+    assert "none of MP-100's sources" not in after
+
+
 def test_json_is_one_document_alone_on_stdout(folder):
     document = json.loads(invoke(*doctor(folder, "--json", "--link", folder / "images")).stdout)
     assert document["totals"]["missing"] == 3

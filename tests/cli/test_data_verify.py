@@ -6,6 +6,8 @@ import pytest
 
 from capetune.cli.main import run
 from capetune.datasets.packs.reader import open_pack
+from capetune.datasets.packs.writer import pack
+from capetune.reports.packing import pack_lines
 
 
 @pytest.fixture
@@ -23,6 +25,15 @@ def typed(monkeypatch, capfd, handlers):
 
 def test_a_sound_pack_is_one_line(tiny_pack, typed):
     assert typed(tiny_pack) == (0, f"{tiny_pack}: 8 shards, 280 samples, all as they were packed\n", "")
+
+
+def test_one_is_not_counted_as_several(tiny_root, tmp_path, typed):
+    tree = json.loads((tiny_root / "annotations/mp100_split1_val.json").read_text())
+    tree["annotations"] = tree["annotations"][:1]
+    (tmp_path / "mp100_split1_val.json").write_text(json.dumps(tree))
+    manifest = pack(tmp_path, tiny_root / "images", tmp_path / "pack", size=64)
+    assert pack_lines(manifest, "one")[0].startswith("one: 1 instance of 1 category from 1 image in 1 shard, ")
+    assert typed(tmp_path / "pack")[1].endswith(": 1 shard, 1 sample, all as they were packed\n")
 
 
 def test_a_damaged_one_is_one_line_on_stderr_and_exit_code_2(tiny_pack, tmp_path, typed):

@@ -38,7 +38,8 @@ def mine(tmp_path_factory, tiny_root):
 def test_published_results_are_tabled_and_ours_stand_apart(mine):
     out = run("leaderboard", mine)
     assert "CapeFormer (2023)" in out
-    assert "PCK@0.2, sampled as officially, 1 episode of 3 queries a category, test, 1 shot, real data" in out
+    protocol = "sampled as officially, 1 episode of 3 queries a category, categories that are not MP-100's"
+    assert f"PCK@0.2, {protocol}, test, 1 shot, real data" in out
     tables = json.loads(run("leaderboard", mine, "--json"))
     [ours] = [table for table in tables if any(row["grade"] == "ours" for row in table["rows"])]
     assert [row["grade"] for row in ours["rows"]] == ["ours", "ours"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from capetune.datasets.mp100.format import load_json
 from capetune.errors import UserError
 
 ALL = [11, 12, 13]
@@ -225,9 +226,12 @@ def test_keypoints_of_other_names_in_another_file_are_doubtful(gadgets):
         (lambda g: g.images[0].update(id="1"), r"'id' of images\[0\] is \"1\"; each image needs an id .*, an integer"),
         (
             lambda g: g.images[0].pop("width"),
-            r"'width' of images\[0\] is missing; each image needs its width and height",
+            r"'width' of images\[0\] is missing; .* width and height in pixels, integers; `capetune data import`",
         ),
-        (lambda g: g.annotations[1].pop("id"), r"'id' of annotations\[1\] is missing; each annotation needs an id"),
+        (
+            lambda g: g.annotations[1].pop("id"),
+            r"'id' of annotations\[1\] is missing; .* an id .*; `capetune data import`",
+        ),
         (lambda g: g.change(area="1"), r"'area' of annotations\[0\] is \"1\"; an area is a number, or left out"),
         (
             lambda g: g.categories[0].update(keypoints="a"),
@@ -246,6 +250,11 @@ def test_a_file_that_cannot_be_read_is_refused_with_a_cure_that_fits(gadgets, sp
         with pytest.raises(UserError, match=said) as error:
             work()
         assert "authors" not in str(error.value), "people's own data was published by nobody"
+
+
+def test_a_folder_in_place_of_a_file_is_said_with_the_cure(tmp_path):
+    with pytest.raises(UserError, match=r"is a folder: give the JSON file in it, or see `capetune data import --help`"):
+        load_json(tmp_path)
 
 
 def test_a_file_in_another_encoding_is_refused_with_the_cure(gadgets):

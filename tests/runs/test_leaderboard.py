@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from capetune.datasets.mp100.catalogue import MP100
 from capetune.errors import UserError
 from capetune.pose import SPLITS
 from capetune.runs.leaderboard import Board, Ours, boards, published
@@ -16,6 +17,7 @@ def result(pck: float, split: int = 1, **fields) -> dict:
     """As `EvalReport.to_json` has it, as far as it is looked at."""
     tree = {"protocol": "official", "data": "real", "part": "test", "shots": 1, "split": split, "predictor": "model"}
     scores = {"pck": {"0.2": pck, "0.1": 0.5}, "template": {"pck": {"0.2": 0.5}}}
+    tree["per_category"] = {str(id): {"name": MP100[id].name} for id in range(1, 21)}
     return {**tree, **scores, "not_sampled": [], "pairs_hash": f"pairs{split}", "mpck4": 0.3, **fields}
 
 
@@ -72,6 +74,19 @@ def test_another_protocol_partial_data_or_synthetic_data_shares_no_table(write, 
     assert whole.board == OFFICIAL
     assert other.board != OFFICIAL
     assert len(boards([whole, other])) == 2
+
+
+@pytest.mark.parametrize(
+    ("scored", "said"),
+    [
+        ({101: "crab"}, "categories that are not MP-100's"),
+        ({1: "crab"}, "categories that are not MP-100's"),
+        ({66: "fly"}, "1 of MP-100's 20 categories"),
+    ],
+)
+def test_ones_own_categories_stand_not_beside_mp100_s(write, scored, said):
+    tree = result(0.9, per_category={str(id): {"name": name} for id, name in scored.items()})
+    assert {row.board.protocol for row in entries(write("own.json", tree))} == {f"official, {said}"}
 
 
 def test_a_folder_is_one_method_and_the_mean_of_its_seeds(write):

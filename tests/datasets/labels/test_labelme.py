@@ -67,6 +67,8 @@ def test_without_groups_a_picture_s_points_are_its_one_object(pages, save, tmp_p
     made = convert(save(), tmp_path / "out")
     assert dict(made.objects) == {"object": 6}
     assert set(made.skeletons["object"].names) == {"head", "left wing", "right wing", "tail"}
+    first = "day one/0.png, day one/1.png, day one/2.png and 3 more"
+    assert f"no rectangle with a label: 6 objects called 'object': {first}" in made.notes
 
 
 def test_pictures_elsewhere_are_found_and_sizes_read_where_the_file_has_none(save, pictures, tmp_path):

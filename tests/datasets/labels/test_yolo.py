@@ -55,6 +55,14 @@ def test_roboflow_s_layout_with_paths_that_lead_out(write, kept, flies, truth):
     assert made.lost == {}
 
 
+def test_a_part_that_isn_t_there_is_named_and_the_others_are_kept(write, kept, flies, truth):
+    """Roboflow writes `test:` also where it exports no such part."""
+    yaml = "train: ../train/images\nval: ../val/images\ntest: ../test/images\n"
+    root = write(yaml, folders="{}/images", labels="{}/labels")
+    made = kept(root, wanted=flies, names={"fly": truth.names["fly"]}, edges=False)
+    assert made.lost == {"part that isn't there": ("../test/images of data.yaml",)}
+
+
 def test_lists_of_pictures_and_numbers_for_names(write, kept, flies, truth):
     root = write("path: .\ntrain: train.txt\nval: [val.txt]\n", names=False)
     (root / "train.txt").write_text("".join(f"./images/train/{n}.png\n" for n in range(4)) + "images/train/4.png\n")

@@ -122,6 +122,13 @@ def test_wrong_size_and_broken_files_are_named_with_where_they_lie(downloads):
     assert (found.total.wrong_size, found.total.unreadable) == (1, 2)
 
 
+def test_a_missing_picture_s_namesake_of_another_size_is_named(downloads):
+    (downloads.folder / "ap-10k/data").rename(downloads.folder / "animals")
+    small = downloads.draw("animals/000000026602.jpg", (32, 24))
+    told = f"{small} has its name, but isn't a picture of its size"
+    assert faults(look(downloads), "image missing")["horse_body/000000026602.jpg"] == told
+
+
 def test_another_spelling_of_a_name_is_the_same(downloads):
     place = downloads.folder / "CUB_200_2011/images/193.Bewick_Wren/Bewick_Wren_0005_184699.jpg"
     place.rename(place.with_name("Bewick_Wren_0005_184699.JPG"))
