@@ -13,7 +13,7 @@ from capetune.service.door import read_request
 from capetune.service.predict import PredictRequest
 from capetune.service.promote import PromoteRequest
 from capetune.service.search import SearchRequest
-from capetune.service.submit import SENT, packed
+from capetune.service.submit import SENT, packed, submit
 from capetune.service.train import TrainRequest
 
 FAR = {"data": "s3://b/pack", "runs": "s3://b/runs"}
@@ -79,3 +79,16 @@ def test_what_the_cluster_can_t_see_is_refused(request_, words: str) -> None:
 def test_absolute_paths_may_be_shared_and_the_built_in_set_is_everywhere() -> None:
     with packed(PromoteRequest.of(name="x", runs="/shared/runs", data="synthetic")) as folder:
         assert json.loads((folder / SENT).read_text())["runs"] == "/shared/runs"
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        (SearchRequest.of(space="losses", set=["model.widht=3"], **FAR), "model.widht"),
+        (SearchRequest.of(space="nofile.yaml", **FAR), "there is no search space nofile.yaml"),
+        (TrainRequest.of(set=["train.steps=x"], **FAR), "train.steps"),
+    ],
+)
+def test_what_can_be_told_to_be_wrong_here_is_not_sent(asked, said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        submit(asked, None)
