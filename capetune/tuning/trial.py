@@ -26,7 +26,7 @@ from capetune.cluster.gauges import metered
 from capetune.cluster.machines import Cluster
 from capetune.config import Config
 from capetune.datasets.packs.reader import Pack, PackDamaged, open_pack
-from capetune.errors import UserError
+from capetune.errors import Diverged, UserError
 from capetune.events import Doubted, EpochDone, Event
 from capetune.runs.checkpoints import resume_point
 from capetune.runs.desk import Bench, at_bench, late
@@ -138,7 +138,8 @@ def fill_folder(bench: Bench, trial: dict[str, Any], work: Work) -> None:
         if no_room(error, folder):
             raise DiskFull(str(folder)) from None
         if isinstance(error, UserError):  # whichever kind: that is what a trial's end is told by
-            error = UserError(str(error)).with_traceback(error.__traceback__)
+            kind = Diverged if isinstance(error, Diverged) else UserError
+            error = kind(str(error)).with_traceback(error.__traceback__)
         write_aside(folder / ERROR, "".join(traceback.format_exception(error)))
 
 

@@ -52,7 +52,7 @@ def test_a_picture_of_categories_of_two_parts_is_said(tiny_root, tmp_path):
     [
         (["tiny90", "dog"], "no instance of 'dog'; there are tiny"),
         (["tiny90", "tiny91"], "2 categories aren't one to train on, one to validate and one to test: --by frames"),
-        (["tiny90"], "a split of 1 categories tests 1 and validates 1"),
+        (["tiny90"], "a split by categories needs 1 to test and 1 to validate with the 16 instances of an episode"),
     ],
 )
 def test_too_few_are_refused_and_nothing_is_left(tiny_root, tmp_path, names, words):
