@@ -5,11 +5,13 @@ from pathlib import Path
 
 import pytest
 
+from capetune.cluster.machines import Cluster
 from capetune.config import Config, load_preset
 from capetune.datasets.packs.reader import Pack, open_pack
 from capetune.errors import UserError
 from capetune.events import Event, StepBegan
 from capetune.service.features import Keeping
+from capetune.storage.scratch import scratch
 
 
 @pytest.fixture(scope="module")
@@ -92,11 +94,12 @@ def test_a_run_s_own_go_with_its_end(tmp_path: Path, pack: Pack, config: Config)
     assert Keeping(0, None).make(tmp_path, config, pack, heard.append) is None
 
 
-def test_machines_that_cannot_see_them_are_refused(tmp_path: Path) -> None:
-    several = Cluster("http://head:8265", None, ((4, 0), (4, 0)))
+def test_machines_that_cannot_see_them_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CAPETUNE_CACHE", str(tmp_path / "cache"))
+    one, several = (Cluster("http://head:8265", None, ((4, 0),) * count) for count in (1, 2))
     Keeping(1, None).check_shared(tmp_path, several)  # the run's folder is one that all of them see
-    copy = copy_of("s3://bucket/runs/mine")
-    with pytest.raises(UserError, match="want a folder that all machines see: give one with --features"):
-        Keeping(1, None).check_shared(copy, several)
-    Keeping(1, tmp_path).check_shared(copy, several)
-    Keeping(1, None).check_shared(copy, Cluster("http://head:8265", None, ((4, 0),)))
+    with scratch("s3://bucket/runs/mine") as copy:
+        with pytest.raises(UserError, match="want a folder that all machines see: give one with --features"):
+            Keeping(1, None).check_shared(copy, several)
+        Keeping(1, tmp_path).check_shared(copy, several)
+        Keeping(1, None).check_shared(copy, one)

@@ -87,10 +87,13 @@ def test_each_instance_comes_once_before_any_comes_twice(kept: Features, config:
 
 
 def test_two_workers_share_each_step_s_samples(kept: Features, config: Config, pack: Pack) -> None:
-    train, half = TrainSet(pack, 1), config.train.batch_size // 2
-    whole = [batch.ids.tolist() for batch, _ in kept.loader(train, config).epoch(1, 40)]
-    halved = config.with_overrides({"train.batch_size": half})
-    ranks = [[batch.ids.tolist() for batch, _ in kept.loader(train, halved, rank, 2).epoch(1, 40)] for rank in (0, 1)]
+    train = TrainSet(pack, 1)
+
+    def ids(size: int, rank: int, world: int) -> list[list[int]]:
+        sized = config.with_overrides({"train.batch_size": size})
+        return [batch.ids.tolist() for batch, _ in kept.loader(train, sized, rank, world).epoch(1, 40)]
+
+    whole, ranks = ids(8, 0, 1), [ids(4, rank, 2) for rank in (0, 1)]
     assert [[*one, *other] for one, other in zip(*ranks, strict=True)] == whole
 
 
