@@ -12,7 +12,12 @@ export PYTEST_DEBUG_TEMPROOT=${TMPDIR:-/tmp}
 unset XDG_CONFIG_HOME XDG_CACHE_HOME XDG_DATA_HOME XDG_STATE_HOME RAY_TMPDIR
 code=0
 TMPDIR="$place/t" HOME="$place/h" "$@" || code=$?
-left=$(cd "$place" && find t h -mindepth 1 -maxdepth 3)
+# Pytest's own processes may still be ending, and remove what is theirs as they do.
+for _ in {1..20}; do
+  left=$(cd "$place" && find t h -mindepth 1 -maxdepth 3)
+  [ -n "$left" ] || break
+  sleep 0.5
+done
 if [ -n "$left" ]; then
   printf 'left in the temporary folder (t) or the home (h):\n%s\n' "$left" >&2
   [ "$code" -ne 0 ] || code=1
