@@ -25,7 +25,8 @@ test: setup
 test-long: setup
 	$(PYTEST) -n 3 -m long
 
-# deploy/'s scripts on clusters of three machines made of namespaces, ten minutes; alone, for each is a cluster's load.
+# Clusters of several machines made here: machines that come, go and are lost, and deploy/'s scripts on three machines made of
+# namespaces. Twenty minutes; alone, for each is a cluster's load.
 test-deploy: setup
 	$(PYTEST) -n 1 -m deploy
 

@@ -18,7 +18,7 @@ from capetune.runs.history import read_history
 from .conftest import PATIENCE
 from .machines import LOOPBACK, ray_machines
 
-pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.deploy, pytest.mark.timeout(900)]
 
 # A head, on which the driver and Train's controller are, and two machines. At the first line that is written to it one
 # is said to go within a minute, as a cloud says it, and is gone as soon as the file is there that the line names; at

@@ -13,7 +13,7 @@ from capetune.runs.history import read_history
 
 from .machines import LOOPBACK, ray_machines
 
-pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.deploy, pytest.mark.timeout(900)]
 
 # Two machines of one CPU each; the second is killed at the first line that is written to it.
 CLUSTER = """

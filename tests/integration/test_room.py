@@ -13,7 +13,7 @@ from capetune.runs.history import read_history
 
 from .machines import LOOPBACK, ray_machines
 
-pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.deploy, pytest.mark.timeout(900)]
 EPOCHS = 60
 
 # A head without CPUs; a line adds a machine of one, or takes the first away.
