@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from capetune.events import Listener, NoMoreTrials, TrialSpared
 from capetune.runs.results import saved_overrides, trial_folder
 from capetune.tuning.room import Room
 from capetune.tuning.space import Space
-from capetune.tuning.twins import Twins
+from capetune.tuning.twins import Twins, repeats_wait
 
 ASKED = 50  # times that a sampler is asked anew where a proposal was tried already
 
@@ -91,7 +92,6 @@ class StudySearcher(JobSearcher):
         self.twins = twins
         self.over = over
         self.say = say
-        self.points = space.grid()
         self.ended = False  # nothing is left to try
 
     def propose(self, job: FrozenTrial | None) -> dict[str, Any] | None:
@@ -114,8 +114,14 @@ class StudySearcher(JobSearcher):
         self.say(NoMoreTrials(self.folder.name, why))
         return None
 
+    @cached_property
+    def _points(self) -> set[str | None]:
+        """The hashes of all configurations of the space; none where they can't be counted."""
+        return {self.twins.hash(point) for point in self.space.grid() or ()}
+
     def _over(self) -> str | None:
-        tried, points = self.twins.numbers, self.points
-        if points and len(tried) >= len(points) and all(self.twins.hash(point) in tried for point in points):
-            return f"all {len(points)} configurations of the space have been tried"
+        if repeats_wait(self.study):
+            return None
+        if self._points and self._points <= self.twins.numbers.keys():
+            return f"all {len(self._points)} configurations of the space have been tried"
         return self.over()

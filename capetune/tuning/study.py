@@ -42,7 +42,7 @@ from capetune.tuning.storage import open_storage, study_names, without_password
 from capetune.tuning.telling import tell
 from capetune.tuning.trial import Work, no_room, run_trial
 from capetune.tuning.tuner import resources, run_tuner
-from capetune.tuning.twins import due, no_twins, queue_failed
+from capetune.tuning.twins import begun, due, queue_failed
 from capetune.tuning.watcher import ENOUGH, Keep, Limit, Watcher
 
 
@@ -79,9 +79,8 @@ def _searched(search: Search, room: Room, listener: Listener, keep: Keep) -> Sea
     watcher = Watcher(search, study, earlier, limit, listener, keep, LostNodes())
     watcher.say_earlier()
     ended = {result.number for result in earlier}
-    begun = no_twins([trial for trial in study.trials if trial.state != TrialState.WAITING])
     unfinished = []
-    for trial in begun:
+    for trial in begun(study):
         values = saved_overrides(trial_folder(search.folder, trial.number))
         if trial.number not in ended and values is not None and _ended_unsaid(search, trial.number):
             watcher.settle(trial.number, values)
@@ -173,8 +172,7 @@ def _study(search: Search, storage: BaseStorage) -> optuna.Study:
     study = optuna.create_study(
         study_name=name, storage=storage, sampler=sampler, directions=search.goal.directions, load_if_exists=True
     )
-    begun = any(trial.state != TrialState.WAITING for trial in study.trials)
-    if not begun or header.sampler == "grid":  # a wider grid has points that weren't queued
+    if not begun(study) or header.sampler == "grid":  # a wider grid has points that weren't queued
         for point in search.space.points(search.config):
             study.enqueue_trial(point, skip_if_exists=True)
     return study

@@ -75,10 +75,17 @@ def queue_failed(study: optuna.Study, results: Sequence[TrialResult]) -> None:
 def due(study: optuna.Study, budget: Budget) -> int:
     """How many trials are to be begun yet: the budget's that no other spares, and failed ones again."""
     assert budget.trials is not None
+    repeated = sum(AGAIN in trial.user_attrs for trial in study.get_trials(deepcopy=False))
+    return max(0, budget.trials - len(begun(study)) + repeated)
+
+
+def begun(study: optuna.Study) -> list[FrozenTrial]:
+    """The trials that were begun, whatever became of them, no twins."""
     trials = study.get_trials(deepcopy=False)
-    begun = no_twins([trial for trial in trials if trial.state != TrialState.WAITING])
-    return max(0, budget.trials - len(begun) + sum(AGAIN in trial.user_attrs for trial in trials))
+    return [trial for trial in trials if trial.state != TrialState.WAITING and TWIN not in trial.user_attrs]
 
 
-def no_twins(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
-    return [trial for trial in trials if TWIN not in trial.user_attrs]
+def repeats_wait(study: optuna.Study) -> bool:
+    """Whether a failed trial is still to be repeated."""
+    waiting = study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
+    return any(AGAIN in trial.user_attrs for trial in waiting)

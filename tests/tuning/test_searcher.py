@@ -13,7 +13,7 @@ from capetune.tuning.searcher import StudySearcher
 from capetune.tuning.space import Budget
 from capetune.tuning.storage import open_storage
 from capetune.tuning.study import _study
-from capetune.tuning.twins import TWIN, due
+from capetune.tuning.twins import TWIN, due, queue_failed
 
 from .conftest import Bench
 
@@ -108,6 +108,25 @@ def test_a_stale_search_proposes_nothing_more(search):
     for score in (0.5, 0.4):
         made.end(made.next(), score)
     assert made.next() == Searcher.FINISHED
+
+
+def test_failed_trials_are_repeated_though_the_whole_space_was_tried_or_nothing_got_better(search):
+    one = search(TWO, budget=Budget(trials=2, stale=1))
+    made = Proposals(one)
+    made.end(made.next(), 0.5)
+    failed = made.next()
+    made.bench.end(made.bench.taken(failed), lost="OSError: away")
+    assert made.next() == Searcher.FINISHED
+    queue_failed(made.bench.study, list(saved_results(one.folder)))
+    assert due(made.bench.study, one.budget) == 1
+    again = Proposals(one)
+    again.bench.watcher.ended |= made.bench.watcher.ended
+    for result in made.bench.watcher.results():
+        again.bench.watcher.twins.first(result.number, result.config_hash)
+    repeated = again.next()
+    assert (repeated["number"], repeated["overrides"]) == (2, failed["overrides"])
+    again.end(repeated, 0.4)
+    assert again.next() == Searcher.FINISHED
 
 
 def test_a_grid_is_tried_point_by_point_the_default_first(search, config):
