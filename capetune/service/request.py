@@ -23,6 +23,7 @@ from pydantic import (
     field_validator,
 )
 
+from capetune.config import Config, load_config
 from capetune.errors import UserError
 from capetune.storage.address import is_address
 
@@ -79,6 +80,24 @@ class Request(BaseModel):
         """The fields that say something: those that differ from the defaults, by their options' names."""
         fields = self.model_dump(exclude_defaults=True, exclude={"version", "verb"})
         return {option(name): value for name, value in fields.items()}
+
+
+class Configured(Request):
+    """A request that may begin with a configuration of its own."""
+
+    split: Split | None = None
+    preset: str | None = None
+    config: Path | None = None
+    set: Settings = ()
+
+    @property
+    def settings(self) -> list[str]:
+        """`set`, and `split` as one of them."""
+        return [*self.set, *([] if self.split is None else [f"data.split={self.split}"])]
+
+    def configuration(self) -> Config:
+        """Raises UserError where a file, a key or a value of it is wrong."""
+        return load_config(self.preset or "tiny", self.config, self.settings)
 
 
 def option(field: str) -> str:

@@ -20,7 +20,7 @@ from capetune.runs.record import CONFIG, SPACE, read_run
 from capetune.runs.registry import find_run, run_folder
 from capetune.runs.results import TrialResult, trial_rows
 from capetune.runs.trackers import Tracker
-from capetune.service.request import Count, Request, Settings, Split
+from capetune.service.request import Configured, Count
 from capetune.service.steps import housed, open_data
 from capetune.storage.lease import FOLDER as LEASE
 from capetune.training.scorable import check_scorable
@@ -32,16 +32,12 @@ from capetune.tuning.space_file import load_space
 FIXED = ("--preset", "--config", "--name", "--split", "--set", "--cache-features", "--resume-or-start")
 
 
-class SearchRequest(Request):
+class SearchRequest(Configured):
     verb: Literal["search"] = "search"
     space: str | None = None
     data: str | None = None
     trials: Count | None = None
     hours: float | None = Field(None, ge=0)
-    split: Split | None = None
-    preset: str | None = None
-    config: Path | None = None
-    set: Settings = ()
     workers_per_trial: Count | None = None
     trials_per_gpu: Count | None = None
     at_once: Count | None = None
@@ -144,7 +140,7 @@ def _begun(request: SearchRequest, listener: Listener) -> Begun:
     if found is None:
         return _begin(request, listener)
     begun = _go_on(request, request.name, listener)
-    if _config(request).hash() != begun.config.hash():
+    if request.configuration().hash() != begun.config.hash():
         raise UserError(f"{begun.folder} was begun with another configuration; choose another --name")
     copies = found.facts.get("cache_features", request.cache_features)
     if copies != request.cache_features:
@@ -152,15 +148,10 @@ def _begun(request: SearchRequest, listener: Listener) -> Begun:
     return begun
 
 
-def _config(request: SearchRequest) -> Config:
-    settings = [*request.set, *([] if request.split is None else [f"data.split={request.split}"])]
-    return load_config(request.preset or "tiny", request.config, settings)
-
-
 def _begin(request: SearchRequest, listener: Listener) -> Begun:
     if request.space is None:
         raise UserError("what is to be searched? give --space FILE (`capetune space list` names built-in ones)")
-    config = _config(request)
+    config = request.configuration()
     space = load_space(request.space, config)
     pack = open_data(request.data, listener)
     folder = run_folder(request.runs_folder, request.name or f"{space.source.stem}-{datetime.now():%Y%m%d-%H%M%S}")

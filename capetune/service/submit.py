@@ -18,12 +18,10 @@ from typing import Any
 
 import capetune
 from capetune.cluster.jobs import GRACE, Job, Jobs
-from capetune.config import load_config
 from capetune.errors import UserError
 from capetune.service.predict import PredictRequest
-from capetune.service.request import Request, option
+from capetune.service.request import Configured, Request, option
 from capetune.service.search import SearchRequest
-from capetune.service.train import TrainRequest
 from capetune.storage.address import is_address
 from capetune.tuning.space_file import load_space
 
@@ -56,12 +54,10 @@ def _check_here(request: Request) -> None:
     """Raises UserError for a configuration or a space that can be told to be wrong before it is sent."""
     if getattr(request, "resume", None) is not None or getattr(request, "best", False):
         return  # it goes on with what the cluster has
-    if isinstance(request, SearchRequest):
-        config = load_config(request.preset or "tiny", request.config, request.set)
-        if request.space is not None:
+    if isinstance(request, Configured):
+        config = request.configuration()
+        if isinstance(request, SearchRequest) and request.space is not None:
             load_space(request.space, config)
-    elif isinstance(request, TrainRequest):
-        load_config(request.preset or "tiny", request.config, request.set)
 
 
 def _workers(request: Request) -> int:

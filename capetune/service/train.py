@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from capetune.cluster.environment import prepare_environment
-from capetune.config import Config, load_config
+from capetune.config import Config
 from capetune.datasets.packs.reader import check_readers
 from capetune.errors import UserError
 from capetune.events import (
@@ -36,7 +36,7 @@ from capetune.runs.record import Run, recorded
 from capetune.runs.registry import begun, find_search, run_folder
 from capetune.runs.trackers import Tracker, tracked, values_of
 from capetune.service.features import Keeping
-from capetune.service.request import Count, Request, Settings, Split
+from capetune.service.request import Configured, Count
 from capetune.service.steps import described, housed, machines_checked, open_data, ray_joined
 from capetune.storage.scratch import address_of
 from capetune.training.scorable import check_scorable
@@ -66,17 +66,13 @@ def in_order(value: tuple[int, int]) -> tuple[int, int]:
 Workers = Annotated[tuple[Count, Count], BeforeValidator(at_least), AfterValidator(in_order)]
 
 
-class TrainRequest(Request):
+class TrainRequest(Configured):
     verb: Literal["train"] = "train"
     search: str | None = None
     best: bool = False
     rank: Count = 1
     from_checkpoint: bool = False
     data: str | None = None
-    split: Split | None = None
-    preset: str | None = None
-    config: Path | None = None
-    set: Settings = ()
     workers: Workers = (1, 1)
     cpus: Count | None = None
     cache_features: int = Field(0, ge=0)
@@ -213,12 +209,10 @@ def _check(request: TrainRequest) -> None:
 
 def _chosen(request: TrainRequest, listener: Listener) -> tuple[Config, str, str | None, Path | None]:
     """The configuration, the stem of the run's name, the data, and a checkpoint to start from."""
-    settings = [*request.set, *([] if request.split is None else [f"data.split={request.split}"])]
     if not request.best:
-        stem = request.preset or "tiny"
-        return load_config(stem, request.config, settings), stem, request.data, None
+        return request.configuration(), request.preset or "tiny", request.data, None
     found = find_search(request.runs_folder, request.search)
-    config = ranked_config(found, request.rank, settings)
+    config = ranked_config(found, request.rank, request.settings)
     start = ranked_checkpoint(found, request.rank) if request.from_checkpoint else None
     if start is not None:
         check_start(start, config)
