@@ -30,6 +30,12 @@ WAITING = {
 }
 
 
+def waiting(event: events.StepBegan) -> str:
+    """What is waited for, in words; of a newer capetune's step its name."""
+    words = WAITING.get(event.step)
+    return f"{event.step} …" if words is None else words.format(event.what)
+
+
 class Screen:
     """Hears a verb's events. A context manager; on leaving, nothing moves any more."""
 
@@ -73,7 +79,7 @@ class Screen:
     def _(self, event: events.StepBegan) -> None:
         if isinstance(self.shown, SearchView | TrainView):
             return  # it says so itself
-        words = WAITING[event.step].format(event.what)
+        words = waiting(event)
         if self.console.is_terminal:
             self._show(self.console.status(Text(words)))
         elif event.step != "evaluation":

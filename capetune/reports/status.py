@@ -15,7 +15,7 @@ from capetune.cluster.jobs import Job
 from capetune.cluster.load import Load
 from capetune.reports.fitting import Fitting
 from capetune.reports.jobs import event_of
-from capetune.reports.screen import WAITING
+from capetune.reports.screen import waiting
 from capetune.reports.words import clock, share
 
 
@@ -40,11 +40,11 @@ class Standing:
         if isinstance(event, events.ClusterJoined):
             self.gpus = event.gpus > 0
         elif isinstance(event, events.StepBegan):
-            self.doing = WAITING[event.step].format(event.what).removesuffix(" …")
+            self.doing = waiting(event).removesuffix(" …")
         elif isinstance(event, events.SearchBegan):
             self.wanted, self.run = event.trials, event.run
         elif isinstance(event, events.TrainingBegan | events.PromotionBegan):
-            self.run = getattr(event, "run", "")
+            self.run = event.run
         elif isinstance(event, events.TrialStarted):
             self.trials[event.trial] = "running"
             self.doing = ""

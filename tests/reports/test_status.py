@@ -73,6 +73,11 @@ def test_where_there_is_no_room_for_the_table_no_word_is_cut() -> None:
     assert all(len(line) <= 60 for line in said.splitlines())
 
 
+def test_a_step_of_a_newer_capetune_is_said_by_its_name() -> None:
+    newer = json.dumps({**events.StepBegan("imports", "x").to_json(), "step": "thawing"})
+    assert standing(JOB, [newer]).doing == "thawing"
+
+
 def test_what_is_done_before_the_first_trial_is_said_in_words() -> None:
     begun = [events.StepBegan("imports", "PyTorch and Ray")]
     lines = [json.dumps(event.to_json()) for event in begun]
