@@ -44,10 +44,8 @@ def groups(
 
     category: only of this one. split: only of its part `part`. Raises UserError where there are none.
     """
-    found: dict[int, list[Instance]] = {}
     if split is None:
-        for instance in pack.instances:
-            found.setdefault(instance.category_id, []).append(instance)
+        found = pack.by_category
     else:
         found = {id: list(group) for id, group in pack.part(split, part).instances.items()}
     if category is not None:

@@ -11,8 +11,8 @@ from matplotlib.ticker import LogLocator, NullFormatter
 from rich.table import Table
 
 from capetune.datasets.mp100.findings import counted, listed
+from capetune.datasets.packs.alike import ALIKE
 from capetune.datasets.packs.stats import spread
-from capetune.datasets.packs.twins import ALIKE
 from capetune.reports.look import ACCENT, GREY
 from capetune.reports.quiet import quiet
 

@@ -119,11 +119,8 @@ def of_labels(file: Path, category: str | None, shots: int | None, listener: Lis
 def of_pack(data: str, category: str | None, shots: int | None, listener: Listener) -> Template:
     """Of a pack's instances of a category, whichever part they are of."""
     pack = open_data(data, listener)
-    there = {instance.category_id for instance in pack.instances}
-    chosen = pick([each for id, each in pack.categories.items() if id in there], category, pack.address)
-    return _mean(
-        chosen, [each for each in pack.instances if each.category_id == chosen.id], shots, pack.address, listener
-    )
+    chosen = pick([each for id, each in pack.categories.items() if id in pack.by_category], category, pack.address)
+    return _mean(chosen, pack.by_category[chosen.id], shots, pack.address, listener)
 
 
 def pick(categories: Iterable[Category], wanted: str | None, source: str) -> Category:

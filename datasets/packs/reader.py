@@ -131,6 +131,14 @@ class Pack:
         return [row.instance for row in self.rows]
 
     @cached_property
+    def by_category(self) -> dict[int, list[Instance]]:
+        """The packed instances of every category that has any, in the order of `instances`."""
+        groups: dict[int, list[Instance]] = {}
+        for instance in self.instances:
+            groups.setdefault(instance.category_id, []).append(instance)
+        return groups
+
+    @cached_property
     def _by_id(self) -> dict[int, Row]:
         return {row.instance.id: row for row in self.rows}
 

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from capetune.datasets.mp100.quirks import pose_quirks
+from capetune.datasets.packs.alike import Progress, Twins, find_twins
 from capetune.datasets.packs.reader import Pack
-from capetune.datasets.packs.twins import Progress, Twins, find_twins
 from capetune.pose import Category
 
 NAMED = 20  # pairs of near-duplicates of a category that are named
@@ -92,7 +92,7 @@ def pack_stats(pack: Pack, progress: Progress = lambda done, total: None) -> Pac
 
 def _of(pack: Pack, id: int, twins: Twins) -> CategoryStats:
     category = pack.categories[id]
-    instances = [instance for instance in pack.instances if instance.category_id == id]
+    instances = pack.by_category[id]
     visible = np.array([instance.visible for instance in instances])
     names = [f"{k}" if name == str(k) else f"{k} {name}" for k, name in enumerate(category.graph.names)]
     return CategoryStats(

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
+from capetune.datasets.packs.alike import find_twins
 from capetune.datasets.packs.reader import open_pack
-from capetune.datasets.packs.twins import find_twins
 from capetune.datasets.packs.writer import pack
 
 
@@ -65,7 +65,7 @@ def test_two_instances_on_one_picture_are_no_near_duplicates(gadgets):
 
 
 def test_many_are_compared_block_by_block(twins, monkeypatch):
-    monkeypatch.setattr("capetune.datasets.packs.twins.BLOCK", 2)
+    monkeypatch.setattr("capetune.datasets.packs.alike.BLOCK", 2)
     found = twins([draw(n % 3, noise=n // 3) for n in range(7)])
     assert set(found.pairs) == {(10, 13), (10, 16), (13, 16), (11, 14), (12, 15)}
 
