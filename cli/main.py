@@ -1,4 +1,4 @@
-"""The `capetune` program: registers the commands and turns errors into one line and an exit code.
+"""The `capetune` program: registers the commands, and what stands around each.
 
 Nothing here or at the top of a command's file may import torch, ray or numpy: `capetune --help` must start fast.
 """
@@ -8,10 +8,8 @@ from __future__ import annotations
 import atexit
 import contextlib
 import os
-import signal
 import sys
-import traceback
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import typer
 
@@ -23,6 +21,7 @@ from capetune.cli import (
     eval,
     jobs,
     leaderboard,
+    outcome,
     output,
     predict,
     promote,
@@ -38,7 +37,6 @@ from capetune.cli import (
     train,
 )
 from capetune.cli.paths import keep_local
-from capetune.errors import UserError
 
 app = typer.Typer(
     name="capetune",
@@ -117,39 +115,6 @@ def run() -> None:
     received = signals.heed()
     output.tame()
     try:
-        _run(received)
+        outcome.run(app, received)
     finally:
         atexit.register(signals.ignore)  # the last registered runs first
-
-
-def _run(received: list[signal.Signals]) -> NoReturn:
-    try:
-        code = app(standalone_mode=False) or 0
-    except UserError as error:
-        _fail(str(error), 2)
-    except KeyboardInterrupt:
-        code = 130
-    except Exception as error:
-        if hasattr(error, "format_message"):  # an error of typer's own: a wrong option, a missing argument
-            _usage(error)
-        bug = "a bug in capetune: run `capetune --debug …` for the traceback"
-        _fail(f"{type(error).__name__}: {error} ({bug})", 1)
-    if code == 130:  # what typer makes of a KeyboardInterrupt
-        _fail("interrupted", 128 + received[0])
-    sys.exit(code)
-
-
-def _usage(error: Any) -> NoReturn:
-    message = error.format_message()
-    if "\n" in message:  # the help, where a command was wanted
-        print(message, file=sys.stderr)
-        sys.exit(2)
-    context = getattr(error, "ctx", None)
-    _fail(f"{message.rstrip('.')}; see `{context.command_path} --help`" if context else message, 2)
-
-
-def _fail(message: str, code: int) -> NoReturn:
-    if os.environ.get("CAPETUNE_DEBUG"):
-        traceback.print_exc()
-    print(f"error: {' '.join(message.split())}", file=sys.stderr)
-    sys.exit(code)
