@@ -242,6 +242,7 @@ def _write_index(
             for i, name in enumerate(names)
         ),
         left_out=noted(notes.left_out),
+        own=gathered.own,
     )
     if covered := manifest.coverage:
         manifest = manifest.model_copy(update={"mp100": covered.to_json()})
