@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from xml.etree import ElementTree
 
@@ -38,8 +39,11 @@ def read_box(box: Element, place: str) -> Box:
 
 
 def number(fields: Mapping[str, str], name: str, place: str) -> float:
-    """Raises UserError where it isn't one."""
+    """A finite one. Raises UserError where it isn't."""
     try:
-        return float(fields[name])
+        found = float(fields[name])
     except (KeyError, ValueError):
-        raise UserError(f"{place}: {name} is {fields.get(name)!r}, no number; export it again") from None
+        found = math.nan
+    if not math.isfinite(found):
+        raise UserError(f"{place}: {name} is {fields.get(name)!r}, no number; export it again")
+    return found

@@ -90,6 +90,7 @@ def test_a_frame_without_a_picture_is_named(export, pictures, tmp_path):
     [
         ("original_size", "size", "has tracks of 0 videos with a size; export each task by itself"),
         ('frame="0"', 'frame="first"', "frame is 'first', no number"),
+        ('frame="0"', 'frame="nan"', "frame is 'nan', no number"),
         ("<width>96", "<width>wide", "width is 'wide', no number"),
         ('points="10.25,19.50"', 'points="10.25"', "keypoint 'head' has points='10.25', not one x,y"),
     ],
