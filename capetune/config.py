@@ -109,6 +109,9 @@ class DataConfig(Section):
     flip: float = Field(
         0.0, ge=0.0, le=1.0, description="share mirrored, of categories whose names tell left and right"
     )
+    balance: Literal["instances", "categories"] = newer(
+        "instances", description="each train instance as often as the others, or each category, as officially"
+    )
     workers: Annotated[int, Field(ge=0)] | Literal["auto"] = Field(
         "auto", description="loader processes a training worker (auto: none on a CPU, whose cores train)"
     )

@@ -52,6 +52,7 @@ OTHER: dict[str, Any] = {  # for each key a value that isn't the default
     "data.scale": 0.3,
     "data.flip": 0.5,
     "data.workers": 2,
+    "data.balance": "categories",
     "data.max_corrupt": 0.01,
     "train.epochs": 9,
     "train.batch_size": 16,

@@ -26,7 +26,7 @@ class Picture:
 def find_pictures(asked: Iterable[Path]) -> list[Picture]:
     """The files as they are named, and of a folder, and of those in it, all that are called like a picture, by name.
 
-    Raises UserError where there is none, or two have one name.
+    Raises UserError where there is none, not one of the files is there, or two have one name.
     """
     suffixes = Image.registered_extensions()
     found: list[Picture] = []
@@ -45,6 +45,8 @@ def find_pictures(asked: Iterable[Path]) -> list[Picture]:
     twice = next((name for name in names if names.count(name) > 1), None) if len(set(names)) < len(names) else None
     if twice is not None:
         raise UserError(f"{twice} is there twice; give each picture once, and one folder at a time")
+    if not any(os.path.lexists(picture.file) for picture in found):
+        raise UserError(f"no such picture: {found[0].name}; give files or a folder that exist")
     return found
 
 

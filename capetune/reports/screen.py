@@ -24,7 +24,7 @@ WAITING = {
     "ray": "starting Ray …",
     "machines": "no machine of the cluster has a CPU: waiting for one. A cluster that grows brings it …",
     "features": "computing features of {}, once",
-    "workers": "starting the training's {} worker(s) …",
+    "workers": "starting the training's {} worker{s} …",
     "evaluation": "scoring …",
     "prediction": "predicting {} …",
 }
@@ -33,7 +33,7 @@ WAITING = {
 def waiting(event: events.StepBegan) -> str:
     """What is waited for, in words; of a newer capetune's step its name."""
     words = WAITING.get(event.step)
-    return f"{event.step} …" if words is None else words.format(event.what)
+    return f"{event.step} …" if words is None else words.format(event.what, s="" if event.what == "1" else "s")
 
 
 class Screen:

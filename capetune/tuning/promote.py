@@ -111,7 +111,7 @@ def _score(checkpoint: Path, work: Work, shots: Sequence[int], episodes: int | N
     facts = {"checkpoint": checkpoint.name, "config_hash": meta.config.hash(), "epoch": meta.epoch}
     facts |= {"weights_hash": weights_hash(checkpoint), "data_hash": pack.fingerprint, "pack": pack.place.resolved}
     for count in shots:
-        report = evaluate(part, predictor, count, episodes or EPISODES["test"], queries).known(seen)
+        report = evaluate(part, predictor, count, episodes or EPISODES["test"], queries).known(seen, part)
         tree = {**replace(report, coverage=pack.manifest.coverage).to_json(), **facts}
         write_aside(checkpoint.parent / report_name(count, episodes, queries), json.dumps(tree, indent=2) + "\n")
 

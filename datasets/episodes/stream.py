@@ -20,6 +20,7 @@ import webdataset
 
 from capetune.config import DataConfig
 from capetune.datasets.episodes.augment import Augmentation, draw
+from capetune.datasets.episodes.balance import balanced, rates
 from capetune.datasets.episodes.batch import Item, collate, make_item
 from capetune.datasets.episodes.loader import Loader, Stream
 from capetune.datasets.episodes.quarantine import Quarantine
@@ -90,6 +91,7 @@ class TrainStream(Stream[Batch]):
         super().__init__()
         self.pack, self.train, self.config, self.batch_size = pack, train, config, batch_size
         self.seed, self.rank, self.world = seed, rank, world
+        self.rates = rates(train)
         self.quarantine = Quarantine(train, config.max_corrupt)
 
     def share_memory(self) -> None:
@@ -123,17 +125,23 @@ class TrainStream(Stream[Batch]):
             yield from decode(self.pack, self.train, self.quarantine, self.config.size, 2 * self.batch_size, wanted)
 
     def one_pass(self, epoch: int, number: int, worker: int, workers: int, read: Read | None = None) -> Iterable[Drawn]:
-        """What this reader draws from its share of the shards, each train instance there once. read: `read_shards`, or
-        what stands for it."""
+        """What this reader draws from its share of the shards, each train instance there once, or as often as
+        `data.balance` has it. read: `read_shards`, or what stands for it."""
         rng = generator(self.seed, epoch, number, self.rank, worker)
         return webdataset.DataPipeline(
             partial(shards, self.pack, generator(self.seed, epoch, number)),  # the same for every reader
             partial(every, self.rank, self.world),
             partial(every, worker, workers),
             partial(read or read_shards, self.pack, self.train),
+            partial(self.balance, rng),
             partial(shuffle, rng),
             partial(episode, self.train, self.config, rng),
         )
+
+    def balance(self, rng: np.random.Generator, samples: Iterable[Sample]) -> Iterable[Sample]:
+        if self.config.balance == "instances":
+            return samples
+        return balanced(self.rates, lambda sample: sample[0].category_id, rng, samples)
 
 
 def generator(seed: int, *numbers: int) -> np.random.Generator:

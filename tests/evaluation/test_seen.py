@@ -40,14 +40,15 @@ def test_a_category_without_a_trained_instance_is_unseen(make_part):
     assert overlap(part, make_part({1: 3, 2: 3})).categories == ("category 1",)
 
 
-def test_a_report_names_it_and_is_not_official_then(make_part):
+def test_a_report_names_it_and_is_not_official_then(make_part, make_mp100):
     part = make_part({1: 16, 2: 16}, part="val")
     report = evaluate(part, Center(), 1, 100)
     half = overlap(make_part({1: 16}), part)
-    assert report.known(half).protocol == (
-        "sampled as officially, 100 episodes of 15 queries a category, "
+    assert report.known(half, part).protocol == (
+        "sampled as officially, 100 episodes of 15 queries a category, categories that are not MP-100's, "
         "trained on 1 of 2 categories and 16 of 32 pictures"
     )
-    assert report.known(half).to_json()["seen"]["categories"] == ["category 1"]
-    assert report.known(Seen(known=False)).protocol.endswith("seen or unseen unknown")
-    assert report.known(Seen(known=True, of_pictures=32)).protocol == "official"
+    assert report.known(half, part).to_json()["seen"]["categories"] == ["category 1"]
+    mp100 = make_mp100("val")
+    assert report.known(Seen(known=False), mp100).protocol.endswith("a category, seen or unseen unknown")
+    assert report.known(Seen(known=True, of_pictures=32), mp100).protocol == "official"
