@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import cast
@@ -19,7 +19,6 @@ from capetune.config import Config
 from capetune.datasets.episodes.quarantine import left_out_line
 from capetune.datasets.episodes.stream import steps_per_epoch
 from capetune.datasets.packs.reader import Pack
-from capetune.errors import UserError
 from capetune.models.backbone import Maps
 from capetune.models.estimator import PoseEstimator
 from capetune.pose import Batch
@@ -31,6 +30,7 @@ from capetune.training.divergence import Watch, check_scores
 from capetune.training.features import Features
 from capetune.training.feed import Feed, loader_processes
 from capetune.training.laps import Laps, laps_on
+from capetune.training.memory import KEPT, LESS, named_memory_error, smaller_batch
 from capetune.training.optim import make_optimizer, make_schedule
 from capetune.training.ranks import Ranks
 from capetune.training.share import shared
@@ -78,7 +78,8 @@ def fit(
     steps = settings.steps or steps_per_epoch(len(part), settings.batch_size * settings.accumulate, full)
     working = shared(config, ranks.world, full)
     alone = ranks.world == 1  # what several exchange isn't captured, nor is their model compiled unless it is asked for
-    model.settle(ranks.device, steps * settings.epochs if alone and features is None else 0)
+    with named_memory_error("for the model by itself", lambda: LESS):
+        model.settle(ranks.device, steps * settings.epochs if alone and features is None else 0)
     captured = model.way.captured and alone
     averaged = average(model, settings.ema)
     kept = model if averaged is None else cast(PoseEstimator, averaged.module)  # what is evaluated and saved
@@ -164,7 +165,8 @@ def fit(
             if left_out:
                 metrics["corrupt"] = float(len(left_out))
             begun = time.monotonic()
-            metrics |= validation()
+            with named_memory_error(f"in the validation of epoch {epoch}", lambda: KEPT):
+                metrics |= validation()
             check_scores(metrics, settings.learning_rate)
             metrics["seconds_validation"] = time.monotonic() - begun
             metrics["epoch"] = epoch
@@ -239,7 +241,8 @@ def train_epoch(
         if not pairs:
             break
         group, kept = [batch for batch, _ in pairs], [maps for _, maps in pairs if maps]
-        with named_memory_error(config, count + 1):
+        where = f"at step {count + 1} with a batch of {config.train.batch_size} images of {config.data.size} px"
+        with named_memory_error(where, partial(smaller_batch, model, optimizer, config, group, kept, learn)):
             losses = learn(group, kept)
         if averaged is not None:
             averaged.update_parameters(model)
@@ -257,22 +260,6 @@ def train_epoch(
     told = ("data", "copy", "forward", "backward", "optimiser")
     metrics |= {f"seconds_{part}": seconds[part] for part in told if part in seconds}
     return metrics | {"images": float(images), "seconds_steps": taken - seconds["data"]}
-
-
-@contextmanager
-def named_memory_error(config: Config, step: int) -> Iterator[None]:
-    """Raises UserError, naming the batch and the cure, where memory runs out inside."""
-    try:
-        yield
-    except RuntimeError as error:  # torch.OutOfMemoryError is one; the CPU's allocator has no class of its own
-        if not isinstance(error, torch.OutOfMemoryError) and "can't allocate memory" not in str(error):
-            raise
-        batch, size = config.train.batch_size, config.data.size
-        raise UserError(
-            f"out of memory at step {step} with a batch of {batch} images of {size} px; "
-            f"--set train.batch_size={max(1, batch // 2)} --set train.accumulate={2 * config.train.accumulate} "
-            "trains alike with less"
-        ) from error
 
 
 def average(model: PoseEstimator, decay: float) -> AveragedModel | None:

@@ -149,7 +149,7 @@ def _train(config: Config, bench: Bench, work: Work) -> None:
     if plan.device == "cuda":
         gc.collect()  # what the trial before in this process left
         torch.cuda.empty_cache()
-        torch.cuda.set_per_process_memory_fraction(1 / plan.per_gpu)  # it fails by itself, not its neighbours
+        torch.cuda.set_per_process_memory_fraction(plan.fence)  # it fails by itself, not its neighbours
     pack = _pack(work)
     features = open_features(work.features) if work.features else None
     begun = time.monotonic()
