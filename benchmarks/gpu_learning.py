@@ -37,7 +37,9 @@ def losses(setting: Setting, tell: Tell) -> None:
     """300 steps of `tiny`, the same batches: float32 as written against bfloat16 captured, and compiled."""
     steps, last = (8, 4) if setting.tiny else (300, 50)
     shared = ["model.dropout=0", "train.input_noise=0", f"model.backbone.weights={weights_file()}", "data.workers=8"]
-    config = load_config("tiny", None, [*shared, *(["data.workers=0", *SMALL] if setting.tiny else [])])
+    config = load_config(
+        "tiny", None, [*shared, *(["data.workers=0", "train.batch_size=2", *SMALL] if setting.tiny else [])]
+    )
     loader = train_loader(open_data("synthetic"), config.data, config.train.batch_size, config.seed)
     batches = list(loader.epoch(1, steps))
     plain = None

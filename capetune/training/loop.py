@@ -20,7 +20,9 @@ from capetune.datasets.episodes.quarantine import left_out_line
 from capetune.datasets.episodes.stream import steps_per_epoch
 from capetune.datasets.packs.reader import Pack
 from capetune.models.backbone import Maps
+from capetune.models.compiled import compiled_again, compiled_again_line
 from capetune.models.estimator import PoseEstimator
+from capetune.models.execution import COMPILER, NO_COMPILER
 from capetune.pose import Batch
 from capetune.runs.checkpoints import CheckpointMeta, read_meta
 from capetune.runs.facts import describe_data
@@ -65,10 +67,11 @@ def fit(
 
     Metrics: epoch; train_ and val_ loss, tokens, coordinates; and of the val part's pairs: mpck4, mpck5, pck_0.05 …
     pck_0.25, template_mpck4, forced_mpck4 (teacher-forced), score_slope and score_offset (`evaluation.calibration`) and
-    generate_ms, milliseconds a pair from pixels to keypoints; corrupt, train samples left out so far, where there are
-    any; learning_rate, of the last step; images, trained on by all ranks; and where this rank's time went:
-    seconds_data, seconds_steps and what `train_epoch` tells of them, seconds_validation. A rank that is slower than
-    others makes those wait in their backward pass, where gradients are exchanged.
+    generate_ms, milliseconds a pair from pixels to keypoints; corrupt, train samples left out so far, and recompiled,
+    programs of the model that were compiled again in this epoch, where there are any; learning_rate, of the last step;
+    images, trained on by all ranks; and where this rank's time went: seconds_data, seconds_steps and what `train_epoch`
+    tells of them, seconds_validation. A rank that is slower than others makes those wait in their backward pass, where
+    gradients are exchanged.
     """
     ranks, under_way = ranks or Ranks(), under_way or UnderWay()
     torch.manual_seed(config.seed)
@@ -80,6 +83,8 @@ def fit(
     alone = ranks.world == 1  # what several exchange isn't captured, nor is their model compiled unless it is asked for
     with named_memory_error("for the model by itself", lambda: LESS):
         model.settle(ranks.device, steps * settings.epochs if alone and features is None else 0)
+    if torch.device(ranks.device).type == "cuda" and COMPILER is None:
+        doubt(NO_COMPILER)
     captured = model.way.captured and alone
     averaged = average(model, settings.ema)
     kept = model if averaged is None else cast(PoseEstimator, averaged.module)  # what is evaluated and saved
@@ -126,6 +131,8 @@ def fit(
     validation = Validation(kept, pack, config, ranks, features)
     data = describe_data(pack, config.data.split)
     left_out: set[int] = set()
+    compiled_again()  # what an earlier training in this process was compiled for
+    warned = False
     with closing(Feed(pack, working, ranks, features, captured or model.way.compiled)) as feed:
         for epoch in range(done + 1, settings.epochs + 1):
             at, begin = begin, Beginning(epoch + 1)
@@ -169,6 +176,11 @@ def fit(
                 metrics |= validation()
             check_scores(metrics, settings.learning_rate)
             metrics["seconds_validation"] = time.monotonic() - begun
+            if again := compiled_again():
+                metrics["recompiled"] = float(len(again))
+            if again and epoch > done + 2 and not warned:  # by then all shapes have come, and validation's too
+                warned = True
+                doubt(compiled_again_line(epoch, again))
             metrics["epoch"] = epoch
             meta = CheckpointMeta(config, epoch, metrics, data)
             training = {"optimizer": optimizer.state_dict(), "schedule": schedule.state_dict()}

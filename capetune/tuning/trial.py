@@ -28,6 +28,7 @@ from capetune.config import Config
 from capetune.datasets.packs.reader import Pack, PackDamaged, open_pack
 from capetune.errors import Diverged, UserError
 from capetune.events import Doubted, EpochDone, Event
+from capetune.models.compiled import make_room
 from capetune.runs.checkpoints import resume_point
 from capetune.runs.desk import Bench, at_bench, late
 from capetune.runs.failures import ERROR
@@ -146,6 +147,7 @@ def fill_folder(bench: Bench, trial: dict[str, Any], work: Work) -> None:
 def _train(config: Config, bench: Bench, work: Work) -> None:
     plan = work.plan
     torch.set_num_threads(plan.threads)
+    make_room()
     if plan.device == "cuda":
         gc.collect()  # what the trial before in this process left
         torch.cuda.empty_cache()
