@@ -68,7 +68,7 @@ def exchange(model: nn.Module) -> dict[str, Any]:
         "bucket_cap_mb": BUCKET,
         "gradient_as_bucket_view": True,  # a copy less, and as much memory as the gradients take
         "static_graph": True,
-        "broadcast_buffers": changing,
+        "forward_sync_buffers": changing,
     }
 
 
