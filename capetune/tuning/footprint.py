@@ -98,7 +98,11 @@ def share_of(found: Sequence[Reading | str], cluster: Cluster, most: int, what: 
     fit = int(worst.total // (MARGIN * worst.held + worst.beside))
     per_gpu = max(1, min(fit, cpus, -(-most // cluster.gpus)))
     part = worst.total / per_gpu - worst.beside
-    why = "" if per_gpu >= fit else f", as many as there are {'CPUs' if per_gpu == max(1, cpus) else 'trials'} for"
+    why = (
+        ""
+        if per_gpu >= fit
+        else f", for there are {'CPUs for no more' if per_gpu == max(1, cpus) else 'no more trials'}"
+    )
     took = f"{what} held {gib(worst.held)} of a GPU's {gib(worst.total)}, and {gib(worst.beside)} beside"
     if per_gpu == 1:
         return Share(1, 0.0, f"{took}: no trials share one{why}")

@@ -142,6 +142,6 @@ def test_it_is_measured_where_trials_run_and_without_a_gpu_it_is_said(tiny_pack:
     measured, unseen = ran.stdout.splitlines()[-2:]
     assert "per_gpu=4" in measured, ran.stderr[-2000:]
     assert "the largest model of the space (model.width=64) held 10.0 GiB of a GPU's 80.0 GiB" in measured
-    assert "4 trials share one, as many as there are CPUs for" in measured
+    assert "4 trials share one, for there are CPUs for no more" in measured
     assert "per_gpu=1" in unseen
     assert "Ray counts a GPU where PyTorch sees none: no trials share a GPU" in unseen
