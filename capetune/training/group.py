@@ -58,16 +58,15 @@ def process_group(
 
 
 def exchange(model: nn.Module) -> dict[str, Any]:
-    """How DistributedDataParallel exchanges this model's gradients, as its arguments (decision 020).
+    """How DistributedDataParallel exchanges this model's gradients, as its arguments. Buffers are sent round before each
+    forward pass where BatchNorm changes them, and only there.
 
-    Every parameter that is trained takes part in every step, in the same order, whatever the batch: the graph is
-    static. Buffers are sent round before each forward pass where BatchNorm changes them, and only there.
+    No `static_graph`: it exchanges nothing of a model whose output is no tuple or dict, and doesn't say so.
     """
     changing = any(isinstance(module, nn.BatchNorm2d) and module.training for module in model.train().modules())
     return {
         "bucket_cap_mb": BUCKET,
         "gradient_as_bucket_view": True,  # a copy less, and as much memory as the gradients take
-        "static_graph": True,
         "forward_sync_buffers": changing,
     }
 
