@@ -58,8 +58,8 @@ def process_group(
 
 
 def exchange(model: nn.Module) -> dict[str, Any]:
-    """How DistributedDataParallel exchanges this model's gradients, as its arguments. Buffers are sent round before each
-    forward pass where BatchNorm changes them, and only there.
+    """How DistributedDataParallel exchanges this model's gradients, as its arguments. Buffers are sent round before
+    each forward pass where BatchNorm changes them, and only there.
 
     No `static_graph`: it exchanges nothing of a model whose output is no tuple or dict, and doesn't say so.
     """

@@ -16,7 +16,6 @@ from torch.nn.parallel import DistributedDataParallel
 from capetune.config import Config
 from capetune.models.backbone import Maps
 from capetune.models.captured import Captured
-from capetune.models.estimator import PoseEstimator
 from capetune.models.losses import total_loss
 from capetune.pose import Batch
 from capetune.training.optim import make_capturable
@@ -82,8 +81,7 @@ class CapturedStep:
 
 def losses_of(model: nn.Module, batch: Batch, config: Config, kept: Maps = ()) -> Losses:
     """A batch's losses, scalars. kept: what `Backbone.features` once gave for it, where it has no pixels."""
-    features = cast(PoseEstimator, model).backbone.embed(kept) if kept else None
-    output = model(batch, config.train, features)
+    output = model(batch, config.train, kept or None)
     return total_loss(output.logits, output.points, output.tokens, config.loss)
 
 
