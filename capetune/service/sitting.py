@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
+from capetune.cluster.machines import Cluster
 from capetune.errors import UserError
 from capetune.events import CheckPassed, Doubted, Listener, RunComplete, SearchBegan, StepBegan
 from capetune.models.check import check_net
