@@ -150,6 +150,10 @@ class Batch:
             found[field.name] = filled(F.pad(tensor, ends) if any(ends) else tensor, samples)
         return Batch(**found)
 
+    def first(self, samples: int) -> Batch:
+        """So many of its samples."""
+        return Batch(*(tensor[:samples] for tensor in self.tensors()))
+
     def __len__(self) -> int:
         return int(self.images.shape[0])
 

@@ -31,8 +31,11 @@ def command(
     workers_per_trial: int | None = typer.Option(
         None, "--workers-per-trial", min=1, help="Training workers (DDP) each trial has; default: 1."
     ),
-    trials_per_gpu: int | None = typer.Option(
-        None, "--trials-per-gpu", min=1, help="Trials that share a GPU, each with its part of the memory; default: 1."
+    trials_per_gpu: str | None = typer.Option(
+        None,
+        "--trials-per-gpu",
+        metavar="N|auto",
+        help="Trials that share a GPU, each with its part of the memory; auto: as many as fit; default: 1.",
     ),
     at_once: int | None = common.AtOnce,
     cpus: int | None = common.Cpus,

@@ -57,12 +57,11 @@ class ModelPredictor:
         self.pack = pack
         self.data = data
         self.device = torch.device(device)
-        # A pair of 128 in a batch costs a tenth less than one of 64; the maps of large crops would fill the memory.
-        self.batch_size = batch_size or (128 if data.size <= 128 else 64)
+        self.batch_size = batch_size or pairs_at_once(data.size)
         self.losses = losses
         self.support = support
         self.kept = kept
-        answer = partial(_answered, model, losses)  # not a method: graphs go with the predictor, at once
+        answer = partial(answered, model, losses)  # not a method: graphs go with the predictor, at once
         self._answer = Captured(answer) if model.way.captured else answer
         self.begin()
 
@@ -189,8 +188,14 @@ class ModelPredictor:
         return predicted, score
 
 
-def _answered(model: PoseEstimator, losses: LossConfig | None, tensors: Sequence[torch.Tensor]) -> Answer:
-    """tensors: those of a batch, and the maps of its images."""
+def pairs_at_once(size: int) -> int:
+    """Pairs a batch, of crops of `size` pixels. One of 128 costs a tenth less than one of 64; the maps of large crops
+    would fill the memory."""
+    return 128 if size <= 128 else 64
+
+
+def answered(model: PoseEstimator, losses: LossConfig | None, tensors: Sequence[torch.Tensor]) -> Answer:
+    """`PoseEstimator.answer`. tensors: those of a batch, and the maps of its images."""
     fields = len(tensors) - len(model.backbone.project)
     return model.answer(Batch(*tensors[:fields]), tuple(tensors[fields:]), losses)
 

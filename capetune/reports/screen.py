@@ -23,6 +23,7 @@ WAITING = {
     "opening": "opening {} …",
     "ray": "starting Ray …",
     "machines": "no machine of the cluster has a CPU: waiting for one. A cluster that grows brings it …",
+    "memory": "measuring how much memory {} takes on a GPU …",
     "features": "computing features of {}, once",
     "workers": "starting the training's {} worker{s} …",
     "evaluation": "scoring …",

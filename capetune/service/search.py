@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path, PurePath
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from capetune.cluster.environment import prepare_environment
 from capetune.config import Config, load_config
@@ -32,6 +32,18 @@ from capetune.tuning.space_file import load_space
 FIXED = ("--preset", "--config", "--name", "--split", "--set", "--cache-features", "--resume-or-start")
 
 
+def as_many(value: Any) -> Any:
+    """ "4", as a command has it, is 4."""
+    if isinstance(value, str) and value.isdecimal():
+        value = int(value)
+    if value is None or value == "auto" or (isinstance(value, int) and value > 0):
+        return value
+    raise ValueError("wants how many, such as 4, or auto")
+
+
+GpuTrials = Annotated[int | Literal["auto"], BeforeValidator(as_many)]
+
+
 class SearchRequest(Configured):
     verb: Literal["search"] = "search"
     space: str | None = None
@@ -39,7 +51,7 @@ class SearchRequest(Configured):
     trials: Count | None = None
     hours: float | None = Field(None, ge=0)
     workers_per_trial: Count | None = None
-    trials_per_gpu: Count | None = None
+    trials_per_gpu: GpuTrials | None = None
     at_once: Count | None = None
     cpus: Count | None = None
     keep: Count | None = None

@@ -6,9 +6,11 @@ import math
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Literal
 
+from capetune.cluster.machines import Cluster
 from capetune.errors import UserError
-from capetune.events import Listener, RunComplete, SearchBegan
+from capetune.events import CheckPassed, Doubted, Listener, RunComplete, SearchBegan, StepBegan
 from capetune.models.check import check_net
 from capetune.runs.commands import again
 from capetune.runs.facts import describe_protocol, environment
@@ -21,8 +23,9 @@ from capetune.service.search import Begun, SearchFailed, SearchRequest, SearchRe
 from capetune.service.steps import described, machines_checked, ray_joined
 from capetune.storage.scratch import address_of
 from capetune.storage.whole import write_aside
+from capetune.tuning.footprint import share_gpus
 from capetune.tuning.goal import Goal
-from capetune.tuning.preflight import plan, preflight
+from capetune.tuning.preflight import Plan, check_shareable, plan, preflight
 from capetune.tuning.room import Room
 from capetune.tuning.samplers import make_sampler
 from capetune.tuning.search import Search
@@ -64,7 +67,7 @@ def sit(begun: Begun, request: SearchRequest, listener: Listener) -> SearchResul
             tracked(how.tracker, folder, listener, {}) as listener,
             ray_joined(request.address, request.verbose, listener, title, go_on, request.cpus) as cluster,
         ):
-            together = plan(cluster, how.workers_per_trial, how.trials, how.trials_per_gpu, request.at_once)
+            together = _together(cluster, begun, how, request.at_once, listener)
             room = Room(together, cluster.token is not None, request.at_once)
             keeping.check_shared(folder, cluster)
             for check in preflight(config, space, pack, folder, cluster, together, how.keep, bytes_kept):
@@ -103,7 +106,7 @@ class _How:
     hours: float | None
     keep: int
     workers_per_trial: int
-    trials_per_gpu: int
+    trials_per_gpu: int | Literal["auto"]
     cache_features: int
     features: str | None
     tracker: Tracker | None
@@ -132,6 +135,22 @@ class _How:
 
     def budget(self, begun: Begun) -> Budget:
         return begun.space.header.budget.model_copy(update={"trials": self.trials, "hours": self.hours})
+
+
+def _together(cluster: Cluster, begun: Begun, how: _How, at_once: int | None, listener: Listener) -> Plan:
+    """How trials share the cluster; where that depends on their memory it is measured, if there is a GPU."""
+    workers, trials, asked = how.workers_per_trial, how.trials, how.trials_per_gpu
+    if asked != "auto":
+        return plan(cluster, workers, trials, asked, at_once)
+    check_shareable(workers)
+    if not cluster.gpus:
+        listener(Doubted("there is no GPU to be shared: --trials-per-gpu auto changes nothing"))
+        return plan(cluster, workers, trials, 1, at_once)
+    listener(StepBegan("memory", "the largest model of the space"))
+    most, kept = min(trials, at_once or trials), bool(how.cache_features)
+    share = share_gpus(begun.config, begun.space, begun.pack, cluster, most, kept)
+    listener(CheckPassed("memory", share.words))
+    return plan(cluster, workers, trials, share.per_gpu, at_once, share.aside)
 
 
 def _began(search: Search, trials: int) -> SearchBegan:

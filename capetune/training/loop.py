@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import cast
@@ -19,9 +19,10 @@ from capetune.config import Config
 from capetune.datasets.episodes.quarantine import left_out_line
 from capetune.datasets.episodes.stream import steps_per_epoch
 from capetune.datasets.packs.reader import Pack
-from capetune.errors import UserError
 from capetune.models.backbone import Maps
+from capetune.models.compiled import compiled_again, compiled_again_line
 from capetune.models.estimator import PoseEstimator
+from capetune.models.execution import COMPILER, NO_COMPILER
 from capetune.pose import Batch
 from capetune.runs.checkpoints import CheckpointMeta, read_meta
 from capetune.runs.facts import describe_data
@@ -31,6 +32,7 @@ from capetune.training.divergence import Watch, check_scores
 from capetune.training.features import Features
 from capetune.training.feed import Feed, loader_processes
 from capetune.training.laps import Laps, laps_on
+from capetune.training.memory import KEPT, LESS, named_memory_error, smaller_batch
 from capetune.training.optim import make_optimizer, make_schedule
 from capetune.training.ranks import Ranks
 from capetune.training.share import shared
@@ -65,10 +67,11 @@ def fit(
 
     Metrics: epoch; train_ and val_ loss, tokens, coordinates; and of the val part's pairs: mpck4, mpck5, pck_0.05 …
     pck_0.25, template_mpck4, forced_mpck4 (teacher-forced), score_slope and score_offset (`evaluation.calibration`) and
-    generate_ms, milliseconds a pair from pixels to keypoints; corrupt, train samples left out so far, where there are
-    any; learning_rate, of the last step; images, trained on by all ranks; and where this rank's time went:
-    seconds_data, seconds_steps and what `train_epoch` tells of them, seconds_validation. A rank that is slower than
-    others makes those wait in their backward pass, where gradients are exchanged.
+    generate_ms, milliseconds a pair from pixels to keypoints; corrupt, train samples left out so far, and recompiled,
+    programs of the model that were compiled again in this epoch, where there are any; learning_rate, of the last step;
+    images, trained on by all ranks; and where this rank's time went: seconds_data, seconds_steps and what `train_epoch`
+    tells of them, seconds_validation. A rank that is slower than others makes those wait in their backward pass, where
+    gradients are exchanged.
     """
     ranks, under_way = ranks or Ranks(), under_way or UnderWay()
     torch.manual_seed(config.seed)
@@ -78,7 +81,10 @@ def fit(
     steps = settings.steps or steps_per_epoch(len(part), settings.batch_size * settings.accumulate, full)
     working = shared(config, ranks.world, full)
     alone = ranks.world == 1  # what several exchange isn't captured, nor is their model compiled unless it is asked for
-    model.settle(ranks.device, steps * settings.epochs if alone and features is None else 0)
+    with named_memory_error("for the model by itself", lambda: LESS):
+        model.settle(ranks.device, steps * settings.epochs if alone and features is None else 0)
+    if torch.device(ranks.device).type == "cuda" and COMPILER is None:
+        doubt(NO_COMPILER)
     captured = model.way.captured and alone
     averaged = average(model, settings.ema)
     kept = model if averaged is None else cast(PoseEstimator, averaged.module)  # what is evaluated and saved
@@ -125,6 +131,8 @@ def fit(
     validation = Validation(kept, pack, config, ranks, features)
     data = describe_data(pack, config.data.split)
     left_out: set[int] = set()
+    compiled_again()  # what an earlier training in this process was compiled for
+    warned = False
     with closing(Feed(pack, working, ranks, features, captured or model.way.compiled)) as feed:
         for epoch in range(done + 1, settings.epochs + 1):
             at, begin = begin, Beginning(epoch + 1)
@@ -164,9 +172,15 @@ def fit(
             if left_out:
                 metrics["corrupt"] = float(len(left_out))
             begun = time.monotonic()
-            metrics |= validation()
+            with named_memory_error(f"in the validation of epoch {epoch}", lambda: KEPT):
+                metrics |= validation()
             check_scores(metrics, settings.learning_rate)
             metrics["seconds_validation"] = time.monotonic() - begun
+            if again := compiled_again():
+                metrics["recompiled"] = float(len(again))
+            if again and epoch > done + 2 and not warned:  # by then all shapes have come, and validation's too
+                warned = True
+                doubt(compiled_again_line(epoch, again))
             metrics["epoch"] = epoch
             meta = CheckpointMeta(config, epoch, metrics, data)
             training = {"optimizer": optimizer.state_dict(), "schedule": schedule.state_dict()}
@@ -239,7 +253,8 @@ def train_epoch(
         if not pairs:
             break
         group, kept = [batch for batch, _ in pairs], [maps for _, maps in pairs if maps]
-        with named_memory_error(config, count + 1):
+        where = f"at step {count + 1} with a batch of {config.train.batch_size} images of {config.data.size} px"
+        with named_memory_error(where, partial(smaller_batch, model, optimizer, config, group, kept, learn)):
             losses = learn(group, kept)
         if averaged is not None:
             averaged.update_parameters(model)
@@ -257,22 +272,6 @@ def train_epoch(
     told = ("data", "copy", "forward", "backward", "optimiser")
     metrics |= {f"seconds_{part}": seconds[part] for part in told if part in seconds}
     return metrics | {"images": float(images), "seconds_steps": taken - seconds["data"]}
-
-
-@contextmanager
-def named_memory_error(config: Config, step: int) -> Iterator[None]:
-    """Raises UserError, naming the batch and the cure, where memory runs out inside."""
-    try:
-        yield
-    except RuntimeError as error:  # torch.OutOfMemoryError is one; the CPU's allocator has no class of its own
-        if not isinstance(error, torch.OutOfMemoryError) and "can't allocate memory" not in str(error):
-            raise
-        batch, size = config.train.batch_size, config.data.size
-        raise UserError(
-            f"out of memory at step {step} with a batch of {batch} images of {size} px; "
-            f"--set train.batch_size={max(1, batch // 2)} --set train.accumulate={2 * config.train.accumulate} "
-            "trains alike with less"
-        ) from error
 
 
 def average(model: PoseEstimator, decay: float) -> AveragedModel | None:

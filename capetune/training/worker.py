@@ -118,7 +118,7 @@ def _train(settings: dict[str, Any], bench: Bench) -> None:
     from capetune.runs.ledger import Ledger
     from capetune.runs.record import TRACE
     from capetune.training.features import open_features
-    from capetune.training.group import LOOPBACK, gather, process_group
+    from capetune.training.group import LOOPBACK, exchange, gather, process_group
     from capetune.training.loop import fit
     from capetune.training.pace import Pace
     from capetune.training.ranks import Ranks
@@ -184,7 +184,7 @@ def _train(settings: dict[str, Any], bench: Bench) -> None:
         str(device),
         settings["threads"],
         settings["workers"],
-        lambda model: ray.train.torch.prepare_model(model, move_to_device=False),
+        lambda model: ray.train.torch.prepare_model(model, False, parallel_strategy_kwargs=exchange(model)),
         lambda array: gather(array, device),
     )
     mine = shared(config, world, settings["workers"])

@@ -28,6 +28,7 @@ from capetune.config import Config
 from capetune.datasets.packs.reader import Pack, PackDamaged, open_pack
 from capetune.errors import Diverged, UserError
 from capetune.events import Doubted, EpochDone, Event
+from capetune.models.compiled import make_room
 from capetune.runs.checkpoints import resume_point
 from capetune.runs.desk import Bench, at_bench, late
 from capetune.runs.failures import ERROR
@@ -146,10 +147,11 @@ def fill_folder(bench: Bench, trial: dict[str, Any], work: Work) -> None:
 def _train(config: Config, bench: Bench, work: Work) -> None:
     plan = work.plan
     torch.set_num_threads(plan.threads)
+    make_room()
     if plan.device == "cuda":
         gc.collect()  # what the trial before in this process left
         torch.cuda.empty_cache()
-        torch.cuda.set_per_process_memory_fraction(1 / plan.per_gpu)  # it fails by itself, not its neighbours
+        torch.cuda.set_per_process_memory_fraction(plan.fence)  # it fails by itself, not its neighbours
     pack = _pack(work)
     features = open_features(work.features) if work.features else None
     begun = time.monotonic()

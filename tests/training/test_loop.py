@@ -14,7 +14,7 @@ from capetune.errors import UserError
 from capetune.models.estimator import PoseEstimator
 from capetune.runs.checkpoints import read_meta
 from capetune.training.checkpoint import load_model, load_training
-from capetune.training.loop import Metrics, Save, average, fit, named_memory_error, train_epoch
+from capetune.training.loop import Metrics, Save, average, fit, train_epoch
 from capetune.training.optim import make_optimizer, make_schedule
 from capetune.training.ranks import Ranks
 from capetune.training.validation import Validation
@@ -249,21 +249,6 @@ def test_ranks_are_wrapped_and_draw_their_own_batches(config: Config, pack: Pack
             fit(config, pack, lambda *_: None, Ranks(rank, 2, wrap=Spy), progress=progress)
     assert len(seen[0]) == len(seen[1]) == 8
     assert not set(seen[0]) & set(seen[1])
-
-
-def test_running_out_of_memory_is_one_line_that_names_the_batch_and_the_cure(config: Config) -> None:
-    said = (
-        r"out of memory at step 7 with a batch of 4 images of 64 px; --set train.batch_size=2 --set train.accumulate=2"
-    )
-    with pytest.raises(UserError, match=said), named_memory_error(config, 7):
-        torch.empty(1 << 60, dtype=torch.uint8)
-    with pytest.raises(UserError, match="out of memory"), named_memory_error(config, 7):
-        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
-
-
-def test_other_errors_stay_what_they_are(config: Config) -> None:
-    with pytest.raises(RuntimeError, match="inconsistent tensor size"), named_memory_error(config, 7):
-        torch.ones(2) @ torch.ones(3)
 
 
 def test_values_given_to_a_resumed_training_take_effect(run: Run, config: Config, pack: Pack, tmp_path: Path) -> None:
