@@ -84,6 +84,29 @@ def print_report(report: Any, console: Console) -> None:
         console.print(line, soft_wrap=True)
 
 
+def print_reports(reports: Any, console: Console) -> None:
+    """reports: EvalReports. One table, a row a result and one for each wrong support, and what sets results apart."""
+    from rich.table import Table
+
+    table = Table("result", "split", "shots", title="PCK, and mPCK4 of the template on the same pairs")
+    for title in ("pairs", "@.05", "@.10", "@.20", "mPCK4", "mPCK5", "template", "ahead"):
+        table.add_column(title, justify="right")
+    protocols: dict[str, list[str]] = {}
+    for name, report in reports.named().items():
+        what = name.split("/")[0]
+        protocol = f"{report.part}, {report.protocol}, {'synthetic' if report.synthetic else 'real'} data"
+        protocols.setdefault(protocol, []).append(f"{what} split {report.split}, {report.shots}-shot")
+        for kind, scores in {"": report.scores, **report.ablation}.items():
+            label = f"{what}, {kind} support" if kind else what
+            shares = _numbers(scores, ("@.05", "@.10", "@.20", "mPCK4", "mPCK5"))
+            beside = (f"{report.template.mpck4:.3f}", f"{scores.mpck4 - report.template.mpck4:+.3f}")
+            table.add_row(label, str(report.split), str(report.shots), str(scores.pairs), *shares, *beside)
+    console.print(table)
+    for protocol, names in protocols.items():
+        of = "" if len(protocols) == 1 else f" ({'; '.join(names)})"
+        console.print(f"{protocol}{of}", soft_wrap=True)
+
+
 def _missed_line(failures: Any) -> str:
     """What share of the keypoints was missed, and of which kinds. failures: of `evaluation.failures`."""
     every = max(failures.keypoints, 1)
