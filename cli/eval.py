@@ -43,6 +43,9 @@ def command(
     compare: Path | None = typer.Option(
         None, "--compare", metavar="FILE", help="Another result on the same pairs, as --json wrote it: which is better?"
     ),
+    protocol: Literal["official", "paper"] = typer.Option(
+        "official", "--protocol", help="paper: its preliminary measure, by the image's diagonal; never comparable."
+    ),
     workers: int | None = typer.Option(
         None, "--workers", min=1, help="Workers on a cluster that share the pictures; default: this process alone."
     ),

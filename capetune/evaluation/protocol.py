@@ -6,11 +6,13 @@ import hashlib
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
 from capetune.pose import Category, Instance, Part
 
+Measure = Literal["official", "paper"]
 QUERIES = 15
 EPISODES = {"test": 200, "val": 100}
 
@@ -93,12 +95,16 @@ def in_episodes(episodes: int, queries: int) -> str:
     return f"{episodes} episode{'s' * (episodes > 1)} of {queries} quer{'ies' if queries > 1 else 'y'} a category"
 
 
-def protocol_name(part: str, episodes: int, queries: int, left_out: int = 0, seen: str = "") -> str:
+def protocol_name(
+    part: str, episodes: int, queries: int, left_out: int = 0, seen: str = "", measure: Measure = "official"
+) -> str:
     """ "official" where the numbers are those of the official protocol, else what was changed.
 
     left_out: instances of the part that the data lacks; others are drawn in their place, so the pairs differ. seen:
-    what of it the model was trained on, in words.
+    what of it the model was trained on, in words. measure: as `evaluate` has it; by the paper's nothing is official.
     """
-    official = queries == QUERIES and EPISODES.get(part) == episodes and not left_out and not seen
+    paper = measure == "paper"
+    official = not paper and queries == QUERIES and EPISODES.get(part) == episodes and not left_out and not seen
     name = "official" if official else f"sampled as officially, {in_episodes(episodes, queries)}"
+    name = f"by the image's diagonal (the paper's preliminary measure), {name}" if paper else name
     return ", ".join([name, *([f"{left_out} instances left out"] if left_out else []), *([seen] if seen else [])])

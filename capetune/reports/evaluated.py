@@ -6,10 +6,11 @@ import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from pydantic import TypeAdapter
-from typing_extensions import TypedDict
+from typing_extensions import NotRequired, TypedDict
 
 from capetune.datasets.episodes.flips import mirrored
 from capetune.datasets.packs.crop import apply, crop_affine, encode_jpeg, source_to_unit, warp_crop
@@ -82,6 +83,11 @@ class _Comparison(TypedDict):
     sentence: str
 
 
+class _Super(_Scores):
+    categories: int
+    template: _Scores
+
+
 class Result(_Scores):
     """What is looked at of an evaluation's JSON."""
 
@@ -112,6 +118,8 @@ class Result(_Scores):
     failures: _Failures
     curves: _Curves
     examples: dict[str, list[_Example]]
+    measure: NotRequired[Literal["official", "paper"]]  # older results are official
+    per_supercategory: NotRequired[dict[str, _Super]]
 
 
 _RESULT = TypeAdapter(Result)

@@ -16,7 +16,7 @@ from capetune.evaluation import baselines
 from capetune.evaluation.compare import check_same_pairs, compare
 from capetune.evaluation.evaluate import Predictor, evaluate
 from capetune.evaluation.predictions import FromFile, Kept
-from capetune.evaluation.protocol import EPISODES, official_pairs, pairs_hash
+from capetune.evaluation.protocol import EPISODES, Measure, official_pairs, pairs_hash
 from capetune.evaluation.report import EvalReport
 from capetune.evaluation.support import supports
 from capetune.events import CheckPassed, Listener, Progress, StepBegan, ignore
@@ -45,6 +45,7 @@ class EvaluateRequest(Request):
     predictions: Path | None = None
     from_predictions: Path | None = None
     compare: Path | None = None
+    protocol: Measure = "official"
     workers: Count | None = None
     cpus: Count | None = None
     address: str | None = None
@@ -119,7 +120,7 @@ def _scored(
         episodes = request.episodes or EPISODES.get(request.part, EPISODES["val"])
         if request.compare:  # before what takes long
             pairs = official_pairs(subject.part, request.shots[0], episodes, request.queries)
-            check_same_pairs(other, str(request.compare), pairs_hash(subject.part, pairs))
+            check_same_pairs(other, str(request.compare), pairs_hash(subject.part, pairs), request.protocol)
     shows = _shows(request, listener, ends)
     for subject in subjects:
         showing = shows(subject)
@@ -187,7 +188,7 @@ def _score(
         listener(StepBegan("evaluation", what))
         told = partial(_told, listener, what)
         predictor = kept if kept and name == "own" else showing(name)
-        found[name] = evaluate(part, predictor, shots, episodes, request.queries, told)
+        found[name] = evaluate(part, predictor, shots, episodes, request.queries, told, request.protocol)
     own = replace(found.pop("own"), **subject.facts)
     own = replace(own, ablation={name: wrong.scores for name, wrong in found.items()})
     if subject.seen is not None:

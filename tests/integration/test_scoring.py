@@ -56,7 +56,7 @@ def test_one_and_three_workers_give_the_digits_of_this_process_also_where_one_is
                 assert all(map(np.array_equal, predictor.scores, alone.scores))
                 assert not kills
                 assert len(heard) == (count == 3), heard
-            with pytest.raises(UserError, match="^machine .*nowhere"):
+            with pytest.raises(UserError, match=r"^machine .*nowhere"):
                 list(crew_on_a_missing_pack(cluster, untrained, tiny_pack))
         spread = capetune.evaluate(**options, workers=2, listener=lambda event: None)
     assert len(spread.reports) == 2
