@@ -6,11 +6,11 @@ import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NotRequired
 
 import numpy as np
 from pydantic import TypeAdapter
-from typing_extensions import NotRequired, TypedDict
+from typing_extensions import TypedDict
 
 from capetune.datasets.episodes.flips import mirrored
 from capetune.datasets.packs.crop import apply, crop_affine, encode_jpeg, source_to_unit, warp_crop
