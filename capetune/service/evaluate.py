@@ -226,7 +226,9 @@ def _check(request: EvaluateRequest) -> None:
         raise UserError(f"{who} has no split of its own: give --split")
     if not _is_model(request) and request.workers is not None:
         raise UserError(f"--workers share a model's pictures; {who} looks at none: leave --workers out")
-    if request.workers is None and (request.cpus or request.address not in (None, os.environ.get("RAY_ADDRESS"))):
+    # `capetune submit` says auto to every verb.
+    said = request.address not in (None, "auto", os.environ.get("RAY_ADDRESS"))
+    if request.workers is None and (request.cpus or said):
         raise UserError("--address and --cpus say where --workers score: give --workers N too")
     if not request.shots or not 1 <= min(request.shots) <= max(request.shots) <= MOST_SHOTS:
         raise UserError(f"--shots wants numbers from 1 to {MOST_SHOTS}, not {','.join(map(str, request.shots))}")

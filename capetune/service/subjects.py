@@ -107,8 +107,7 @@ def _latest(runs: Path, listener: Listener) -> Path:
 
 def _checkpoint(wanted: Path | str, runs: Path, copies: ExitStack) -> Path:
     if isinstance(wanted, Path) and not wanted.exists():
-        named = [run.folder for run in all_runs(runs) if run.name == str(wanted)]
-        wanted = named[0] if named else wanted
+        wanted = next((run.folder for run in all_runs(runs) if run.name == str(wanted)), wanted)
     return chosen_checkpoint(copies.enter_context(at_home(wanted)))
 
 
