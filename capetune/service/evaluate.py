@@ -222,7 +222,7 @@ def _check(request: EvaluateRequest) -> None:
         raise UserError(f"{who} has no checkpoint; leave out one of the two")
     if not _is_model(request) and request.ablate:
         raise UserError(f"--ablate asks what a model owes to its support; {who} is none")
-    if not _is_model(request) and request.split is None:
+    if not _is_model(request) and not request.split:
         raise UserError(f"{who} has no split of its own: give --split")
     if not _is_model(request) and request.workers is not None:
         raise UserError(f"--workers share a model's pictures; {who} looks at none: leave --workers out")

@@ -21,7 +21,7 @@ from capetune.runs.copy import bring, evaluated
 from capetune.runs.home import at_home
 from capetune.runs.registry import all_runs, chosen_checkpoint, latest_best
 from capetune.service.steps import open_data
-from capetune.storage.scratch import named
+from capetune.storage.scratch import named as by_address
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,7 +61,8 @@ def models(
     trained on a model may have seen the categories.
     """
     found, scored = [], set()
-    for checkpoint in [_checkpoint(each, runs, copies) for each in wanted] or [_latest(runs, listener)]:
+    named = dict.fromkeys(_checkpoint(each, runs, copies) for each in wanted)
+    for checkpoint in named or (_latest(runs, listener),):
         meta = read_meta(checkpoint)
         model = Model(checkpoint, meta, open_data(data or meta.data["pack"], listener))
         trained = meta.data["split"]
@@ -115,7 +116,7 @@ def _of_model(model: Model, split: int, part: str, listener: Listener) -> Subjec
     from capetune.training.checkpoint import weights_hash  # torch
 
     chosen, meta = model.pack.part(split, part), model.meta
-    facts = {"checkpoint": named(str(model.checkpoint)), "config_hash": meta.config.hash(), "epoch": meta.epoch}
+    facts = {"checkpoint": by_address(str(model.checkpoint)), "config_hash": meta.config.hash(), "epoch": meta.epoch}
     facts |= {"weights_hash": weights_hash(model.checkpoint), **_told_of(model.pack)}
     return Subject(chosen, facts, model, seen=_seen(meta, model.pack, chosen, listener))
 
