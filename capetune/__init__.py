@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from capetune.cluster.jobs import Job
-    from capetune.evaluation.report import EvalReport
     from capetune.events import Listener
     from capetune.prediction.model import Model
     from capetune.prediction.template import Template
@@ -64,10 +63,11 @@ def promote(*, listener: Listener | None = None, **options: Any) -> PromoteResul
     return _run(verb, verb.PromoteRequest, options, listener)
 
 
-def evaluate(*, listener: Listener | None = None, **options: Any) -> EvalReport:
+def evaluate(*, listener: Listener | None = None, **options: Any) -> Any:
     """Score a model or a baseline on the official pairs: split, part, shots, checkpoint, … as `capetune eval` has them.
 
-    Raises UserError.
+    An EvalReport; of several splits, shots or checkpoints EvalReports, whose `reports` are in their order. Raises
+    UserError.
     """
     from capetune.service import evaluate as verb
 

@@ -40,12 +40,16 @@ class PoseGraph:
 
 @dataclass(frozen=True)
 class Category:
-    """A kind of object. `id` is the key; `name` may be shared by two categories and may differ from `folder`."""
+    """A kind of object. `id` is the key; `name` may be shared by two categories and may differ from `folder`.
+
+    supercategory: as the annotation file has it, such as animal_face; empty where it has none.
+    """
 
     id: int
     name: str
     folder: str
     graph: PoseGraph
+    supercategory: str = ""
 
 
 @dataclass(frozen=True, eq=False)

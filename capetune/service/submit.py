@@ -75,7 +75,9 @@ def packed(request: Request) -> Iterator[Path]:
         folder = Path(place)
         changed = {name: _carried(name, getattr(request, name, None), folder) for name in CARRIED}
         for name in ELSEWHERE:
-            _check_seen(name, getattr(request, name, None))
+            value = getattr(request, name, None)
+            for each in value if isinstance(value, tuple) else (value,):
+                _check_seen(name, each)
         told = {name: value for name, value in changed.items() if value is not None} | {"address": "auto"}
         fields = type(request).model_fields
         sent = request.model_copy(update={name: value for name, value in told.items() if name in fields})

@@ -17,7 +17,7 @@ from typing import Any, NotRequired
 import safetensors
 import torch
 from pydantic import TypeAdapter
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load, load_file, save_file
 from typing_extensions import TypedDict
 
 from capetune import __version__
@@ -130,11 +130,32 @@ def load_model(folder: Path) -> tuple[PoseEstimator, CheckpointMeta]:
     of older checkpoints, which don't say that, are as its tokens have them. Raises UserError where the folder isn't a
     whole checkpoint."""
     meta = read_meta(folder)
-    model = PoseEstimator(meta.config.model, pretrained=False)
+    model = _unfilled(meta)
     fill(model, folder)
+    return model.eval(), meta
+
+
+def read_weights(folder: Path) -> bytes:
+    """Those of a whole checkpoint, for `model_of`, as they travel to other machines. Raises UserError as `fill`."""
+    _check(folder, MODEL, "take another checkpoint")
+    try:
+        return (folder / MODEL).read_bytes()
+    except OSError as error:
+        raise UserError(f"{folder / MODEL} can't be read ({error}); take another checkpoint") from None
+
+
+def model_of(meta: CheckpointMeta, weights: bytes) -> PoseEstimator:
+    """The model that `load_model` gives, of what `read_weights` has read."""
+    model = _unfilled(meta)
+    model.load_state_dict(load(weights))
+    return model.eval()
+
+
+def _unfilled(meta: CheckpointMeta) -> PoseEstimator:
+    model = PoseEstimator(meta.config.model, pretrained=False)
     if "score_slope" in meta.metrics and "score_offset" in meta.metrics:
         model.calibration = meta.metrics["score_slope"], meta.metrics["score_offset"]
-    return model.eval(), meta
+    return model
 
 
 def fill(model: PoseEstimator, folder: Path) -> None:

@@ -25,19 +25,29 @@ class Entry(BaseModel):
 
 
 class CategoryEntry(Entry):
+    """supercategory: the super-category; older packs, and files without any, have none."""
+
     id: int
     name: str
     folder: str
     keypoints: tuple[str, ...]
     edges: tuple[tuple[int, int], ...]
+    supercategory: str = ""
 
     @classmethod
     def of(cls, category: Category) -> CategoryEntry:
         graph = category.graph
-        return cls(id=category.id, name=category.name, folder=category.folder, keypoints=graph.names, edges=graph.edges)
+        return cls(
+            id=category.id,
+            name=category.name,
+            folder=category.folder,
+            keypoints=graph.names,
+            edges=graph.edges,
+            supercategory=category.supercategory,
+        )
 
     def category(self) -> Category:
-        return Category(self.id, self.name, self.folder, PoseGraph(self.keypoints, self.edges))
+        return Category(self.id, self.name, self.folder, PoseGraph(self.keypoints, self.edges), self.supercategory)
 
 
 class PartEntry(Entry):

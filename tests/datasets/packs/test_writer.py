@@ -2,6 +2,7 @@ import json
 import shutil
 import tarfile
 from collections import Counter
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -10,9 +11,11 @@ from PIL import Image
 
 from capetune.datasets.mp100.pictures import MISSING, OUTSIDE, UNREADABLE, WRONG_SIZE
 from capetune.datasets.packs import writer as shards
+from capetune.datasets.packs.manifest import CategoryEntry
 from capetune.datasets.packs.reader import open_pack
 from capetune.datasets.packs.writer import pack
 from capetune.errors import UserError
+from capetune.pose import Category, PoseGraph
 
 
 @pytest.fixture
@@ -357,3 +360,11 @@ def test_whoever_cuts_the_bytes_are_the_same_and_a_picture_that_is_not_seen_ther
     ):
         pack(*folders, tmp_path / "three", size=64, spread=changed)
     assert not (tmp_path / "three").exists()
+
+
+def test_a_pack_keeps_super_categories_and_older_ones_have_none():
+    category = Category(2, "horse_body", "horse_body", PoseGraph(("a", "b"), ((0, 1),)), "Equidae")
+    entry = CategoryEntry.of(category)
+    assert CategoryEntry.model_validate_json(entry.model_dump_json()).category() == category
+    older = entry.model_dump(exclude={"supercategory"})
+    assert CategoryEntry.model_validate(older).category() == replace(category, supercategory="")
