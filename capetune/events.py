@@ -258,12 +258,14 @@ class TrialLost(Event):
 
 @dataclass(frozen=True)
 class TrialSpared(Event):
-    """A proposed trial isn't trained: `twin` has its configuration already, and that one's result is the sampler's."""
+    """A proposed trial isn't trained: `twin` has its configuration already, and that one's result is the sampler's.
+    source: which trial of an earlier search that is."""
 
     run: str
     trial: int
     twin: int
     overrides: Mapping[str, Any]
+    source: str | None = None
 
 
 @dataclass(frozen=True)

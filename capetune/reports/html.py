@@ -8,6 +8,8 @@ from pathlib import Path
 
 from capetune.errors import UserError
 from capetune.reports.agreement import agreement
+from capetune.reports.copies import copied
+from capetune.reports.earlier import earlier_lines
 from capetune.reports.marks import STATES
 from capetune.reports.page import FIGURES, page_file, plotted, rendered, write_page
 from capetune.reports.panels import Panel, panels
@@ -96,6 +98,9 @@ def render(story: Story, drawn: list[tuple[Panel, str]]) -> str:
         metrics=metrics,
         columns=list(dict.fromkeys([*metrics, "template_mpck4", "pck_0.2"])),
         failures=[row for row in story.rows if row.state in UNSCORED],
+        earlier=earlier_lines(
+            story.run.folder, facts, story.goal, None if best is None else best.metrics[story.goal.metric]
+        ),
         twins=[row for row in story.rows if row.twin is not None],
         kept=sum(row.size for row in story.rows),
         seconds=sum(row.seconds for row in story.rows),
@@ -106,5 +111,5 @@ def _front(story: Story) -> list[Row]:
     """Of two metrics, the trials that no other beats in both; none of one metric."""
     if len(story.goal.metrics) < 2 or story.study is None:
         return []
-    numbers = {trial.number for trial in story.study.best_trials}
+    numbers = {trial.number for trial in copied(story, [0, 1]).best_trials}
     return [row for row in story.rows if row.number in numbers]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table
 from rich.text import Text
 
+from capetune.reports.earlier import earlier_lines
 from capetune.reports.live import STYLES
 from capetune.reports.words import in_words, share, short, tails
 from capetune.runs.commands import again
@@ -70,6 +71,8 @@ def results_lines(folder: Path | str, results: list[TrialResult], facts: dict[st
     same = [f"{result.number} as {result.twin}" for result in results if result.twin is not None]
     if same:
         lines.append(f"trials with the configuration of an earlier one: {', '.join(same)}")
+    best = results[0].score if results else None
+    lines += earlier_lines(folder, facts, Goal(tuple(facts["goal"]), tuple(facts.get("mode", ["max"]))), best)
     return [*lines, f"written: {folder}/results.json, results.csv, best.yaml"]
 
 

@@ -7,7 +7,7 @@ import io
 import json
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
@@ -130,9 +130,7 @@ def look_at_results(run: Path) -> tuple[list[TrialResult], list[str]]:
         if not os.path.lexists(file):
             continue
         try:
-            tree = read_checked(file, _TRIAL)
-            tree["history"] = [tuple(row) for row in tree["history"]]
-            result = TrialResult(**{each.name: tree[each.name] for each in fields(TrialResult) if each.name in tree})
+            result = result_of(read_checked(file, _TRIAL))
             if result.number != number:
                 raise Odd(f"is odd: it is trial {result.number}'s")
         except (Odd, FileNotFoundError) as error:
@@ -142,6 +140,12 @@ def look_at_results(run: Path) -> tuple[list[TrialResult], list[str]]:
         else:
             found.append(result)
     return found, damaged
+
+
+def result_of(tree: Mapping[str, Any]) -> TrialResult:
+    """A result of its fields as JSON has them, others left out."""
+    known = {each.name: tree[each.name] for each in fields(TrialResult) if each.name in tree}
+    return TrialResult(**{**known, "history": [tuple(row) for row in tree["history"]]})
 
 
 def trial_folders(run: Path) -> list[tuple[int, Path]]:

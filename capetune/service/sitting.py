@@ -9,7 +9,7 @@ from pathlib import Path
 
 from capetune.cluster.machines import Cluster
 from capetune.errors import UserError
-from capetune.events import Listener, RunComplete, SearchBegan
+from capetune.events import CheckPassed, Doubted, Listener, RunComplete, SearchBegan
 from capetune.models.check import check_net
 from capetune.runs.commands import again
 from capetune.runs.facts import describe_protocol, environment
@@ -30,6 +30,7 @@ from capetune.tuning.search import Search
 from capetune.tuning.space import Budget
 from capetune.tuning.storage import check_new, study_name, without_password
 from capetune.tuning.study import run_search
+from capetune.tuning.warm import read_warm, save_warm, summary
 
 TRIALS = 20  # where neither the request nor the space says
 KEEP = 3
@@ -70,8 +71,14 @@ def sit(begun: Begun, request: SearchRequest, listener: Listener) -> SearchResul
             _check_shared(keeping, folder, cluster)
             for check in preflight(config, space, pack, folder, cluster, together, how.keep, bytes_kept):
                 listener(check)
+            for found in begun.warmth.found:
+                listener(CheckPassed("warm start", found))
+            for doubt in begun.warmth.doubts:
+                listener(Doubted(doubt))
             machines_checked(cluster, folder, pack, listener)
             _write_down(begun)
+            if warm := summary(read_warm(folder), Goal.of(space.header)):
+                facts["warm_start"] = warm
             record = {"config_hash": config.hash(), "space": run.facts.get("space", str(space.source)), **vars(how)}
             study = study_name(folder, run.facts) if begun.before else folder.name
             url = None if begun.storage is None else without_password(begun.storage)
@@ -154,6 +161,7 @@ def _write_down(begun: Begun) -> None:
     """What --resume goes on with."""
     write_aside(begun.folder / CONFIG, begun.config.to_yaml())
     write_aside(begun.folder / SPACE, begun.space.text)
+    save_warm(begun.folder, begun.warmth.taken)
 
 
 def _raise_if_all_failed(results: list[TrialResult], folder: Path) -> None:

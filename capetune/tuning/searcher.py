@@ -106,7 +106,8 @@ class StudySearcher(JobSearcher):
             twin = self.twins.spared(trial.number, drawn) if overrides is None else None
             if twin is None:
                 return {"number": trial.number, "overrides": overrides or drawn}
-            self.say(TrialSpared(self.folder.name, trial.number, twin, drawn))
+            source = self.twins.earlier[twin].name if twin in self.twins.earlier else None
+            self.say(TrialSpared(self.folder.name, trial.number, twin, drawn, source))
             job = None
         else:
             why = f"{ASKED} proposals on end had been tried already"

@@ -43,6 +43,7 @@ from capetune.tuning.telling import tell
 from capetune.tuning.trial import Work, no_room, run_trial
 from capetune.tuning.tuner import resources, run_tuner
 from capetune.tuning.twins import begun, due, queue_failed
+from capetune.tuning.warm import by_number, first_points, read_warm, tell_earlier
 from capetune.tuning.watcher import ENOUGH, Keep, Limit, Watcher
 
 
@@ -76,7 +77,8 @@ def _searched(search: Search, room: Room, listener: Listener, keep: Keep) -> Sea
         tell(study, result, search.goal)
     spent = sum(len(read_history(folder)) for folder in (search.folder / TRIALS).glob("trial-*"))
     limit = Limit(search.budget, spent)
-    watcher = Watcher(search, study, earlier, limit, listener, keep, LostNodes())
+    warm = by_number(study, read_warm(search.folder))
+    watcher = Watcher(search, study, earlier, limit, listener, keep, LostNodes(), warm)
     watcher.say_earlier()
     ended = {result.number for result in earlier}
     unfinished = []
@@ -172,9 +174,11 @@ def _study(search: Search, storage: BaseStorage) -> optuna.Study:
     study = optuna.create_study(
         study_name=name, storage=storage, sampler=sampler, directions=search.goal.directions, load_if_exists=True
     )
+    warm = read_warm(search.folder)
     if not begun(study) or header.sampler == "grid":  # a wider grid has points that weren't queued
-        for point in search.space.points(search.config):
+        for point in first_points(search.space, search.config, warm):
             study.enqueue_trial(point, skip_if_exists=True)
+    tell_earlier(study, search.space, search.goal, warm)
     return study
 
 
@@ -202,7 +206,8 @@ def _run(
         ends=ends(search.space, search.config),
     )
     scheduler = make_scheduler(search.space, search.config, search.folder)
-    recall(scheduler, watcher.results())
+    others = [each.result for each in watcher.twins.earlier.values() if each.result is not None]
+    recall(scheduler, watcher.results(), others)
     # pbt compares trials that are all begun, and pauses those that are ahead.
     paced = None if search.space.header.scheduler.name == "pbt" else room
     watched = (watcher.twins, watcher.over, watcher.say)

@@ -14,6 +14,7 @@ from capetune.runs.results import TrialResult
 from capetune.tuning.search import Search
 from capetune.tuning.space import Budget
 from capetune.tuning.telling import tell
+from capetune.tuning.warm import EARLIER, Earlier
 
 # Attributes of a study's trials:
 TWIN = "capetune:twin"  # of one that wasn't trained: the number of the one that was
@@ -21,15 +22,25 @@ AGAIN = "capetune:again"  # of one that repeats a failed one: that one's number
 
 
 class Twins:
-    """Which trial had a configuration first. ended: those that did, by number; it may grow."""
+    """Which trial had a configuration first. ended: those that did, by number; it may grow. earlier: those of the study
+    that other searches trained, by their numbers here."""
 
-    def __init__(self, search: Search, study: optuna.Study, ended: Mapping[int, TrialResult]) -> None:
+    def __init__(
+        self,
+        search: Search,
+        study: optuna.Study,
+        ended: Mapping[int, TrialResult],
+        earlier: Mapping[int, Earlier] | None = None,
+    ) -> None:
         self.search = search
         self.study = study
         self.ended = ended
         self.numbers: dict[str, int] = {}
         for result in ended.values():
             self.first(result.number, result.config_hash)
+        self.earlier = earlier or {}
+        for number, each in self.earlier.items():
+            self.first(number, self.hash(each.overrides))
 
     def hash(self, overrides: dict[str, Any]) -> str | None:
         """The hash of the whole configuration; None for values that don't go together: the trial will fail of it."""
@@ -51,7 +62,7 @@ class Twins:
         may be trained again.
         """
         first = self.first(number, self.hash(overrides))
-        result = None if first is None else self.ended.get(first)
+        result = None if first is None else self._result(first)
         if first is None or (result is not None and result.status == "failed"):
             return None
         mine = self.study.get_trials(deepcopy=False)[number]
@@ -61,6 +72,9 @@ class Twins:
         else:
             self.study.tell(number, state=TrialState.FAIL)
         return first
+
+    def _result(self, number: int) -> TrialResult | None:
+        return self.earlier[number].result if number in self.earlier else self.ended.get(number)
 
 
 def queue_failed(study: optuna.Study, results: Sequence[TrialResult]) -> None:
@@ -80,9 +94,10 @@ def due(study: optuna.Study, budget: Budget) -> int:
 
 
 def begun(study: optuna.Study) -> list[FrozenTrial]:
-    """The trials that were begun, whatever became of them, no twins."""
+    """The trials that were begun here, whatever became of them, no twins."""
     trials = study.get_trials(deepcopy=False)
-    return [trial for trial in trials if trial.state != TrialState.WAITING and TWIN not in trial.user_attrs]
+    own = [trial for trial in trials if not {TWIN, EARLIER} & trial.user_attrs.keys()]
+    return [trial for trial in own if trial.state != TrialState.WAITING]
 
 
 def repeats_wait(study: optuna.Study) -> bool:

@@ -7,7 +7,7 @@ import re
 import shutil
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -44,6 +44,7 @@ from capetune.tuning.space import Budget
 from capetune.tuning.telling import tell, tell_epochs
 from capetune.tuning.trial import Away, DiskFull
 from capetune.tuning.twins import Twins
+from capetune.tuning.warm import Earlier
 
 ARRIVAL = 120.0  # seconds that the last epoch of a trial may take to a store
 ENOUGH = 3  # trials on end that failed of the same
@@ -103,8 +104,10 @@ class Watcher(tune.Callback):
         listener: Listener,
         keep: Keep,
         lost_nodes: Callable[[], list[str]] = list,
+        warm: Mapping[int, Earlier] | None = None,
     ) -> None:
-        """lost_nodes: names of the machines that the cluster has lost since it was last asked."""
+        """lost_nodes: names of the machines that the cluster has lost since it was last asked. warm: trials of the
+        study that other searches trained."""
         self.search = search
         self.study = study
         self.limit = limit
@@ -114,7 +117,7 @@ class Watcher(tune.Callback):
         self.ending: list[Trial] = []
         self.heard: dict[int, tuple[int, float]] = {}  # of an ended trial: how many epochs, and since when it is over
         self.ended = {result.number: result for result in earlier}
-        self.twins = Twins(search, study, self.ended)
+        self.twins = Twins(search, study, self.ended, warm)
 
     def __getstate__(self) -> dict:
         return {}  # Tune pickles callbacks with its own state; a live display can't be
