@@ -8,7 +8,6 @@ from pathlib import Path
 
 from capetune.errors import UserError
 from capetune.reports.agreement import agreement
-from capetune.reports.copies import copied
 from capetune.reports.earlier import earlier_lines
 from capetune.reports.marks import STATES
 from capetune.reports.page import FIGURES, page_file, plotted, rendered, write_page
@@ -109,7 +108,7 @@ def render(story: Story, drawn: list[tuple[Panel, str]]) -> str:
 
 def _front(story: Story) -> list[Row]:
     """Of two metrics, the trials that no other beats in both; none of one metric."""
-    if len(story.goal.metrics) < 2 or story.study is None:
+    if len(story.goal.metrics) < 2:
         return []
-    numbers = {trial.number for trial in copied(story, [0, 1]).best_trials}
+    numbers = story.goal.front({row.number: row.metrics for row in story.rows if row.state == "completed"})
     return [row for row in story.rows if row.number in numbers]

@@ -45,6 +45,21 @@ class Goal:
             return [-math.inf if mode == "max" else math.inf for mode in self.modes]
         return [result.metrics[metric] for metric in self.metrics]
 
+    def front(self, found: Mapping[int, Mapping[str, float]]) -> set[int]:
+        """Of trials, number → metrics, those that no other beats in one metric without being beaten in the other."""
+        signs = [1 if mode == "max" else -1 for mode in self.modes]
+        points = {
+            number: [sign * metrics[name] for sign, name in zip(signs, self.metrics, strict=True)]
+            for number, metrics in found.items()
+            if all(name in metrics for name in self.metrics)
+        }
+        beaten = {
+            number
+            for number, mine in points.items()
+            if any(other != mine and all(o >= m for o, m in zip(other, mine, strict=True)) for other in points.values())
+        }
+        return points.keys() - beaten
+
     def place(self, result: TrialResult) -> tuple[bool, float, int]:
         """To sort trials by: the best first, failed ones last, equals by their numbers."""
         failed = result.score is None

@@ -46,7 +46,7 @@ class Budget(Section):
 class Header(Section):
     """How a search is run; every key may stand in a space's file beside the ranges.
 
-    A second metric, with its own mode, makes the search one for trade-offs (`sampler: nsga2`).
+    A second metric, with its own mode, makes the search one for trade-offs (`scheduler: none`, any sampler but cmaes).
     """
 
     metric: tuple[str, ...] = ("mpck4",)
@@ -98,6 +98,11 @@ class Space:
     header: Header
     source: Path
     text: str
+
+    @property
+    def conditional(self) -> bool:
+        """Whether some keys are varied under conditions only."""
+        return any(parameter.when for parameter in self.parameters.values())
 
     def suggest(self, trial: optuna.Trial) -> dict[str, Any]:
         """The trial's value of every parameter that applies; asked again, the same ones."""

@@ -116,8 +116,10 @@ def _header(tree: dict[str, Any], path: Path, lines: Mapping[str, int]) -> Heade
         raise wrong("metric", f"{len(header.metric)} metrics and {len(header.mode)} modes; give one of each, or two")
     if len(set(header.metric)) < len(header.metric):
         raise wrong("metric", f"{header.metric[0]} stands there twice; give it once, or another beside it")
-    if len(header.metric) == 2 and (header.sampler not in ("nsga2", "random") or header.scheduler.name != "none"):
-        raise wrong("metric", "two metrics want `sampler: nsga2` and `scheduler: none`: no epoch is better in both")
+    if len(header.metric) == 2 and header.scheduler.name != "none":
+        raise wrong("metric", "two metrics want `scheduler: none`: which trial is poor, two of them don't say")
+    if len(header.metric) == 2 and header.sampler == "cmaes":
+        raise wrong("metric", "cmaes searches by one metric: two want tpe, gp, nsga2, random or grid")
     if header.scheduler.name == "pbt" and header.sampler != "random":
         raise wrong(
             "scheduler", "pbt changes values while trials train, so no sampler can learn from them: `sampler: random`"

@@ -170,7 +170,7 @@ def _study(search: Search, storage: BaseStorage) -> optuna.Study:
     seed = (search.config.seed + sum(summary.n_trials for summary in known)) % 2**32
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        sampler = make_sampler(header.sampler, seed)
+        sampler = make_sampler(header.sampler, seed, search.space.conditional)
     study = optuna.create_study(
         study_name=name, storage=storage, sampler=sampler, directions=search.goal.directions, load_if_exists=True
     )
