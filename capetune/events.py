@@ -233,7 +233,8 @@ class TrialStarted(Event):
 
 @dataclass(frozen=True)
 class TrialEnded(Event):
-    """status: as `runs.results.TrialResult`'s. earlier: it had ended before this sitting of the search began."""
+    """status: as `runs.results.TrialResult`'s. earlier: it had ended before this sitting of the search began.
+    over: which limits it is over, in words; it can't be the best."""
 
     run: str
     trial: int
@@ -245,6 +246,7 @@ class TrialEnded(Event):
     twin: int | None = None
     error: str | None = None
     earlier: bool = False
+    over: str | None = None
 
 
 @dataclass(frozen=True)
@@ -266,6 +268,16 @@ class TrialSpared(Event):
     twin: int
     overrides: Mapping[str, Any]
     source: str | None = None
+
+
+@dataclass(frozen=True)
+class TrialRefused(Event):
+    """A proposed trial isn't trained: its configuration can't keep to the space's constraints. why: in words."""
+
+    run: str
+    trial: int
+    why: str
+    overrides: Mapping[str, Any]
 
 
 @dataclass(frozen=True)

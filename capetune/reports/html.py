@@ -110,5 +110,7 @@ def _front(story: Story) -> list[Row]:
     """Of two metrics, the trials that no other beats in both; none of one metric."""
     if len(story.goal.metrics) < 2:
         return []
-    numbers = story.goal.front({row.number: row.metrics for row in story.rows if row.state == "completed"})
+    numbers = story.goal.front(
+        {row.number: row.metrics for row in story.rows if row.state == "completed" and not row.over}
+    )
     return [row for row in story.rows if row.number in numbers]

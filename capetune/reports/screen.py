@@ -220,6 +220,10 @@ class Screen:
         self._print(f"trial {event.trial}: the configuration of {whose}: not trained again")
 
     @_hear.register
+    def _(self, event: events.TrialRefused) -> None:
+        self._print(f"trial {event.trial}: {event.why}: not trained")
+
+    @_hear.register
     def _(self, event: events.NoMoreTrials) -> None:
         self._print(f"no more trials: {event.why}")
 

@@ -18,6 +18,7 @@ from capetune.runs.results import UNSCORED, TrialResult, varied_keys
 from capetune.service.search import SearchResult
 from capetune.storage.scratch import named
 from capetune.tuning.goal import Goal
+from capetune.tuning.limits import over
 
 if TYPE_CHECKING:
     from capetune.reports.html import Report
@@ -42,6 +43,8 @@ def results_table(results: list[TrialResult], goal: Goal, most: int = 10) -> Tab
         status = Text(result.status)
         if result.twin is not None:
             status.append(f" = {result.twin}", "bold yellow")
+        if over(result.excess):
+            status.append(" over a limit", "bold yellow")
         table.add_row(mark, status, *scores, str(result.epochs), *values, style=style)
     return table
 
@@ -49,8 +52,9 @@ def results_table(results: list[TrialResult], goal: Goal, most: int = 10) -> Tab
 def best_numbers(results: list[TrialResult], goal: Goal) -> set[int]:
     """The first trial's; of two metrics, those of the front that trials trained to the end make."""
     if len(goal.metrics) == 1:
-        return {result.number for result in results[:1] if result.score is not None}
-    return goal.front({result.number: result.metrics for result in results if result.status == "completed"})
+        return {result.number for result in results[:1] if result.eligible}
+    ended = [result for result in results if result.status == "completed" and result.eligible]
+    return goal.front({result.number: result.metrics for result in ended})
 
 
 def results_lines(folder: Path | str, results: list[TrialResult], facts: dict[str, Any], most: int = 10) -> list[str]:
@@ -75,10 +79,14 @@ def results_lines(folder: Path | str, results: list[TrialResult], facts: dict[st
             lines.append(
                 f"trial {result.number} {result.status}: {result.error}; traceback in {folder}/{result.traceback}"
             )
+    lines += [f"trial {result.number}: {why}" for result in results if (why := over(result.excess))]
     same = [f"{result.number} as {result.twin}" for result in results if result.twin is not None]
     if same:
         lines.append(f"trials with the configuration of an earlier one: {', '.join(same)}")
-    best, goal = results[0].score if results else None, Goal(tuple(facts["goal"]), tuple(facts.get("mode", ["max"])))
+    best, goal = (
+        results[0].score if results and results[0].eligible else None,
+        Goal(tuple(facts["goal"]), tuple(facts.get("mode", ["max"]))),
+    )
     if len(goal.metrics) == 2 and (front := best_numbers(results, goal)):
         which = ", ".join(str(result.number) for result in results if result.number in front)
         lines.append(f"best are those that none beats in both (★): trials {which}; --best takes the first of them")
@@ -89,6 +97,8 @@ def results_lines(folder: Path | str, results: list[TrialResult], facts: dict[st
 def next_lines(result: SearchResult) -> list[str]:
     """What to type next."""
     lines = [f"next: {again('train --best', result.folder)}"]
+    if result.best is None:
+        lines = ["no trial is the best: none has a score and keeps to the constraints"]
     if result.left:
         more = "a larger budget in --space FILE" if result.spent else "more --hours"
         go_on = again("search --resume", result.folder).removeprefix("capetune search ")

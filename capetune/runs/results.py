@@ -8,7 +8,7 @@ import json
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
@@ -41,7 +41,8 @@ class TrialResult:
     reports them; empty without a score. history: (epoch, score) of every finished epoch. seconds: what it took in all.
     twin: an earlier trial with the same configuration. checkpoint: its best, None without a score or where others' were
     kept in its stead. error: the failure's last line, the whole of which is in the file `traceback`; bad_input: it is
-    the user's to cure. Paths start at the run's folder.
+    the user's to cure. excess: constraint → the share by which it is over that limit, ≤ 0 within. Paths
+    start at the run's folder.
     """
 
     number: int
@@ -57,6 +58,12 @@ class TrialResult:
     error: str | None = None
     bad_input: bool = False
     traceback: str | None = None
+    excess: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def eligible(self) -> bool:
+        """Whether it can be the best: it has a score, and is over no limit."""
+        return self.score is not None and not any(share > 0 for share in self.excess.values())
 
     @property
     def epochs(self) -> int:
@@ -85,6 +92,7 @@ class TrialRow(TypedDict, total=False):
     error: str | None
     bad_input: bool
     traceback: str | None
+    excess: dict[str, float]
     template: float | None
     epochs: int
 
@@ -201,7 +209,7 @@ def write_results(folder: Path, base: Config, facts: dict[str, Any], results: li
         values = [*(row["metrics"].get(name) for name in pck), *(row["overrides"].get(key) for key in keys)]
         writer.writerow([*(row[name] for name in COLUMNS), *values])
     write_aside(folder / "results.csv", text.getvalue())
-    if results and results[0].score is not None:
+    if results and results[0].eligible:
         best = base.with_overrides(results[0].overrides)
         what = title(facts["goal"][0])
         head = f"# Trial {results[0].number} of {folder.name}: validation {what} {results[0].score:.4f}\n"

@@ -80,8 +80,8 @@ class SearchResult:
 
     @property
     def best(self) -> TrialResult | None:
-        """None where no trial has a score."""
-        return self.trials[0] if self.trials and self.trials[0].score is not None else None
+        """None where no trial has a score and is over no limit."""
+        return self.trials[0] if self.trials and self.trials[0].eligible else None
 
     def to_json(self) -> dict[str, Any]:
         """As results.json, with the run's folder."""

@@ -67,6 +67,9 @@ def sit(begun: Begun, request: SearchRequest, listener: Listener) -> SearchResul
             ray_joined(request.address, request.verbose, listener, title, go_on, request.cpus) as cluster,
         ):
             together = plan(cluster, how.workers_per_trial, how.trials, how.trials_per_gpu, request.at_once)
+            if "gpu_memory_gb" in space.header.constraints and (together.device == "cpu" or together.workers > 1):
+                what = "trials of several workers" if together.workers > 1 else "without a GPU"
+                raise UserError(f"{space.source}: gpu_memory_gb isn't measured {what}; leave that constraint out")
             room = Room(together, cluster.token is not None, request.at_once)
             _check_shared(keeping, folder, cluster)
             for check in preflight(config, space, pack, folder, cluster, together, how.keep, bytes_kept):
@@ -132,7 +135,7 @@ class _How:
             features=str(request.features.resolve()) if request.features else before.get("features"),
             tracker=request.track or before.get("tracker"),
         )
-        if how.cache_features and "generate_ms" in header.metric:
+        if how.cache_features and "generate_ms" in (*header.metric, *header.constraints):
             raise UserError(
                 f"{begun.space.source}: generate_ms counts the backbone's time, which kept features leave out"
             )

@@ -39,10 +39,14 @@ class Goal:
         """The epoch with the best score, the first of equals; empty where there is none."""
         return max(history, key=lambda row: self.rank(row[self.metric]), default={})
 
+    @property
+    def worst(self) -> list[float]:
+        return [-math.inf if mode == "max" else math.inf for mode in self.modes]
+
     def values(self, result: TrialResult) -> list[float]:
         """Of a trial that isn't failed, for the sampler: of one that diverged, the worst."""
         if result.status == "diverged":
-            return [-math.inf if mode == "max" else math.inf for mode in self.modes]
+            return self.worst
         return [result.metrics[metric] for metric in self.metrics]
 
     def front(self, found: Mapping[int, Mapping[str, float]]) -> set[int]:
@@ -60,7 +64,8 @@ class Goal:
         }
         return points.keys() - beaten
 
-    def place(self, result: TrialResult) -> tuple[bool, float, int]:
-        """To sort trials by: the best first, failed ones last, equals by their numbers."""
-        failed = result.score is None
-        return failed, 0.0 if failed else -self.rank(result.score or 0.0), result.number
+    def place(self, result: TrialResult) -> tuple[bool, bool, float, int]:
+        """To sort trials by: the best first, those over a limit after all others, failed ones last, equals by their
+        numbers."""
+        failed, score = result.score is None, 0.0 if result.score is None else -self.rank(result.score)
+        return failed, not result.eligible, score, result.number

@@ -24,6 +24,7 @@ from capetune.errors import UserError
 from capetune.runs.history import read_history
 from capetune.runs.results import TrialResult, trial_folder
 from capetune.tuning.goal import Goal
+from capetune.tuning.limits import MEASURED
 from capetune.tuning.space import Parameter, Space
 
 # Values that a trial can change while it trains; others shape its network, its data or its schedule.
@@ -78,7 +79,8 @@ def ends(space: Space, config: Config) -> frozenset[int] | None:
     """The epochs after which a trial may end: its last one, and where the scheduler may stop it; None: any."""
     if space.header.scheduler.name not in ("asha", "none"):
         return None
-    return frozenset([*rungs(space, config), config.train.epochs])
+    first = [1] if set(MEASURED) & set(space.header.constraints) else []  # where it may be over a limit
+    return frozenset([*first, *rungs(space, config), config.train.epochs])
 
 
 def recall(scheduler: TrialScheduler, results: Sequence[TrialResult], others: Sequence[TrialResult] = ()) -> None:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import optuna
 from optuna.distributions import (
@@ -23,6 +23,8 @@ from capetune.errors import UserError
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)  # it announces every study and trial
 Mode = Literal["max", "min"]
+Constraint = Literal["parameters", "generate_ms", "gpu_memory_gb"]
+Limit = Annotated[float, Field(gt=0)]
 GRID = 1000  # points of a space, at most, that are counted and may be tried one by one
 ONE_SPACE = ("gp", "cmaes", "nsga2")  # samplers that draw a parameter at random if its range differs between trials
 
@@ -55,6 +57,7 @@ class Header(Section):
     scheduler: SchedulerConfig = SchedulerConfig()
     budget: Budget = Budget()
     points: tuple[dict[str, Any], ...] = Field((), description="tried right after the default configuration")
+    constraints: dict[Constraint, Limit] = Field({}, description="what a trial must keep to, to be the best")
 
 
 @dataclass(frozen=True)
@@ -163,6 +166,8 @@ class Space:
             )
         if self.header.metric != older.header.metric or self.header.mode != older.header.mode:
             raise UserError(f"{self.source}: a search goes on with its metric, {' and '.join(older.header.metric)}")
+        if self.header.constraints != older.header.constraints:
+            raise UserError(f"{self.source}: a search goes on with its constraints: its trials were judged by them")
         for key, parameter in self.parameters.items():
             before, now = older.parameters[key].distribution, parameter.distribution
             try:

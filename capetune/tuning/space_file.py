@@ -97,7 +97,7 @@ def _header(tree: dict[str, Any], path: Path, lines: Mapping[str, int]) -> Heade
         header = Header.model_validate(tree)
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
+        where = ".".join(str(part) for part in first["loc"] if part != "[key]")
         known = Header.model_fields.get(str(first["loc"][0]))
         kind = known.annotation if known else None
         names = getattr(kind, "model_fields", None)

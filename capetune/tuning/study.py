@@ -76,7 +76,7 @@ def _searched(search: Search, room: Room, listener: Listener, keep: Keep) -> Sea
     for result in earlier:
         tell(study, result, search.goal)
     spent = sum(len(read_history(folder)) for folder in (search.folder / TRIALS).glob("trial-*"))
-    limit = Limit(search.budget, spent)
+    limit = Limit(search.budget, spent, limits=search.space.header.constraints)
     warm = by_number(study, read_warm(search.folder))
     watcher = Watcher(search, study, earlier, limit, listener, keep, LostNodes(), warm)
     watcher.say_earlier()

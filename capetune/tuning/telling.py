@@ -11,6 +11,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from capetune.runs.results import TrialResult
 from capetune.tuning.goal import Goal
+from capetune.tuning.limits import set_excess
 from capetune.tuning.space import Space
 
 
@@ -28,6 +29,7 @@ def tell(study: optuna.Study, result: TrialResult, goal: Goal) -> None:
     """Let the study know how a trial ended; one that it knows of stays as it is. One that diverged is the worst there
     is: a sampler that weren't told would go on proposing what diverges."""
     tell_epochs(study, result.number, result.history)
+    set_excess(study, result.number, result.excess)
     if result.status == "failed":
         study.tell(result.number, state=TrialState.FAIL, skip_if_finished=True)
     elif result.status == "pruned" and len(goal.metrics) == 1:
@@ -66,6 +68,7 @@ def frozen(
         distributions={key: ranges[key] for key in values},
         intermediate_values=dict(epochs) if one and state != TrialState.FAIL else {},
         user_attrs=dict(attributes or {}),
+        constraints=None if result is None else result.excess,
     )
 
 

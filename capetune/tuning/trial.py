@@ -46,6 +46,7 @@ from capetune.training.share import step_size
 from capetune.training.tensorboard import scalars
 from capetune.training.under_way import UnderWay
 from capetune.tuning.goal import Goal
+from capetune.tuning.limits import GB
 from capetune.tuning.preflight import Plan
 
 
@@ -149,6 +150,7 @@ def _train(config: Config, bench: Bench, work: Work) -> None:
     if plan.device == "cuda":
         gc.collect()  # what the trial before in this process left
         torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
         torch.cuda.set_per_process_memory_fraction(1 / plan.per_gpu)  # it fails by itself, not its neighbours
     pack = _pack(work)
     features = open_features(work.features) if work.features else None
@@ -159,6 +161,8 @@ def _train(config: Config, bench: Bench, work: Work) -> None:
         nonlocal begun
         metrics["seconds"] = time.monotonic() - begun
         meter.epoch(metrics)
+        if plan.device == "cuda":
+            metrics["gpu_memory_gb"] = torch.cuda.max_memory_reserved() / GB
         path, trouble = bench.keep_epoch(metrics, save, write, work.goal.metric, work.goal.modes[0])
         if work.may_end(int(metrics["epoch"])):
             trouble = bench.sent() or trouble

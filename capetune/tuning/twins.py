@@ -11,12 +11,14 @@ from optuna.trial import FrozenTrial, TrialState
 
 from capetune.errors import UserError
 from capetune.runs.results import TrialResult
+from capetune.tuning.limits import known_excess, over, set_excess
 from capetune.tuning.search import Search
 from capetune.tuning.space import Budget
 from capetune.tuning.telling import tell
 from capetune.tuning.warm import EARLIER, Earlier
 
 # Attributes of a study's trials:
+REFUSED = "capetune:refused"  # of one that wasn't trained: over which limit it is
 TWIN = "capetune:twin"  # of one that wasn't trained: the number of the one that was
 AGAIN = "capetune:again"  # of one that repeats a failed one: that one's number
 
@@ -53,6 +55,20 @@ class Twins:
         """The first other trial that had this configuration."""
         first = number if config_hash is None else self.numbers.setdefault(config_hash, number)
         return None if first == number else first
+
+    def refused(self, number: int, overrides: dict[str, Any]) -> str | None:
+        """Over which limit this new trial of the study would be, in words; None where it may be trained. The study is
+        told that, and of the worst scores there are."""
+        goal, limits = self.search.goal, self.search.space.header.constraints
+        excess = known_excess(limits, self.search.config, overrides)
+        why = over(excess)
+        if why is not None:
+            self.first(number, self.hash(overrides))
+            mine = self.study.get_trials(deepcopy=False)[number]
+            optuna.trial.Trial(self.study, mine._trial_id).set_user_attr(REFUSED, why)
+            set_excess(self.study, number, excess)
+            self.study.tell(number, goal.worst)
+        return why
 
     def spared(self, number: int, overrides: dict[str, Any]) -> int | None:
         """The trial whose configuration this new one of the study would repeat; None where it is to be trained.
@@ -96,7 +112,7 @@ def due(study: optuna.Study, budget: Budget) -> int:
 def begun(study: optuna.Study) -> list[FrozenTrial]:
     """The trials that were begun here, whatever became of them, no twins."""
     trials = study.get_trials(deepcopy=False)
-    own = [trial for trial in trials if not {TWIN, EARLIER} & trial.user_attrs.keys()]
+    own = [trial for trial in trials if not {TWIN, EARLIER, REFUSED} & trial.user_attrs.keys()]
     return [trial for trial in own if trial.state != TrialState.WAITING]
 
 

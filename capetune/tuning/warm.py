@@ -76,6 +76,7 @@ class Question:
         asked = {
             "pack": facts.get("data_hash"),
             "metric": [list(header.metric), list(header.mode)],
+            "constraints": dict(header.constraints),
             "--cache-features": facts.get("cache_features", 0),
             "--workers-per-trial": facts.get("workers_per_trial", 1),
         }

@@ -38,6 +38,7 @@ from capetune.storage.lease import Superseded
 from capetune.storage.scratch import address_of
 from capetune.storage.whole import write_aside
 from capetune.training.loop import Metrics
+from capetune.tuning.limits import known_excess, measured_excess, over
 from capetune.tuning.names import name_epoch
 from capetune.tuning.search import Search
 from capetune.tuning.space import Budget
@@ -53,8 +54,8 @@ Keep = Callable[[list[TrialResult]], None]
 
 @dataclass
 class Limit(tune.Stopper):
-    """Ends a search when its hours or its epochs are spent, the disk is full, or every trial fails. Tune calls it with
-    every result.
+    """Ends a search when its hours or its epochs are spent, the disk is full, or every trial fails; and a trial whose
+    first epoch is over a limit. Tune calls it with every result.
 
     spent: epochs so far, those of earlier sittings too.
     """
@@ -66,10 +67,11 @@ class Limit(tune.Stopper):
     away: str = ""  # why the store of the run can't be written, or the pack be read
     broken: str = ""  # of what all trials fail
     failed: tuple[str, ...] = ()  # of what the latest trials failed, since one didn't
+    limits: Mapping[str, float] = field(default_factory=dict)  # what trials must keep to
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
         self.spent += 1
-        return False
+        return result["epoch"] == 1 and over(measured_excess(self.limits, result)) is not None
 
     def stop_all(self) -> bool:
         late = self.budget.hours is not None and time.time() - self.begun >= self.budget.hours * 3600
@@ -179,7 +181,7 @@ class Watcher(tune.Callback):
 
     def over(self) -> str | None:
         """Why nothing more is worth a trial, though the budget isn't spent."""
-        stale, ended = self.search.budget.stale, [result for result in self.results() if result.score is not None]
+        stale, ended = self.search.budget.stale, [result for result in self.results() if result.eligible]
         if stale is None or not ended or sum(result.number > ended[0].number for result in ended) < stale:
             return None
         return f"none of {stale} since is better than trial {ended[0].number} (budget: stale)"
@@ -232,7 +234,7 @@ class Watcher(tune.Callback):
         if result.checkpoint is not None:
             path = str(self.search.folder / result.checkpoint)
             self.say(CheckpointKept(self.search.folder.name, int(result.metrics["epoch"]), path, number))
-        self.say(TrialEnded(**facts, status=result.status, error=result.error))
+        self.say(TrialEnded(**facts, status=result.status, error=result.error, over=over(result.excess)))
 
     def _spare(self) -> None:
         """Keep the checkpoints of the best trials; remove those of the others that have ended for good."""
@@ -257,7 +259,7 @@ class Watcher(tune.Callback):
             status = "stopped"
         best = {} if why else dict(goal.best(history))
         found = None if why else keep_checkpoints(folder, goal.metric, goal.modes[0], status == "stopped")
-        config_hash = self.twins.hash(overrides)
+        config_hash, limits = self.twins.hash(overrides), self.search.space.header.constraints
         return TrialResult(
             number=number,
             overrides=overrides,
@@ -269,6 +271,8 @@ class Watcher(tune.Callback):
             config_hash=config_hash,
             checkpoint=str(found.relative_to(self.search.folder)) if found else None,
             twin=self.twins.first(number, config_hash),
+            excess=known_excess(limits, self.search.config, overrides)
+            | measured_excess(limits, next(iter(history), {})),
             **why,
         )
 
@@ -287,6 +291,7 @@ class Watcher(tune.Callback):
                     result.twin,
                     result.error,
                     earlier=True,
+                    over=over(result.excess),
                 )
             )
 
