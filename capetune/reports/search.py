@@ -36,6 +36,8 @@ def results_table(results: list[TrialResult], goal: Goal, most: int = 10) -> Tab
         table.add_column(name, justify="right", overflow="ellipsis")
     for result in results[:most]:
         scores = [share(result.metrics.get(name)) for name in (*metrics, "template_mpck4", "pck_0.2")]
+        if result.spread is not None:
+            scores[0] += f" ± {share(result.spread)}"
         values = [short(result.overrides[key]) if key in result.overrides else "–" for key in keys]
         first = result.number in best
         style = "bold green" if first else STYLES.get(result.status, "")

@@ -44,7 +44,7 @@ TRACEBACK_MOST = 20_000  # characters of a traceback's end
 class Row:
     """A trial. state: its result's status; of one without a result running or, where the search was cut off,
     unfinished. metrics: its best epoch's. history: every finished epoch's. size: bytes of its checkpoints.
-    over: which limits it is over, in words."""
+    over: which limits it is over, in words. spread: of its score, over seeds."""
 
     number: int
     state: str
@@ -59,6 +59,7 @@ class Row:
     error: str | None = None
     traceback: str | None = None
     over: str | None = None
+    spread: float | None = None
 
     @property
     def epochs(self) -> int:
@@ -124,9 +125,9 @@ def read_story(run: Run) -> Story:
         damage = f" ({notes[0]})" if notes else ""
         raise UserError(f"no trial of {run.name} has ended yet, so there is nothing to report; {cure}{damage}")
 
-    def place(row: Row) -> tuple[bool, bool, float, int]:
+    def place(row: Row) -> tuple[bool, bool, list[float], int]:
         score = row.metrics.get(goal.metric)
-        return score is None, row.over is not None, -goal.rank(score or 0.0), row.number
+        return score is None, row.over is not None, goal.order(score, row.metrics), row.number
 
     rows = sorted(ended, key=place) + [row for row in still if row.state != "stopped"]
     config, space, unread = _settings(run.folder)
@@ -164,6 +165,7 @@ def _ended(run: Path, result: TrialResult, goal: Goal, notes: list[str]) -> Row:
         error=result.error,
         traceback=text,
         over=over(result.excess),
+        spread=result.spread,
     )
 
 

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
+from statistics import stdev
 from typing import Any, Literal
 
 from pydantic import ConfigDict, FiniteFloat, TypeAdapter
@@ -27,7 +28,19 @@ UNSCORED = ("diverged", "failed")
 TRIALS = "trials"  # the folder of a search's trials
 RESULT, VALUES = "result.json", "trial.json"  # of one trial
 RESULTS = "results.json"
-COLUMNS = ("number", "status", "score", "template", "epochs", "seconds", "config_hash", "twin", "checkpoint", "error")
+COLUMNS = (
+    "number",
+    "status",
+    "score",
+    "spread",
+    "template",
+    "epochs",
+    "seconds",
+    "config_hash",
+    "twin",
+    "checkpoint",
+    "error",
+)
 
 
 @dataclass(frozen=True)
@@ -41,8 +54,9 @@ class TrialResult:
     reports them; empty without a score. history: (epoch, score) of every finished epoch. seconds: what it took in all.
     twin: an earlier trial with the same configuration. checkpoint: its best, None without a score or where others' were
     kept in its stead. error: the failure's last line, the whole of which is in the file `traceback`; bad_input: it is
-    the user's to cure. excess: constraint → the share by which it is over that limit, ≤ 0 within. Paths
-    start at the run's folder.
+    the user's to cure. excess: constraint → the share by which it is over that limit, ≤ 0 within. seeds: of
+    one that was trained with several, each one's score, of which `score` is the mean, as each of `metrics` is; history
+    and checkpoint are the first one's. Paths start at the run's folder.
     """
 
     number: int
@@ -59,6 +73,12 @@ class TrialResult:
     bad_input: bool = False
     traceback: str | None = None
     excess: dict[str, float] = field(default_factory=dict)
+    seeds: list[float] = field(default_factory=list)
+
+    @property
+    def spread(self) -> float | None:
+        """The scores' standard deviation over seeds; None where it has one."""
+        return stdev(self.seeds) if len(self.seeds) > 1 else None
 
     @property
     def eligible(self) -> bool:
@@ -93,6 +113,8 @@ class TrialRow(TypedDict, total=False):
     bad_input: bool
     traceback: str | None
     excess: dict[str, float]
+    seeds: list[float]
+    spread: float | None
     template: float | None
     epochs: int
 
@@ -119,6 +141,11 @@ def trial_name(number: int) -> str:
 
 def trial_folder(run: Path, number: int) -> Path:
     return run / trial_name(number)
+
+
+def repeat_folder(trial: Path, number: int) -> Path:
+    """Where a trial is trained with its seed of that number, from 1; with the first one it is in its own folder."""
+    return trial / f"repeat-{number}"
 
 
 def save_result(run: Path, result: TrialResult) -> None:
@@ -189,7 +216,10 @@ def read_results(folder: Path) -> dict[str, Any]:
 
 def trial_rows(results: Sequence[TrialResult]) -> list[dict[str, Any]]:
     """As JSON's plain types."""
-    return [{**asdict(result), "template": result.template, "epochs": result.epochs} for result in results]
+    return [
+        {**asdict(result), "template": result.template, "epochs": result.epochs, "spread": result.spread}
+        for result in results
+    ]
 
 
 def write_results(folder: Path, base: Config, facts: dict[str, Any], results: list[TrialResult]) -> None:

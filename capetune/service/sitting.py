@@ -70,6 +70,10 @@ def sit(begun: Begun, request: SearchRequest, listener: Listener) -> SearchResul
             if "gpu_memory_gb" in space.header.constraints and (together.device == "cpu" or together.workers > 1):
                 what = "trials of several workers" if together.workers > 1 else "without a GPU"
                 raise UserError(f"{space.source}: gpu_memory_gb isn't measured {what}; leave that constraint out")
+            if space.header.repeats > 1 and together.workers > 1:
+                raise UserError(
+                    f"{space.source}: repeats are trained by one worker each: leave --workers-per-trial out"
+                )
             room = Room(together, cluster.token is not None, request.at_once)
             _check_shared(keeping, folder, cluster)
             for check in preflight(config, space, pack, folder, cluster, together, how.keep, bytes_kept):
@@ -102,7 +106,7 @@ def sit(begun: Begun, request: SearchRequest, listener: Listener) -> SearchResul
                     run.state = "interrupted"
                 else:
                     keeping.end(folder)
-    trained = sum(result.epochs for result in results)
+    trained = sum(result.epochs * max(1, len(result.seeds)) for result in results)
     return SearchResult(where, results, search.goal, facts, left, trained >= (search.budget.epochs or math.inf))
 
 

@@ -64,8 +64,17 @@ class Goal:
         }
         return points.keys() - beaten
 
-    def place(self, result: TrialResult) -> tuple[bool, bool, float, int]:
+    def place(self, result: TrialResult) -> tuple[bool, bool, list[float], int]:
         """To sort trials by: the best first, those over a limit after all others, failed ones last, equals by their
         numbers."""
-        failed, score = result.score is None, 0.0 if result.score is None else -self.rank(result.score)
-        return failed, not result.eligible, score, result.number
+        return result.score is None, not result.eligible, self.order(result.score, result.metrics), result.number
+
+    def order(self, score: float | None, metrics: Mapping[str, float]) -> list[float]:
+        """To sort scored trials by: smaller is better. Of two metrics the second one decides between equals, so that
+        the first of all is on the front."""
+        others = [metrics[name] * (-1 if mode == "max" else 1) for name, mode in self._others if name in metrics]
+        return [] if score is None else [-self.rank(score), *others]
+
+    @property
+    def _others(self) -> list[tuple[str, Mode]]:
+        return list(zip(self.metrics, self.modes, strict=True))[1:]

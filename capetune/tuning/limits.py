@@ -18,7 +18,7 @@ MEASURED = ("generate_ms", "gpu_memory_gb")  # in a trial's first epoch
 GB = 1e9
 
 
-def known_excess(limits: Mapping[str, float], config: Config, overrides: Mapping[str, Any]) -> dict[str, float]:
+def known_excess(limits: Mapping[Any, float], config: Config, overrides: Mapping[str, Any]) -> dict[str, float]:
     """By how much a configuration is over the limits that are known before it is trained; ≤ 0: within. Nothing of
     values that don't go together."""
     if "parameters" not in limits:
@@ -30,7 +30,7 @@ def known_excess(limits: Mapping[str, float], config: Config, overrides: Mapping
     return {"parameters": parameters(model) / limits["parameters"] - 1}
 
 
-def measured_excess(limits: Mapping[str, float], epoch: Mapping[str, Any]) -> dict[str, float]:
+def measured_excess(limits: Mapping[Any, float], epoch: Mapping[str, Any]) -> dict[str, float]:
     """The same of what an epoch's metrics tell."""
     return {name: epoch[name] / limits[name] - 1 for name in MEASURED if name in limits and name in epoch}
 

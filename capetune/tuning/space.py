@@ -57,6 +57,7 @@ class Header(Section):
     scheduler: SchedulerConfig = SchedulerConfig()
     budget: Budget = Budget()
     points: tuple[dict[str, Any], ...] = Field((), description="tried right after the default configuration")
+    repeats: int = Field(1, ge=1, le=20, description="seeds that each configuration is trained with; the mean counts")
     constraints: dict[Constraint, Limit] = Field({}, description="what a trial must keep to, to be the best")
 
 
@@ -166,6 +167,8 @@ class Space:
             )
         if self.header.metric != older.header.metric or self.header.mode != older.header.mode:
             raise UserError(f"{self.source}: a search goes on with its metric, {' and '.join(older.header.metric)}")
+        if self.header.repeats != older.header.repeats:
+            raise UserError(f"{self.source}: a search goes on with its repeats: {older.header.repeats}")
         if self.header.constraints != older.header.constraints:
             raise UserError(f"{self.source}: a search goes on with its constraints: its trials were judged by them")
         for key, parameter in self.parameters.items():

@@ -33,6 +33,7 @@ from capetune.tuning.goal import Goal
 from capetune.tuning.names import named_trainable
 from capetune.tuning.patience import away
 from capetune.tuning.rebuild import rebuild
+from capetune.tuning.repeats import repeated_epochs, whole
 from capetune.tuning.room import GivesWay, Room
 from capetune.tuning.samplers import make_sampler
 from capetune.tuning.schedulers import carries_checkpoints, ends, make_scheduler, recall
@@ -76,6 +77,7 @@ def _searched(search: Search, room: Room, listener: Listener, keep: Keep) -> Sea
     for result in earlier:
         tell(study, result, search.goal)
     spent = sum(len(read_history(folder)) for folder in (search.folder / TRIALS).glob("trial-*"))
+    spent += sum(repeated_epochs(search, trial_folder(search.folder, result.number)) for result in earlier)
     limit = Limit(search.budget, spent, limits=search.space.header.constraints)
     warm = by_number(study, read_warm(search.folder))
     watcher = Watcher(search, study, earlier, limit, listener, keep, LostNodes(), warm)
@@ -131,7 +133,7 @@ def _ended_unsaid(search: Search, number: int) -> bool:
     """Whether the search was cut off between a trial's last epoch, or its failure, and the writing of its result."""
     folder = trial_folder(search.folder, number)
     history = read_history(folder)
-    return (folder / ERROR).is_file() or bool(history and history[-1]["epoch"] >= search.config.train.epochs)
+    return (folder / ERROR).is_file() or (bool(history) and whole(search, folder, history))
 
 
 def _found(search: Search, earlier: list[TrialResult], listener: Listener) -> optuna.Study:
@@ -204,6 +206,7 @@ def _run(
         portable=carries_checkpoints(search.space),
         lease=search.lease,
         ends=ends(search.space, search.config),
+        repeats=search.space.header.repeats,
     )
     scheduler = make_scheduler(search.space, search.config, search.folder)
     others = [each.result for each in watcher.twins.earlier.values() if each.result is not None]

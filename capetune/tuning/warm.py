@@ -76,6 +76,7 @@ class Question:
         asked = {
             "pack": facts.get("data_hash"),
             "metric": [list(header.metric), list(header.mode)],
+            "repeats": header.repeats,
             "constraints": dict(header.constraints),
             "--cache-features": facts.get("cache_features", 0),
             "--workers-per-trial": facts.get("workers_per_trial", 1),
@@ -118,15 +119,15 @@ def _take(run: Run, theirs: Question, question: Question, top: int, warmth: Warm
             made = question.config.with_overrides(values).hash()
         except UserError:  # values that don't go together with this search's base
             continue
-        counts = alike and made == whole.hash() and made not in known
-        if not counts and (place >= top or result.status in UNSCORED):
+        counts = alike and made == whole.hash()
+        if made in known or (not counts and (place >= top or result.status in UNSCORED)):
             continue
         for key, value in left_out.items():
             outside.setdefault(key, []).append(f"{value} of trial {result.number}")
         (counted if counts else points).append(Earlier(run.name, result.number, values, result if counts else None))
         known.add(made)
     warmth.taken += counted + points
-    warmth.found.append(_found(run, counted, points))
+    warmth.found.append(_found(run, counted, points, len(ended)))
     warmth.doubts += damaged
     lacking = [key for key in theirs.space.parameters if key not in question.space.parameters]
     if lacking:
@@ -154,8 +155,8 @@ def _placed(whole: Config, question: Question) -> tuple[dict[str, Any], dict[str
     return values, outside
 
 
-def _found(run: Run, counted: Sequence[Earlier], points: Sequence[Earlier]) -> str:
-    said = f"results of {run.name} that count as trials: {len(counted)}" if counted else ""
+def _found(run: Run, counted: Sequence[Earlier], points: Sequence[Earlier], ended: int) -> str:
+    said = f"results of {run.name} that count as trials: {len(counted)} of {ended}" if counted else ""
     begins = f"points of {run.name} that come first: {len(points)}" if points else ""
     return "; ".join(filter(None, [said, begins])) or f"{run.name} has nothing that this search could begin with"
 

@@ -40,6 +40,7 @@ from capetune.storage.whole import write_aside
 from capetune.training.loop import Metrics
 from capetune.tuning.limits import known_excess, measured_excess, over
 from capetune.tuning.names import name_epoch
+from capetune.tuning.repeats import best_of, histories, repeated_epochs, whole
 from capetune.tuning.search import Search
 from capetune.tuning.space import Budget
 from capetune.tuning.telling import tell, tell_epochs
@@ -67,11 +68,11 @@ class Limit(tune.Stopper):
     away: str = ""  # why the store of the run can't be written, or the pack be read
     broken: str = ""  # of what all trials fail
     failed: tuple[str, ...] = ()  # of what the latest trials failed, since one didn't
-    limits: Mapping[str, float] = field(default_factory=dict)  # what trials must keep to
+    limits: Mapping[Any, float] = field(default_factory=dict)  # what trials must keep to
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
         self.spent += 1
-        return result["epoch"] == 1 and over(measured_excess(self.limits, result)) is not None
+        return result.get("epoch") == 1 and over(measured_excess(self.limits, result)) is not None
 
     def stop_all(self) -> bool:
         late = self.budget.hours is not None and time.time() - self.begun >= self.budget.hours * 3600
@@ -224,13 +225,14 @@ class Watcher(tune.Callback):
             return  # the budget was spent before its first epoch: it stays open
         result = self._result(number, overrides, history, lost)
         self.limit.ended(result.error if result.status == "failed" else None)
+        self.limit.spent += repeated_epochs(self.search, folder)
         self.ended[result.number] = result
         if result.status != "stopped":  # else it stays open, to go on
             save_result(self.search.folder, result)
             tell(self.study, result, self.search.goal)
         self._spare()
         self.keep(self.results())
-        facts = self._facts(number, overrides, scored=result.status not in UNSCORED)
+        facts = self._facts(number, overrides, scored=result.status not in UNSCORED) | {"score": result.score}
         if result.checkpoint is not None:
             path = str(self.search.folder / result.checkpoint)
             self.say(CheckpointKept(self.search.folder.name, int(result.metrics["epoch"]), path, number))
@@ -253,11 +255,12 @@ class Watcher(tune.Callback):
         status: Status = "pruned"
         if why:
             status = why.pop("status")
-        elif history[-1]["epoch"] >= self.search.config.train.epochs:
+        elif whole(self.search, folder, history):
             status = "completed"
         elif self.limit.stop_all():
             status = "stopped"
-        best = {} if why else dict(goal.best(history))
+        seeds = [history, *histories(self.search, folder)] if status == "completed" else [history]
+        best, scores = ({}, []) if why else best_of(goal, seeds)
         found = None if why else keep_checkpoints(folder, goal.metric, goal.modes[0], status == "stopped")
         config_hash, limits = self.twins.hash(overrides), self.search.space.header.constraints
         return TrialResult(
@@ -267,10 +270,11 @@ class Watcher(tune.Callback):
             score=best.get(goal.metric),
             metrics=best,
             history=[(int(metrics["epoch"]), metrics[goal.metric]) for metrics in history],
-            seconds=sum(metrics["seconds"] for metrics in history),
+            seconds=sum(metrics["seconds"] for each in seeds for metrics in each),
             config_hash=config_hash,
             checkpoint=str(found.relative_to(self.search.folder)) if found else None,
             twin=self.twins.first(number, config_hash),
+            seeds=scores,
             excess=known_excess(limits, self.search.config, overrides)
             | measured_excess(limits, next(iter(history), {})),
             **why,

@@ -7,6 +7,7 @@ import optuna
 import pytest
 
 from capetune.errors import UserError
+from capetune.runs.results import TrialResult
 from capetune.tuning import samplers
 from capetune.tuning.goal import Goal
 from capetune.tuning.samplers import make_sampler
@@ -56,6 +57,14 @@ def test_two_metrics_are_searched_together_though_one_trial_diverged(name, read)
         if number != 3:
             found[number] = {"mpck4": value, "generate_ms": abs(value - 1)}
     assert Goal.of(space.header).front(found) == {trial.number for trial in study.best_trials}
+
+
+def test_between_equals_in_the_first_metric_the_second_decides_so_the_best_is_on_the_front():
+    goal = Goal(("mpck4", "generate_ms"), ("max", "min"))
+    found = {0: {"mpck4": 0.5, "generate_ms": 52.0}, 1: {"mpck4": 0.5, "generate_ms": 24.0}}
+    results = [TrialResult(n, {}, "completed", m["mpck4"], m, [(1, 0.5)], 1.0, None, None) for n, m in found.items()]
+    assert [result.number for result in sorted(results, key=goal.place)] == [1, 0]
+    assert goal.front(found) == {1}
 
 
 @pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")

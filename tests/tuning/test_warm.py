@@ -57,7 +57,7 @@ def test_results_of_the_same_question_count_as_trials_and_are_not_trained_again(
     run = earlier(tmp_path, config)
     one = search(SPACE, budget=Budget(trials=3))
     warmth = taken([run], one)
-    assert warmth.found == ["results of night that count as trials: 3"]
+    assert warmth.found == ["results of night that count as trials: 3 of 3"]
     assert warmth.doubts == []
     save_warm(one.folder, warmth.taken)
     assert read_warm(one.folder) == warmth.taken
