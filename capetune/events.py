@@ -235,7 +235,8 @@ class TrialStarted(Event):
 
 @dataclass(frozen=True)
 class TrialEnded(Event):
-    """status: as `runs.results.TrialResult`'s. earlier: it had ended before this sitting of the search began."""
+    """status: as `runs.results.TrialResult`'s. earlier: it had ended before this sitting of the search began.
+    over: which limits it is over, in words; it can't be the best."""
 
     run: str
     trial: int
@@ -247,6 +248,7 @@ class TrialEnded(Event):
     twin: int | None = None
     error: str | None = None
     earlier: bool = False
+    over: str | None = None
 
 
 @dataclass(frozen=True)
@@ -260,11 +262,23 @@ class TrialLost(Event):
 
 @dataclass(frozen=True)
 class TrialSpared(Event):
-    """A proposed trial isn't trained: `twin` has its configuration already, and that one's result is the sampler's."""
+    """A proposed trial isn't trained: `twin` has its configuration already, and that one's result is the sampler's.
+    source: which trial of an earlier search that is."""
 
     run: str
     trial: int
     twin: int
+    overrides: Mapping[str, Any]
+    source: str | None = None
+
+
+@dataclass(frozen=True)
+class TrialRefused(Event):
+    """A proposed trial isn't trained: its configuration can't keep to the space's constraints. why: in words."""
+
+    run: str
+    trial: int
+    why: str
     overrides: Mapping[str, Any]
 
 

@@ -20,6 +20,10 @@ def command(
         metavar="PACK",
         help="A pack: a folder, s3://, gs://, http(s)://. Default: the built-in set.",
     ),
+    warm_start: list[str] = typer.Option(
+        [], "--warm-start", metavar="NAME", help="Begin with what an earlier search found; may be repeated."
+    ),
+    top: int = typer.Option(5, "--top", min=1, help="How many of its best points come first where no result counts."),
     trials: int | None = typer.Option(
         None, "--trials", min=1, help="How many configurations to try in all; default: the space's budget, else 20."
     ),
@@ -84,6 +88,8 @@ def command(
       capetune search --resume decoder-20261123-081500 --trials 60
 
       capetune search --space decoder --name night --resume-or-start
+
+      capetune search --space wider.yaml --data shards/ --warm-start night --top 5
     """
     from capetune.service import search
 

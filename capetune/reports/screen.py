@@ -217,7 +217,12 @@ class Screen:
 
     @_hear.register
     def _(self, event: events.TrialSpared) -> None:
-        self._print(f"trial {event.trial}: the configuration of trial {event.twin}: not trained again")
+        whose = event.source or f"trial {event.twin}"
+        self._print(f"trial {event.trial}: the configuration of {whose}: not trained again")
+
+    @_hear.register
+    def _(self, event: events.TrialRefused) -> None:
+        self._print(f"trial {event.trial}: {event.why}: not trained")
 
     @_hear.register
     def _(self, event: events.NoMoreTrials) -> None:

@@ -42,6 +42,12 @@ def _where(value: Any) -> Path | str:
     return str(value) if is_address(value) else Path(value)
 
 
+def _names(value: Any) -> Any:
+    """One name alone is a list of it."""
+    return (value,) if isinstance(value, str) else value
+
+
+Names = Annotated[tuple[str, ...], BeforeValidator(_names)]
 Where = Annotated[Path | str, PlainValidator(_where)]  # a path, or an address, which stays text
 Split = Annotated[int, Field(ge=1, le=5)]
 Count = Annotated[int, Field(ge=1)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path, PurePath
 from typing import Annotated, Any, Literal
@@ -20,16 +20,19 @@ from capetune.runs.record import CONFIG, SPACE, read_run
 from capetune.runs.registry import find_run, run_folder
 from capetune.runs.results import TrialResult, trial_rows
 from capetune.runs.trackers import Tracker
-from capetune.service.request import Configured, Count
+from capetune.service.request import Configured, Count, Names
 from capetune.service.steps import housed, open_data
 from capetune.storage.lease import FOLDER as LEASE
 from capetune.training.scorable import check_scorable
 from capetune.tuning.goal import Goal
 from capetune.tuning.space import Space, never_stops
 from capetune.tuning.space_file import load_space
+from capetune.tuning.warm import WARM, Question, Warmth, warm_start
 
 # What a search that goes on was begun with.
-FIXED = ("--preset", "--config", "--name", "--split", "--set", "--cache-features", "--resume-or-start")
+BEGUN_WITH = ("--preset", "--config", "--name", "--split", "--set", "--cache-features", "--warm-start", "--top")
+FIXED = (*BEGUN_WITH, "--resume-or-start")
+TOP = 5
 
 
 def as_many(value: Any) -> Any:
@@ -48,6 +51,8 @@ class SearchRequest(Configured):
     verb: Literal["search"] = "search"
     space: str | None = None
     data: str | None = None
+    warm_start: Names = ()
+    top: Count = TOP
     trials: Count | None = None
     hours: float | None = Field(None, ge=0)
     workers_per_trial: Count | None = None
@@ -87,8 +92,8 @@ class SearchResult:
 
     @property
     def best(self) -> TrialResult | None:
-        """None where no trial has a score."""
-        return self.trials[0] if self.trials and self.trials[0].score is not None else None
+        """None where no trial has a score and is over no limit."""
+        return self.trials[0] if self.trials and self.trials[0].eligible else None
 
     def to_json(self) -> dict[str, Any]:
         """As results.json, with the run's folder."""
@@ -97,7 +102,8 @@ class SearchResult:
 
 @dataclass
 class Begun:
-    """A search that is to be run: what it was begun with, or is now. before: whether it was begun before."""
+    """A search that is to be run: what it was begun with, or is now. before: whether it was begun before. warmth: what
+    it takes of earlier searches."""
 
     config: Config
     space: Space
@@ -105,6 +111,7 @@ class Begun:
     folder: Path
     storage: str | None
     before: bool = False
+    warmth: Warmth = field(default_factory=Warmth)
 
 
 class SearchFailed(Exception):
@@ -163,17 +170,26 @@ def _begun(request: SearchRequest, listener: Listener) -> Begun:
 def _begin(request: SearchRequest, listener: Listener) -> Begun:
     if request.space is None:
         raise UserError("what is to be searched? give --space FILE (`capetune space list` names built-in ones)")
+    if request.top != TOP and not request.warm_start:
+        raise UserError("--top says how many points of an earlier search come first: give --warm-start NAME too")
     config = request.configuration()
     space = load_space(request.space, config)
     pack = open_data(request.data, listener)
     folder = run_folder(request.runs_folder, request.name or f"{space.source.stem}-{datetime.now():%Y%m%d-%H%M%S}")
     bring(folder)
     # What a search that was killed before its record was written has left is written anew.
-    if folder.is_dir() and any(path.name not in (LEASE, CONFIG, SPACE) for path in folder.iterdir()):
+    if folder.is_dir() and any(path.name not in (LEASE, CONFIG, SPACE, WARM) for path in folder.iterdir()):
         raise UserError(
             f"{folder} exists already; choose another --name, or go on with it: {again('search --resume', folder)}"
         )
-    return Begun(config, space, pack, folder, request.storage)
+    return Begun(config, space, pack, folder, request.storage, warmth=_warmth(request, config, space, pack))
+
+
+def _warmth(request: SearchRequest, config: Config, space: Space, pack: Pack) -> Warmth:
+    found = [find_run(request.runs_folder, name, "search") for name in dict.fromkeys(request.warm_start)]
+    copies, workers = request.cache_features, request.workers_per_trial or 1
+    facts = {"data_hash": pack.fingerprint, "cache_features": copies, "workers_per_trial": workers}
+    return warm_start(found, Question.of(space, config, facts), request.top)
 
 
 def _go_on(request: SearchRequest, name: str, listener: Listener) -> Begun:

@@ -29,9 +29,10 @@ from capetune.tuning.preflight import Plan, check_shareable, plan, preflight
 from capetune.tuning.room import Room
 from capetune.tuning.samplers import make_sampler
 from capetune.tuning.search import Search
-from capetune.tuning.space import Budget
+from capetune.tuning.space import Budget, Space
 from capetune.tuning.storage import check_new, study_name, without_password
 from capetune.tuning.study import run_search
+from capetune.tuning.warm import read_warm, save_warm, summary
 
 TRIALS = 20  # where neither the request nor the space says
 KEEP = 3
@@ -68,12 +69,19 @@ def sit(begun: Begun, request: SearchRequest, listener: Listener) -> SearchResul
             ray_joined(request.address, request.verbose, listener, title, go_on, request.cpus) as cluster,
         ):
             together = _together(cluster, begun, how, request.at_once, listener)
+            _check_workers(space, together)
             room = Room(together, cluster.token is not None, request.at_once)
             keeping.check_shared(folder, cluster)
             for check in preflight(config, space, pack, folder, cluster, together, how.keep, bytes_kept):
                 listener(check)
+            for found in begun.warmth.found:
+                listener(CheckPassed("warm start", found))
+            for doubt in begun.warmth.doubts:
+                listener(Doubted(doubt))
             machines_checked(cluster, folder, pack, listener)
             _write_down(begun)
+            if warm := summary(read_warm(folder), Goal.of(space.header)):
+                facts["warm_start"] = warm
             record = {"config_hash": config.hash(), "space": run.facts.get("space", str(space.source)), **vars(how)}
             study = study_name(folder, run.facts) if begun.before else folder.name
             url = None if begun.storage is None else without_password(begun.storage)
@@ -94,7 +102,7 @@ def sit(begun: Begun, request: SearchRequest, listener: Listener) -> SearchResul
                     run.state = "interrupted"
                 else:
                     keeping.end(folder)
-    trained = sum(result.epochs for result in results)
+    trained = sum(result.epochs * max(1, len(result.seeds)) for result in results)
     return SearchResult(where, results, search.goal, facts, left, trained >= (search.budget.epochs or math.inf))
 
 
@@ -127,7 +135,7 @@ class _How:
             features=str(request.features.resolve()) if request.features else before.get("features"),
             tracker=request.track or before.get("tracker"),
         )
-        if how.cache_features and "generate_ms" in header.metric:
+        if how.cache_features and "generate_ms" in (*header.metric, *header.constraints):
             raise UserError(
                 f"{begun.space.source}: generate_ms counts the backbone's time, which kept features leave out"
             )
@@ -135,6 +143,16 @@ class _How:
 
     def budget(self, begun: Begun) -> Budget:
         return begun.space.header.budget.model_copy(update={"trials": self.trials, "hours": self.hours})
+
+
+def _check_workers(space: Space, together: Plan) -> None:
+    """Raises UserError where trials of several workers, or without a GPU, can't do what a space asks for."""
+    header, several = space.header, together.workers > 1
+    if "gpu_memory_gb" in header.constraints and (together.device == "cpu" or several):
+        what = "trials of several workers" if several else "without a GPU"
+        raise UserError(f"{space.source}: gpu_memory_gb isn't measured {what}; leave that constraint out")
+    if header.repeats > 1 and several:
+        raise UserError(f"{space.source}: repeats are trained by one worker each: leave --workers-per-trial out")
 
 
 def _together(cluster: Cluster, begun: Begun, how: _How, at_once: int | None, listener: Listener) -> Plan:
@@ -167,6 +185,7 @@ def _write_down(begun: Begun) -> None:
     """What --resume goes on with."""
     write_aside(begun.folder / CONFIG, begun.config.to_yaml())
     write_aside(begun.folder / SPACE, begun.space.text)
+    save_warm(begun.folder, begun.warmth.taken)
 
 
 def _raise_if_all_failed(results: list[TrialResult], folder: Path) -> None:

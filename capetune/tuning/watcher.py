@@ -7,7 +7,7 @@ import re
 import shutil
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -38,12 +38,15 @@ from capetune.storage.lease import Superseded
 from capetune.storage.scratch import address_of
 from capetune.storage.whole import write_aside
 from capetune.training.loop import Metrics
+from capetune.tuning.limits import known_excess, measured_excess, over
 from capetune.tuning.names import name_epoch
+from capetune.tuning.repeats import best_of, histories, repeated_epochs, whole
 from capetune.tuning.search import Search
 from capetune.tuning.space import Budget
 from capetune.tuning.telling import tell, tell_epochs
 from capetune.tuning.trial import Away, DiskFull
 from capetune.tuning.twins import Twins
+from capetune.tuning.warm import Earlier
 
 ARRIVAL = 120.0  # seconds that the last epoch of a trial may take to a store
 ENOUGH = 3  # trials on end that failed of the same
@@ -52,8 +55,8 @@ Keep = Callable[[list[TrialResult]], None]
 
 @dataclass
 class Limit(tune.Stopper):
-    """Ends a search when its hours or its epochs are spent, the disk is full, or every trial fails. Tune calls it with
-    every result.
+    """Ends a search when its hours or its epochs are spent, the disk is full, or every trial fails; and a trial whose
+    first epoch is over a limit. Tune calls it with every result.
 
     spent: epochs so far, those of earlier sittings too.
     """
@@ -65,10 +68,11 @@ class Limit(tune.Stopper):
     away: str = ""  # why the store of the run can't be written, or the pack be read
     broken: str = ""  # of what all trials fail
     failed: tuple[str, ...] = ()  # of what the latest trials failed, since one didn't
+    limits: Mapping[Any, float] = field(default_factory=dict)  # what trials must keep to
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
         self.spent += 1
-        return False
+        return result.get("epoch") == 1 and over(measured_excess(self.limits, result)) is not None
 
     def stop_all(self) -> bool:
         late = self.budget.hours is not None and time.time() - self.begun >= self.budget.hours * 3600
@@ -103,8 +107,10 @@ class Watcher(tune.Callback):
         listener: Listener,
         keep: Keep,
         lost_nodes: Callable[[], list[str]] = list,
+        warm: Mapping[int, Earlier] | None = None,
     ) -> None:
-        """lost_nodes: names of the machines that the cluster has lost since it was last asked."""
+        """lost_nodes: names of the machines that the cluster has lost since it was last asked. warm: trials of the
+        study that other searches trained."""
         self.search = search
         self.study = study
         self.limit = limit
@@ -114,7 +120,7 @@ class Watcher(tune.Callback):
         self.ending: list[Trial] = []
         self.heard: dict[int, tuple[int, float]] = {}  # of an ended trial: how many epochs, and since when it is over
         self.ended = {result.number: result for result in earlier}
-        self.twins = Twins(search, study, self.ended)
+        self.twins = Twins(search, study, self.ended, warm)
 
     def __getstate__(self) -> dict:
         return {}  # Tune pickles callbacks with its own state; a live display can't be
@@ -176,7 +182,7 @@ class Watcher(tune.Callback):
 
     def over(self) -> str | None:
         """Why nothing more is worth a trial, though the budget isn't spent."""
-        stale, ended = self.search.budget.stale, [result for result in self.results() if result.score is not None]
+        stale, ended = self.search.budget.stale, [result for result in self.results() if result.eligible]
         if stale is None or not ended or sum(result.number > ended[0].number for result in ended) < stale:
             return None
         return f"none of {stale} since is better than trial {ended[0].number} (budget: stale)"
@@ -219,17 +225,18 @@ class Watcher(tune.Callback):
             return  # the budget was spent before its first epoch: it stays open
         result = self._result(number, overrides, history, lost)
         self.limit.ended(result.error if result.status == "failed" else None)
+        self.limit.spent += repeated_epochs(self.search, folder)
         self.ended[result.number] = result
         if result.status != "stopped":  # else it stays open, to go on
             save_result(self.search.folder, result)
             tell(self.study, result, self.search.goal)
         self._spare()
         self.keep(self.results())
-        facts = self._facts(number, overrides, scored=result.status not in UNSCORED)
+        facts = self._facts(number, overrides, scored=result.status not in UNSCORED) | {"score": result.score}
         if result.checkpoint is not None:
             path = str(self.search.folder / result.checkpoint)
             self.say(CheckpointKept(self.search.folder.name, int(result.metrics["epoch"]), path, number))
-        self.say(TrialEnded(**facts, status=result.status, error=result.error))
+        self.say(TrialEnded(**facts, status=result.status, error=result.error, over=over(result.excess)))
 
     def _spare(self) -> None:
         """Keep the checkpoints of the best trials; remove those of the others that have ended for good."""
@@ -248,13 +255,14 @@ class Watcher(tune.Callback):
         status: Status = "pruned"
         if why:
             status = why.pop("status")
-        elif history[-1]["epoch"] >= self.search.config.train.epochs:
+        elif whole(self.search, folder, history):
             status = "completed"
         elif self.limit.stop_all():
             status = "stopped"
-        best = {} if why else dict(goal.best(history))
+        seeds = [history, *histories(self.search, folder)] if status == "completed" else [history]
+        best, scores = ({}, []) if why else best_of(goal, seeds)
         found = None if why else keep_checkpoints(folder, goal.metric, goal.modes[0], status == "stopped")
-        config_hash = self.twins.hash(overrides)
+        config_hash, limits = self.twins.hash(overrides), self.search.space.header.constraints
         return TrialResult(
             number=number,
             overrides=overrides,
@@ -262,10 +270,13 @@ class Watcher(tune.Callback):
             score=best.get(goal.metric),
             metrics=best,
             history=[(int(metrics["epoch"]), metrics[goal.metric]) for metrics in history],
-            seconds=sum(metrics["seconds"] for metrics in history),
+            seconds=sum(metrics["seconds"] for each in seeds for metrics in each),
             config_hash=config_hash,
             checkpoint=str(found.relative_to(self.search.folder)) if found else None,
             twin=self.twins.first(number, config_hash),
+            seeds=scores,
+            excess=known_excess(limits, self.search.config, overrides)
+            | measured_excess(limits, next(iter(history), {})),
             **why,
         )
 
@@ -284,6 +295,7 @@ class Watcher(tune.Callback):
                     result.twin,
                     result.error,
                     earlier=True,
+                    over=over(result.excess),
                 )
             )
 
