@@ -79,6 +79,8 @@ class _Facts(TypedDict, total=False):
     features: str | None
     tracker: Literal["mlflow", "wandb"] | None
     environment: dict[str, Any]
+    config: dict[str, Any]
+    origin: dict[str, Any]
     asked: Asked
 
 

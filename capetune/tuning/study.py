@@ -25,7 +25,7 @@ from capetune.events import Doubted, Listener
 from capetune.runs.commands import again
 from capetune.runs.diary import EVENTS
 from capetune.runs.failures import ERROR
-from capetune.runs.history import read_history
+from capetune.runs.history import at_end, read_history
 from capetune.runs.record import JOURNAL
 from capetune.runs.results import TRIALS, TrialResult, saved_overrides, saved_results, trial_folder, trial_folders
 from capetune.storage.scratch import address_of
@@ -129,7 +129,7 @@ def _ended_unsaid(search: Search, number: int) -> bool:
     """Whether the search was cut off between a trial's last epoch, or its failure, and the writing of its result."""
     folder = trial_folder(search.folder, number)
     history = read_history(folder)
-    return (folder / ERROR).is_file() or bool(history and history[-1]["epoch"] >= search.config.train.epochs)
+    return (folder / ERROR).is_file() or at_end(history, search.config.train)
 
 
 def _found(search: Search, earlier: list[TrialResult], listener: Listener) -> optuna.Study:

@@ -41,6 +41,7 @@ from capetune.training.features import open_features
 from capetune.training.launch import TrainingFailed, launch_training
 from capetune.training.loop import Metrics, Save, fit
 from capetune.training.pace import Pace
+from capetune.training.patience import Patience
 from capetune.training.ranks import Ranks
 from capetune.training.share import step_size
 from capetune.training.tensorboard import scalars
@@ -182,7 +183,8 @@ def _train(config: Config, bench: Bench, work: Work) -> None:
         # A scheduler's checkpoint may be another trial's, of the same epoch.
         due = Pace(config.train.save_minutes, ranks).due
         own = UnderWay() if work.portable else UnderWay(bench.folder, due, keep=keep)
-        fit(config, pack, report, ranks, start, meter.step, features, own, doubts.append)
+        patience = Patience(config.train.patience, work.goal.metric, work.goal.modes[0])
+        fit(config, pack, report, ranks, start, meter.step, features, own, doubts.append, patience=patience)
 
 
 def _pack(work: Work) -> Pack:

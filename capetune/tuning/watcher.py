@@ -32,7 +32,7 @@ from capetune.events import (
 from capetune.runs.checkpoints import keep_checkpoints
 from capetune.runs.diary import write_event
 from capetune.runs.failures import ERROR, error_line
-from capetune.runs.history import add_to_history, finished, read_history
+from capetune.runs.history import add_to_history, at_end, finished, read_history
 from capetune.runs.results import UNSCORED, Status, TrialResult, save_result, trial_folder, trial_name
 from capetune.storage.lease import Superseded
 from capetune.storage.scratch import address_of
@@ -248,7 +248,7 @@ class Watcher(tune.Callback):
         status: Status = "pruned"
         if why:
             status = why.pop("status")
-        elif history[-1]["epoch"] >= self.search.config.train.epochs:
+        elif at_end(history, self.search.config.train):
             status = "completed"
         elif self.limit.stop_all():
             status = "stopped"
