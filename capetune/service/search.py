@@ -18,7 +18,7 @@ from capetune.runs.commands import again
 from capetune.runs.copy import bring
 from capetune.runs.record import CONFIG, SPACE, read_run
 from capetune.runs.registry import find_run, run_folder
-from capetune.runs.results import TrialResult, trial_rows
+from capetune.runs.results import SCHEMA, TrialResult, trial_rows
 from capetune.runs.trackers import Tracker
 from capetune.service.request import Configured, Count
 from capetune.service.steps import housed, open_data
@@ -157,7 +157,7 @@ def _begin(request: SearchRequest, listener: Listener) -> Begun:
     folder = run_folder(request.runs_folder, request.name or f"{space.source.stem}-{datetime.now():%Y%m%d-%H%M%S}")
     bring(folder)
     # What a search that was killed before its record was written has left is written anew.
-    if folder.is_dir() and any(path.name not in (LEASE, CONFIG, SPACE) for path in folder.iterdir()):
+    if folder.is_dir() and any(path.name not in (LEASE, CONFIG, SPACE, SCHEMA) for path in folder.iterdir()):
         raise UserError(
             f"{folder} exists already; choose another --name, or go on with it: {again('search --resume', folder)}"
         )
