@@ -51,6 +51,7 @@ def command(
     ),
     name: str | None = common.Name,
     track: common.Tracker | None = common.Track,
+    on_end: str | None = common.OnEnd,
     runs: str = common.Runs,
     address: str | None = common.Address,
     verbose: bool = common.Verbose,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from pathlib import Path, PurePath
 from typing import Any, Literal
 
@@ -20,6 +21,7 @@ from capetune.runs.record import CONFIG, SPACE, read_run
 from capetune.runs.registry import find_run, run_folder
 from capetune.runs.results import SCHEMA, TrialResult, trial_rows
 from capetune.runs.trackers import Tracker
+from capetune.service.on_end import notified
 from capetune.service.request import Configured, Count
 from capetune.service.steps import housed, open_data
 from capetune.storage.lease import FOLDER as LEASE
@@ -51,6 +53,7 @@ class SearchRequest(Configured):
     retry_failed: bool = False
     storage: str | None = None
     track: Tracker | None = None
+    on_end: str | None = None
     address: str | None = None
     verbose: bool = False
 
@@ -104,6 +107,10 @@ def run(request: SearchRequest, listener: Listener = ignore) -> SearchResult:
 
     Raises UserError for what the caller can cure, SearchFailed where every trial failed of something else.
     """
+    return notified(request.on_end, request.verb, request.runs, listener, partial(_housed, request))
+
+
+def _housed(request: SearchRequest, listener: Listener) -> SearchResult:
     with housed(request, listener) as (request, listener):
         return _run(request, listener)
 

@@ -37,6 +37,7 @@ from capetune.runs.record import Run, recorded
 from capetune.runs.registry import begun, find_search, run_folder
 from capetune.runs.trackers import Tracker, tracked, values_of
 from capetune.service.features import Keeping
+from capetune.service.on_end import notified
 from capetune.service.request import Configured, Count
 from capetune.service.starting import (
     Source,
@@ -92,6 +93,7 @@ class TrainRequest(Configured):
     ledger: bool = False
     name: str | None = None
     track: Tracker | None = None
+    on_end: str | None = None
     address: str | None = None
     verbose: bool = False
 
@@ -133,6 +135,10 @@ def run(request: TrainRequest, listener: Listener = ignore) -> TrainResult:
 
     Raises UserError for what the caller can cure, `training.launch.TrainingFailed` where a worker failed otherwise.
     """
+    return notified(request.on_end, request.verb, request.runs, listener, partial(_housed, request))
+
+
+def _housed(request: TrainRequest, listener: Listener) -> TrainResult:
     _check(request)
     with housed(request, listener) as (request, listener), ExitStack() as copies:
         return _run(request, listener, copies)
