@@ -16,7 +16,7 @@ from capetune.runs.checkpoints import META, UNDER_WAY, CheckpointMeta, latest_ch
 from capetune.runs.copy import bring, evaluated
 from capetune.runs.history import finished, read_history
 from capetune.runs.home import at_home
-from capetune.runs.record import RECORD, Run, read_run
+from capetune.runs.record import RECORD, Origin, Run, read_run
 from capetune.runs.registry import chosen_checkpoint, find_run
 from capetune.storage.address import is_address
 from capetune.storage.scratch import address_of
@@ -55,11 +55,18 @@ class Source:
         run = next((above for above in (folder, *folder.parents[:2]) if (above / RECORD).is_file()), folder)
         return f"{run.name}-{'longer' if self.longer else 'tuned'}"
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> Origin:
         """As a run's record has it."""
-        place = address_of(self.checkpoint) or str(self.checkpoint.resolve())
-        told = {"named": self.named, "checkpoint": place, "epoch": self.meta.epoch, "longer": self.longer}
-        return told | {name: self.meta.data.get(name) for name in ("pack", "data_hash", "split")}
+        place, data = address_of(self.checkpoint) or str(self.checkpoint.resolve()), self.meta.data
+        return Origin(
+            named=self.named,
+            checkpoint=place,
+            epoch=self.meta.epoch,
+            longer=self.longer,
+            pack=data.get("pack"),
+            data_hash=data.get("data_hash"),
+            split=data.get("split"),
+        )
 
     def say(self, config: Config, listener: Listener) -> None:
         place, data = str(self.to_json()["checkpoint"]), self.meta.data
