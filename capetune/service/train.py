@@ -151,7 +151,6 @@ def _run(request: TrainRequest, listener: Listener, copies: ExitStack) -> TrainR
     pack = open_data(chosen.data, listener)
     if source is not None:
         source.check(config, pack)
-        source.say(config, listener)
     folder = run_folder(request.runs_folder, request.name or f"{chosen.stem}-{config.hash()[:6]}")
     found = begun(folder)
     if found is None or came_to_nothing(found):
@@ -161,6 +160,8 @@ def _run(request: TrainRequest, listener: Listener, copies: ExitStack) -> TrainR
     if found.state == "completed" and (before is None or at_end(history, config.train)):
         listener(RunComplete(found.name))
         return _result(found)
+    if source is not None:
+        source.say(config, listener)
     check_scorable(pack, config)
 
     # torch and Ray take seconds to import: not before what can be refused without them.
@@ -172,7 +173,7 @@ def _run(request: TrainRequest, listener: Listener, copies: ExitStack) -> TrainR
     least, most = request.workers
     check_readers(pack, most, config.data.workers)
     keeping = Keeping(request.cache_features, request.features, request.cpus)
-    keeping.check(config, pack, most)
+    keeping.check(config, pack)
     if source is None:
         check_net(config.model.backbone)  # missing weights are said here, not by every worker
     elif request.cache_features:
@@ -191,6 +192,7 @@ def _run(request: TrainRequest, listener: Listener, copies: ExitStack) -> TrainR
         ray_joined(request.address, request.verbose, listener, title, AGAIN, request.cpus) as cluster,
     ):
         check_workers(pack, cluster, config, least, most)
+        keeping.check_shared(folder, cluster)
         record = facts | {"config_hash": config.hash(), "config": config.model_dump(mode="json"), "tracker": tracker}
         record |= {"workers": list(request.workers), "environment": environment()}
         record |= {} if origin is None else {"origin": origin}

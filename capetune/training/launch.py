@@ -78,12 +78,12 @@ def launch_training(
     folder: of the training; the history and the checkpoints land in it, the best by `metric` and the latest are kept.
     Called again for a folder where a training was interrupted, however many workers it had, it goes on from the latest;
     else from the checkpoint `start`, where one is given; afresh: only its weights are taken, and the epochs begin with
-    the first. features: a folder of kept ones, for a single worker. Where
-    the folder is a copy of what lies at an address, the workers keep it there: run is the address of the run that it is
-    of, None for its own, lease the number of that run's, and fetch brings the folder up to date. lost_nodes: names of
-    the machines that were lost since it was last asked. profile: trace some steps of the first worker into the
-    folder's TRACE. ledger: note the ids of every step in its LEDGER. listener: hears StepsDone and EpochDone, Doubted
-    of what can't be sent, NodeLost, WorkersBeganAgain and StepsTraced, and EndedEarly, on this thread.
+    the first. features: a folder of kept ones. Where the folder is a copy of what lies at an address, the workers keep
+    it there: run is the address of the run that it is of, None for its own, lease the number of that run's, and fetch
+    brings the folder up to date. lost_nodes: names of the machines that were lost since it was last asked. profile:
+    trace some steps of the first worker into the folder's TRACE. ledger: note the ids of every step in its LEDGER.
+    listener: hears StepsDone and EpochDone, Doubted of what can't be sent, NodeLost, WorkersBeganAgain, StepsTraced and
+    EndedEarly, on this thread.
 
     Raises UserError as `check_workers` does, or where a worker found the input bad; TrainingFailed where a worker
     failed otherwise, three times on end.
