@@ -97,16 +97,17 @@ class Source:
         if self.longer and self.meta.epoch >= config.train.epochs:
             raise UserError(f"{self.checkpoint} is of epoch {self.meta.epoch} already; {MORE}")
 
-    def check_backbone(self) -> None:
-        """Raises UserError where kept features, which are the pretrained backbone's, wouldn't be those of its own."""
-        from capetune.training.checkpoint import has_pretrained_backbone  # torch: seconds
 
-        bring(self.checkpoint, wanted=evaluated)
-        if not has_pretrained_backbone(self.checkpoint, self.meta.config.model):
-            raise UserError(
-                f"--cache-features keeps what the backbone gives as it was pretrained, and that of {self.named} has "
-                "learnt since; leave it out"
-            )
+def check_backbone(checkpoint: Path) -> None:
+    """Raises UserError where kept features, which are the pretrained backbone's, wouldn't be those of a checkpoint's."""
+    from capetune.training.checkpoint import has_pretrained_backbone  # torch: seconds
+
+    bring(checkpoint, wanted=evaluated)
+    if not has_pretrained_backbone(checkpoint, read_meta(checkpoint).config.model):
+        raise UserError(
+            f"--cache-features keeps what the backbone gives as it was pretrained, and that of {checkpoint} has learnt "
+            "since; leave it out"
+        )
 
 
 def find_source(runs: Path, named: str, rank: int, longer: bool, copies: ExitStack) -> Source:

@@ -27,7 +27,7 @@ from capetune.events import (
 )
 from capetune.models.check import check_net
 from capetune.runs.best import ranked_config, ranked_trial
-from capetune.runs.checkpoints import CheckpointMeta, best_checkpoint, checkpoint_folder
+from capetune.runs.checkpoints import CheckpointMeta, best_checkpoint, checkpoint_folder, latest_checkpoint
 from capetune.runs.diary import noted
 from capetune.runs.facts import describe_data, environment
 from capetune.runs.history import at_end, finished, read_history
@@ -43,6 +43,7 @@ from capetune.service.starting import (
     Source,
     begun_with,
     came_to_nothing,
+    check_backbone,
     check_same,
     find_source,
     own_config,
@@ -176,12 +177,16 @@ def _run(request: TrainRequest, listener: Listener, copies: ExitStack) -> TrainR
     keeping.check(config, pack)
     if source is None:
         check_net(config.model.backbone)  # missing weights are said here, not by every worker
-    elif request.cache_features:
-        source.check_backbone()
+    origin = found.facts.get("origin") or (None if source is None else source.to_json())
+    if request.cache_features and origin is not None:
+        own = latest_checkpoint(folder)
+        if own is not None:
+            check_backbone(own[0])
+        elif source is not None:
+            check_backbone(source.checkpoint)
     facts = described(pack, config.data.split, listener)
     title = f"capetune train {found.name}"
     tracker = request.track or found.facts.get("tracker")
-    origin = found.facts.get("origin") or (None if source is None else source.to_json())
     done = finished(history) or (source.meta.epoch if source is not None and source.longer else 0)
     if before is None and source is not None and source.longer and not history:
         before = source.meta.config
