@@ -99,7 +99,7 @@ class Source:
 
 
 def check_backbone(checkpoint: Path) -> None:
-    """Raises UserError where kept features, which are the pretrained backbone's, wouldn't be those of a checkpoint's."""
+    """Raises UserError where kept features, which are the pretrained backbone's, wouldn't be a checkpoint's."""
     from capetune.training.checkpoint import has_pretrained_backbone  # torch: seconds
 
     bring(checkpoint, wanted=evaluated)
