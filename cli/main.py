@@ -42,7 +42,6 @@ app = typer.Typer(
     name="capetune",
     help="Search, train and evaluate category-agnostic pose estimators on MP-100, with Ray.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # rich would double the time that --help takes
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},

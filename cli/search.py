@@ -63,6 +63,7 @@ def command(
         help="Optuna's storage, such as postgresql://user@host/db (PGPASSWORD is read); default: a journal in the run.",
     ),
     track: common.Tracker | None = common.Track,
+    on_end: str | None = common.OnEnd,
     runs: str = common.Runs,
     address: str | None = common.Address,
     verbose: bool = common.Verbose,

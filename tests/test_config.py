@@ -65,6 +65,7 @@ OTHER: dict[str, Any] = {  # for each key a value that isn't the default
     "train.schedule": "cosine",
     "train.clip": 0.5,
     "train.save_minutes": 7.5,
+    "train.patience": 4,
     "train.ema": 0.99,
     "train.input_noise": 0.05,
     "train.prefix_dropout": 0.3,

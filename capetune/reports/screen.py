@@ -139,8 +139,28 @@ class Screen:
     @_hear.register
     def _(self, event: events.TrialChosen) -> None:
         note = "" if event.state == "completed" else f" ({event.state}: the best of the trials that ended)"
-        where = f"from scratch; {event.file}" if event.start is None else f"from {event.start}"
-        self._print(f"trial {event.trial} of search {event.search}{note}, {where}")
+        self._print(f"trial {event.trial} of search {event.search}{note}, from scratch; {event.file}")
+        if event.epochs is not None:
+            epochs = f"{event.epochs} epoch{'s' * (event.epochs > 1)}"
+            self._print(f"for {epochs}, as the search's trials: --set train.epochs=… trains longer")
+
+    @_hear.register
+    def _(self, event: events.StartChosen) -> None:
+        what = "goes on to epoch" if event.longer else "its weights and its model; epochs, schedule and optimiser anew:"
+        of = f"epoch {event.epoch}, trained on {event.pack}, split {event.split}"
+        epochs = f"{event.epochs}" if event.longer else f"{event.epochs} epoch{'s' * (event.epochs > 1)}"
+        self._print(f"from {event.checkpoint} ({of}): {what} {epochs}")
+
+    @_hear.register
+    def _(self, event: events.Stretched) -> None:
+        rate = f"the learning rate, {event.rate:.3g} after epoch {event.done}, "
+        rate += "stays" if event.rate == event.becomes else f"becomes {event.becomes:.3g} there"
+        self._print(f"{event.epochs} epochs in place of {event.before}: {rate} ({event.schedule})")
+
+    @_hear.register
+    def _(self, event: events.EndedEarly) -> None:
+        epochs = f"{event.stale} epoch{'s' * (event.stale > 1)}"
+        self._print(f"no better for {epochs}: ended after epoch {event.epoch} (train.patience)")
 
     @_hear.register
     def _(self, event: events.CheckpointChosen) -> None:
@@ -150,7 +170,7 @@ class Screen:
     @_hear.register
     def _(self, event: events.RunComplete) -> None:
         if event.trials is None:
-            self._print(f"run {event.run} is complete already; --name starts another")
+            self._print(f"run {event.run} is complete already; --name starts another, --set train.epochs=… goes on")
         else:
             self._print(f"{event.run} is complete: {event.trials} trials; --trials with more extends it")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import dataclass
 from functools import partial
@@ -16,9 +17,10 @@ from capetune.runs.commands import again
 from capetune.runs.facts import describe_protocol, environment
 from capetune.runs.home import at_work
 from capetune.runs.record import CONFIG, SPACE, Run, read_run, recorded
-from capetune.runs.results import UNSCORED, TrialResult, saved_results, write_results
+from capetune.runs.results import SCHEMA, SCHEMA_LINE, UNSCORED, TrialResult, saved_results, write_results
 from capetune.runs.trackers import Tracker, tracked
 from capetune.service.features import Keeping
+from capetune.service.schema import config_schema
 from capetune.service.search import Begun, SearchFailed, SearchRequest, SearchResult
 from capetune.service.steps import described, machines_checked, ray_joined
 from capetune.storage.scratch import address_of
@@ -183,7 +185,8 @@ def _same_data(run: Run, facts: dict) -> None:
 
 def _write_down(begun: Begun) -> None:
     """What --resume goes on with."""
-    write_aside(begun.folder / CONFIG, begun.config.to_yaml())
+    write_aside(begun.folder / SCHEMA, json.dumps(config_schema()) + "\n")
+    write_aside(begun.folder / CONFIG, SCHEMA_LINE + begun.config.to_yaml())
     write_aside(begun.folder / SPACE, begun.space.text)
     save_warm(begun.folder, begun.warmth.taken)
 

@@ -52,7 +52,7 @@ def submit(request: Request, jobs: Jobs, id: str | None = None) -> Job:
 
 def _check_here(request: Request) -> None:
     """Raises UserError for a configuration or a space that can be told to be wrong before it is sent."""
-    if getattr(request, "resume", None) is not None or getattr(request, "best", False):
+    if any(getattr(request, field, None) for field in ("resume", "best", "from_", "longer")):
         return  # it goes on with what the cluster has
     if isinstance(request, Configured):
         config = request.configuration()

@@ -66,7 +66,7 @@ class Limit(tune.Stopper):
     begun: float = field(default_factory=time.time)
     full: bool = False  # the disk is
     away: str = ""  # why the store of the run can't be written, or the pack be read
-    broken: str = ""  # of what all trials fail
+    broken: str = ""  # why all trials will fail, as far as one can tell
     failed: tuple[str, ...] = ()  # of what the latest trials failed, since one didn't
     limits: Mapping[Any, float] = field(default_factory=dict)  # what trials must keep to
 
@@ -87,7 +87,11 @@ class Limit(tune.Stopper):
         """A trial did, of that error, or well: after ENOUGH that failed of one thing the next ones would, too."""
         self.failed = () if error is None else (*self.failed, re.sub(r"\d+", "#", error))
         if len(self.failed) >= ENOUGH and len(set(self.failed[-ENOUGH:])) == 1:
-            self.broken = str(error)
+            self.broken = f"{ENOUGH} trials on end failed of this: {error}"
+
+    def ended_first(self, error: str) -> None:
+        """The search's default failed of that, and nothing has a score yet: what varies a few keys of it will, too."""
+        self.broken = f"trial 0, the configuration that the search begins with, failed of this: {error}"
 
     @property
     def no_place(self) -> bool:
@@ -226,6 +230,9 @@ class Watcher(tune.Callback):
         result = self._result(number, overrides, history, lost)
         self.limit.ended(result.error if result.status == "failed" else None)
         self.limit.spent += repeated_epochs(self.search, folder)
+        scored = any(other.score is not None for other in self.ended.values())
+        if number == 0 and result.status == "failed" and lost is None and not scored:
+            self.limit.ended_first(str(result.error))
         self.ended[result.number] = result
         if result.status != "stopped":  # else it stays open, to go on
             save_result(self.search.folder, result)

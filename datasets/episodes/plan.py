@@ -12,7 +12,8 @@ from typing import Any, Literal
 import numpy as np
 
 from capetune.config import DataConfig
-from capetune.datasets.episodes.stream import Sample, TrainStream, every, generator, shards, steps_per_epoch
+from capetune.datasets.episodes.steps import steps_per_epoch
+from capetune.datasets.episodes.stream import Sample, TrainStream, every, generator, shards
 from capetune.datasets.episodes.supports import TrainSet
 from capetune.datasets.packs.reader import Pack, check_readers
 

@@ -7,7 +7,6 @@ they are split. What can't be read changes none of it: the next sample comes in 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, nullcontext
 from dataclasses import dataclass
@@ -34,11 +33,6 @@ SHUFFLE = 256  # encoded samples a reader holds to draw from; shards are mixed a
 
 Sample = tuple[Instance, bytes | PackDamaged]  # and its jpg, or why that can't be had
 Read = Callable[[Pack, TrainSet, Iterable[int]], Iterator[Sample]]
-
-
-def steps_per_epoch(instances: int, batch_size: int, world: int) -> int:
-    """Steps in which `world` ranks of `batch_size` see about each instance once; at least 1."""
-    return max(1, math.ceil(instances / (batch_size * world)))
 
 
 def train_batches(

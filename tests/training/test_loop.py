@@ -62,6 +62,31 @@ def test_resuming_equals_training_through(run: Run, config: Config, pack: Pack, 
         assert torch.equal(value, after[name]), name
 
 
+def test_a_checkpoint_s_weights_begin_a_training_of_its_own(
+    run: Run, config: Config, pack: Pack, tmp_path: Path
+) -> None:
+    """Its epochs, its schedule and its optimiser are new; it knows where the weights come from."""
+    frozen = {
+        "model.backbone.frozen": "all",
+        "train.learning_rate": 1e-30,
+    }  # else its BatchNorm learns from what it sees
+    still = config.with_overrides({**frozen, "train.epochs": 1})
+
+    def report(metrics: Metrics, save: Save) -> None:
+        assert metrics["epoch"] == 1
+        save(tmp_path / "1")
+
+    fit(still, pack, report, weights=run.folder / "2")
+    saved = [load_model(folder)[0].state_dict() for folder in (run.folder / "2", tmp_path / "1")]
+    assert all(torch.equal(value, saved[1][name]) for name, value in saved[0].items())
+    assert load_training(tmp_path / "1")["optimizer"]["state"][0]["step"] == 3
+    [before] = read_meta(tmp_path / "1").data["before"]
+    assert (before["checkpoint"], before["epoch"], before["split"]) == (str(run.folder / "2"), 2, 1)
+    assert before["data_hash"] == pack.fingerprint
+    fit(still, pack, lambda metrics, save: save(tmp_path / "2"), weights=tmp_path / "1")
+    assert [each["epoch"] for each in read_meta(tmp_path / "2").data["before"]] == [2, 1]
+
+
 @pytest.mark.parametrize(
     "changes", [{"train.ema": 0.8}, {"train.accumulate": 2}, {"model.refine": True, "data.flip": 0.5}]
 )
