@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import math
 import re
 import shutil
 import sys
@@ -17,7 +19,7 @@ from ray import tune
 from ray.tune.experiment import Trial
 
 from capetune.cluster.head import HeadLost
-from capetune.errors import Diverged, UserError
+from capetune.errors import UserError
 from capetune.events import (
     CheckpointKept,
     Doubted,
@@ -31,12 +33,11 @@ from capetune.events import (
 )
 from capetune.runs.checkpoints import keep_checkpoints
 from capetune.runs.diary import write_event
-from capetune.runs.failures import ERROR, error_line
+from capetune.runs.failures import ERROR, failure
 from capetune.runs.history import add_to_history, finished, read_history
 from capetune.runs.results import UNSCORED, Status, TrialResult, save_result, trial_folder, trial_name
 from capetune.storage.lease import Superseded
 from capetune.storage.scratch import address_of
-from capetune.storage.whole import write_aside
 from capetune.training.loop import Metrics
 from capetune.tuning.names import name_epoch
 from capetune.tuning.search import Search
@@ -47,6 +48,7 @@ from capetune.tuning.twins import Twins
 
 ARRIVAL = 120.0  # seconds that the last epoch of a trial may take to a store
 ENOUGH = 3  # trials on end that failed of the same
+SPARING = 20  # times what the writing of all results took, between two
 Keep = Callable[[list[TrialResult]], None]
 
 
@@ -114,6 +116,8 @@ class Watcher(tune.Callback):
         self.ending: list[Trial] = []
         self.heard: dict[int, tuple[int, float]] = {}  # of an ended trial: how many epochs, and since when it is over
         self.ended = {result.number: result for result in earlier}
+        self.unspared = set(self.ended)  # ended trials that may have checkpoints
+        self.written = -math.inf, 0.0  # when all results were, and how long it took
         self.twins = Twins(search, study, self.ended)
 
     def __getstate__(self) -> dict:
@@ -176,7 +180,8 @@ class Watcher(tune.Callback):
 
     def over(self) -> str | None:
         """Why nothing more is worth a trial, though the budget isn't spent."""
-        stale, ended = self.search.budget.stale, [result for result in self.results() if result.score is not None]
+        stale = self.search.budget.stale
+        ended = [] if stale is None else [result for result in self.results() if result.score is not None]
         if stale is None or not ended or sum(result.number > ended[0].number for result in ended) < stale:
             return None
         return f"none of {stale} since is better than trial {ended[0].number} (budget: stale)"
@@ -223,28 +228,43 @@ class Watcher(tune.Callback):
         if result.status != "stopped":  # else it stays open, to go on
             save_result(self.search.folder, result)
             tell(self.study, result, self.search.goal)
-        self._spare()
-        self.keep(self.results())
+        self.unspared.add(number)
+        results = self.results()
+        self._spare(results)
+        self._keep(results)
         facts = self._facts(number, overrides, scored=result.status not in UNSCORED)
         if result.checkpoint is not None:
             path = str(self.search.folder / result.checkpoint)
             self.say(CheckpointKept(self.search.folder.name, int(result.metrics["epoch"]), path, number))
         self.say(TrialEnded(**facts, status=result.status, error=result.error))
 
-    def _spare(self) -> None:
+    def _spare(self, results: list[TrialResult]) -> None:
         """Keep the checkpoints of the best trials; remove those of the others that have ended for good."""
-        scored = [result for result in self.results() if result.status != "stopped"]
-        for result in scored[self.search.kept :]:
-            folder = trial_folder(self.search.folder, result.number)
-            for path in folder.glob("epoch-*"):
+        scored = (result.number for result in results if result.status != "stopped")
+        best = set(itertools.islice(scored, self.search.kept))
+        for number in self.unspared - best:
+            result = self.ended[number]
+            if result.status == "stopped":
+                continue
+            for path in trial_folder(self.search.folder, number).glob("epoch-*"):
                 shutil.rmtree(path)
             if result.checkpoint is not None:
-                self.ended[result.number] = replace(result, checkpoint=None)
-                save_result(self.search.folder, self.ended[result.number])
+                self.ended[number] = replace(result, checkpoint=None)
+                save_result(self.search.folder, self.ended[number])
+            self.unspared.discard(number)
+
+    def _keep(self, results: list[TrialResult]) -> None:
+        """Whoever wants them all has them at once while they are few; thousands, which are written for seconds, as
+        often as that takes a twentieth of the time."""
+        ended, took = self.written
+        if time.monotonic() - ended >= SPARING * took:
+            begun = time.monotonic()
+            self.keep([self.ended[result.number] for result in results])
+            self.written = time.monotonic(), time.monotonic() - begun
 
     def _result(self, number: int, overrides: dict[str, Any], history: list[Metrics], lost: str | None) -> TrialResult:
         folder, goal = trial_folder(self.search.folder, number), self.search.goal
-        why = _failure(folder, self.search.folder, lost or (None if history else "it ended without a result"))
+        why = failure(folder, self.search.folder, lost or (None if history else "it ended without a result"))
         status: Status = "pruned"
         if why:
             status = why.pop("status")
@@ -312,22 +332,3 @@ class Watcher(tune.Callback):
             self.listener(event)
         except Superseded as error:
             self.limit.away = str(error)
-
-
-def _failure(folder: Path, run: Path, lost: str | None) -> dict[str, Any]:
-    """`TrialResult`'s status, error, bad_input and traceback of a trial without a score; nothing for another."""
-    file = folder / ERROR
-    if not file.is_file():
-        if lost is None:
-            return {}
-        folder.mkdir(parents=True, exist_ok=True)
-        write_aside(file, lost + "\n")
-    line = error_line(file.read_text())
-    kind, _, rest = line.partition(": ")
-    bad_input, diverged = (kind == f"{k.__module__}.{k.__qualname__}" for k in (UserError, Diverged))
-    return {
-        "status": "diverged" if diverged else "failed",
-        "error": rest if bad_input or diverged else line,
-        "bad_input": bad_input or diverged,
-        "traceback": str(file.relative_to(run)),
-    }

@@ -23,7 +23,7 @@ from .conftest import CONDITIONAL, LONG, ODD, TRADE
 
 ONE = "loss.tokens: {log: [0.05, 2.0]}\n"
 PNG = b"\x89PNG\r\n"
-NAMES = ["curves", "history", "importances", "parallel", "slices"]
+NAMES = ["curves", "history", "regret", "importances", "parallel", "slices"]
 
 
 @pytest.fixture
