@@ -1,7 +1,8 @@
 """Record the learning curves of some two hundred small trainings, which `search.py` replays: benchmarks/curves.csv.
 
-Random points of a wide space, trained by the loop that a search's trials run, on kept features of a small synthetic set;
-every tenth with a second seed too, which tells how far the score is chance. Called again it goes on where it was cut off.
+Random points of a wide space, trained by the loop that a search's trials run, on kept features of a small synthetic
+set; every tenth with a second seed too, which tells how far the score is chance. Called again it goes on where it was
+cut off.
 """
 
 from __future__ import annotations

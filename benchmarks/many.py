@@ -1,5 +1,5 @@
-"""What scheduling costs when a search has ten thousand trials, 64 at a time: the real searcher, study, ASHA, watcher and
-report; what a trial leaves in its folder is written, but nothing is trained, and Ray isn't there."""
+"""What scheduling costs when a search has ten thousand trials, 64 at a time: the real searcher, study, ASHA, watcher
+and report; what a trial leaves in its folder is written, but nothing is trained, and Ray isn't there."""
 
 from __future__ import annotations
 

@@ -1,7 +1,9 @@
 """Searches replayed on recorded curves: the real samplers, schedulers and budget, with an epoch as the unit of time.
 
-A configuration's curve is a fitted surrogate of the table (thin-plate splines through the recorded points, smoothed),
-and on it, by the configuration, what chance does: a difference of two recorded trainings that differ in their seeds.
+A configuration's curve is that of a surrogate fitted to the table (Gaussian radial basis functions, smoothed as
+foretells best the points that it wasn't fitted to), and on it what chance does: the deviation of a recorded training
+from one that differs in its seed only, of a point about as good. Which one, the configuration decides: asked again, it
+has the same curve.
 """
 
 from __future__ import annotations
@@ -31,7 +33,8 @@ from capetune.tuning.space import Budget, Space
 from capetune.tuning.telling import tell_epochs
 from capetune.tuning.watcher import Limit
 
-SMOOTHINGS = (0.01, 0.1, 1.0, 10.0, 100.0)
+SMOOTHINGS = (0.001, 0.003, 0.01, 0.03, 0.1)
+NEAR = 5  # of the pairs of seeds so many, the nearest in their score, tell what chance does there
 PACE = 0.15  # deviation of the logarithm of a trial's seconds an epoch
 
 
@@ -49,8 +52,9 @@ class Surrogate:
             scores[self._key(row)].append([float(row[name]) for name in epochs])
         self.points = np.array(list(scores))
         self.curves = np.array([curves[0] for curves in scores.values()])  # (n, epochs)
-        pairs = [np.subtract(*curves) for curves in scores.values() if len(curves) == 2]
-        self.chance = np.array(pairs) / math.sqrt(2)  # (pairs, epochs): one training's deviation from the mean one
+        pairs = np.array([curves for curves in scores.values() if len(curves) == 2])  # (pairs, 2, epochs)
+        self.chance = (pairs[:, 0] - pairs[:, 1]) / math.sqrt(2)  # one training's deviation from the mean one
+        self.paired = pairs[:, :, -1].mean(1)
         errors = {smoothing: self.left_out(smoothing) for smoothing in SMOOTHINGS}
         self.smoothing = min(errors, key=lambda smoothing: float((errors[smoothing][:, -1] ** 2).mean()))
         self.errors = errors[self.smoothing]
@@ -69,11 +73,12 @@ class Surrogate:
         """(epochs,), with the chance of this configuration."""
         place = self._key(values)
         draw = np.random.default_rng(int(hashlib.sha256(repr(place).encode()).hexdigest()[:12], 16))
-        chance = self.chance[draw.integers(len(self.chance))] * draw.choice([-1, 1])
-        return self.fitted(np.array([place]))[0] + chance
+        mean = self.fitted(np.array([place]))[0]
+        near = np.argsort(abs(self.paired - mean[-1]))[:NEAR]
+        return mean + self.chance[draw.choice(near)] * draw.choice([-1, 1])
 
     def _fit(self, points: np.ndarray, curves: np.ndarray, smoothing: float) -> RBFInterpolator:
-        return RBFInterpolator(points, curves, kernel="linear", degree=0, smoothing=smoothing)
+        return RBFInterpolator(points, curves, kernel="gaussian", epsilon=1.0, degree=0, smoothing=smoothing)
 
     def _key(self, values: dict[str, Any]) -> tuple[float, ...]:
         """A configuration's place in the unit cube, logarithmic where its range is."""
@@ -81,9 +86,7 @@ class Surrogate:
         for key, parameter in self.space.parameters.items():
             kind = parameter.distribution
             assert isinstance(kind, FloatDistribution)
-            low, value, high = (
-                math.log(x) if kind.log else x for x in (kind.low, float(values[key]), kind.high)
-            )
+            low, value, high = (math.log(x) if kind.log else x for x in (kind.low, float(values[key]), kind.high))
             found.append((value - low) / (high - low))
         return tuple(found)
 

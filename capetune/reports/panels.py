@@ -44,7 +44,12 @@ def panels(story: Story) -> list[Panel]:
         found.append(_front(story))
     for place, metric in enumerate(story.goal.metrics):
         on = None if story.study is None else ground(story, place)
-        of_metric = [_curves(story, metric), _history(story, place), _regret(story, place), _importances(story, metric, on)]
+        of_metric = [
+            _curves(story, metric),
+            _history(story, place),
+            _regret(story, place),
+            _importances(story, metric, on),
+        ]
         of_metric += [_parallel(story, metric, on), *_slices(story, metric, on)]
         if len(story.goal.metrics) == 2:
             of_metric = [replace(p, name=f"{p.name}-{metric}", title=f"{p.title}: {title(metric)}") for p in of_metric]
@@ -54,7 +59,9 @@ def panels(story: Story) -> list[Panel]:
 
 def _curves(story: Story, metric: str) -> Panel:
     drawn = len(with_epochs(story, metric))
-    whose = "Every trial's" if drawn <= DRAWN else f"The best {DRAWN} trials' ({drawn - DRAWN} more are in results.json)"
+    whose = (
+        "Every trial's" if drawn <= DRAWN else f"The best {DRAWN} trials' ({drawn - DRAWN} more are in results.json)"
+    )
     note = f"{whose} validation score after each epoch."
     if story.rungs and story.space:
         scheduler = story.space.header.scheduler

@@ -37,7 +37,7 @@ def regret(story: Story, place: int) -> Regret | None:
     """Of the metric at that place of the goal; None where no epoch has it."""
     metric, sign = story.goal.metrics[place], 1.0 if story.goal.modes[place] == "max" else -1.0
     at, best, spent = list[int](), list[float](), 0
-    for spent, score in enumerate(_scores(story, metric), start=1):  # noqa: B007
+    for spent, score in enumerate(_scores(story, metric), start=1):
         if math.isfinite(score) and (not best or sign * score > best[-1]):
             at.append(spent)
             best.append(sign * score)

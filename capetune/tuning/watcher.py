@@ -11,7 +11,6 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import optuna
@@ -173,6 +172,8 @@ class Watcher(tune.Callback):
                 self._end(left.pop(0))
             else:
                 time.sleep(1)
+        if not self.limit.no_place:
+            self._keep(self.results(), at_once=True)
 
     def results(self) -> list[TrialResult]:
         """Every trial that ended, best first, failed ones last."""
@@ -253,11 +254,11 @@ class Watcher(tune.Callback):
                 save_result(self.search.folder, self.ended[number])
             self.unspared.discard(number)
 
-    def _keep(self, results: list[TrialResult]) -> None:
-        """Whoever wants them all has them at once while they are few; thousands, which are written for seconds, as
-        often as that takes a twentieth of the time."""
+    def _keep(self, results: list[TrialResult], at_once: bool = False) -> None:
+        """Have all results written, which of thousands takes seconds: for a twentieth of the time at most, and at once
+        when the search ends."""
         ended, took = self.written
-        if time.monotonic() - ended >= SPARING * took:
+        if self.ended and (at_once or time.monotonic() - ended >= SPARING * took):
             begun = time.monotonic()
             self.keep([self.ended[result.number] for result in results])
             self.written = time.monotonic(), time.monotonic() - begun
