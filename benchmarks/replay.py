@@ -1,9 +1,9 @@
 """Searches replayed on recorded curves: the real samplers, schedulers and budget, with an epoch as the unit of time.
 
 A configuration's curve is that of a surrogate fitted to the table (Gaussian radial basis functions, smoothed as
-foretells best the points that it wasn't fitted to), and on it what chance does: the deviation of a recorded training
-from one that differs in its seed only, of a point about as good. Which one, the configuration decides: asked again, it
-has the same curve.
+foretells best the points that it wasn't fitted to), and of every second one what chance does: it is worse by what one
+recorded training was worse than another that differed in its seed only, of a point about as good. Which ones these are,
+the configuration decides: asked again, it has the same curve.
 """
 
 from __future__ import annotations
@@ -51,10 +51,10 @@ class Surrogate:
         for row in whole:
             scores[self._key(row)].append([float(row[name]) for name in epochs])
         self.points = np.array(list(scores))
-        self.curves = np.array([curves[0] for curves in scores.values()])  # (n, epochs)
-        pairs = np.array([curves for curves in scores.values() if len(curves) == 2])  # (pairs, 2, epochs)
-        self.chance = (pairs[:, 0] - pairs[:, 1]) / math.sqrt(2)  # one training's deviation from the mean one
-        self.paired = pairs[:, :, -1].mean(1)
+        self.curves = np.array([max(curves, key=lambda curve: curve[-1]) for curves in scores.values()])  # (n, epochs)
+        pairs = [sorted(curves, key=lambda curve: curve[-1]) for curves in scores.values() if len(curves) == 2]
+        self.chance = np.array([np.subtract(worse, better) for worse, better in pairs])  # (pairs, epochs)
+        self.paired = np.array([better[-1] for _, better in pairs])
         errors = {smoothing: self.left_out(smoothing) for smoothing in SMOOTHINGS}
         self.smoothing = min(errors, key=lambda smoothing: float((errors[smoothing][:, -1] ** 2).mean()))
         self.errors = errors[self.smoothing]
@@ -73,9 +73,9 @@ class Surrogate:
         """(epochs,), with the chance of this configuration."""
         place = self._key(values)
         draw = np.random.default_rng(int(hashlib.sha256(repr(place).encode()).hexdigest()[:12], 16))
-        mean = self.fitted(np.array([place]))[0]
-        near = np.argsort(abs(self.paired - mean[-1]))[:NEAR]
-        return mean + self.chance[draw.choice(near)] * draw.choice([-1, 1])
+        fitted = self.fitted(np.array([place]))[0]
+        near = np.argsort(abs(self.paired - fitted[-1]))[:NEAR]
+        return fitted + self.chance[draw.choice(near)] * draw.integers(2)
 
     def _fit(self, points: np.ndarray, curves: np.ndarray, smoothing: float) -> RBFInterpolator:
         return RBFInterpolator(points, curves, kernel="gaussian", epsilon=1.0, degree=0, smoothing=smoothing)

@@ -91,7 +91,7 @@ def honesty(surrogate: Surrogate) -> str:
     good = float(np.sqrt((surrogate.chance[better, -1] ** 2).mean()))
     return (
         f"{len(surrogate.points)} points, {surrogate.diverged} trainings diverged and left out; of the last epoch's "
-        f"scores: deviation {spread:.4f}, of the left-out points' from the surrogate {error:.4f}, of a second seed's "
+        f"scores: deviation {spread:.4f}, of the left-out points' from the surrogate {error:.4f}, of a worse seed "
         f"{chance:.4f} ({good:.4f} of the better half)"
     )
 
