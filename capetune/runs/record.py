@@ -88,6 +88,7 @@ class _Facts(TypedDict, total=False):
     keep: int
     workers: list[int]
     workers_per_trial: int
+    reserved: dict[str, float]  # by a trial: CPUs, GPUs
     cache_features: int
     features: str | None
     tracker: Literal["mlflow", "wandb"] | None

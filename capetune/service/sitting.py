@@ -87,7 +87,8 @@ def sit(begun: Begun, request: SearchRequest, listener: Listener) -> SearchResul
             record = {"config_hash": config.hash(), "space": run.facts.get("space", str(space.source)), **vars(how)}
             study = study_name(folder, run.facts) if begun.before else folder.name
             url = None if begun.storage is None else without_password(begun.storage)
-            record |= {"study": study, "storage": url, "environment": environment(), **facts}
+            reserved = {name: each * together.workers for name, each in together.reserved.items()}
+            record |= {"study": study, "storage": url, "reserved": reserved, "environment": environment(), **facts}
             with recorded(run, record, go_on, listener):
                 features = keeping.make(folder, config, pack, listener)
                 kept = (how.keep, begun.storage, features, study)

@@ -29,6 +29,7 @@ from capetune.runs.history import read_history
 from capetune.runs.record import JOURNAL
 from capetune.runs.results import TRIALS, TrialResult, saved_overrides, saved_results, trial_folder, trial_folders
 from capetune.storage.scratch import address_of
+from capetune.tuning.ending import Limit
 from capetune.tuning.goal import Goal
 from capetune.tuning.names import named_trainable
 from capetune.tuning.patience import away
@@ -45,7 +46,7 @@ from capetune.tuning.trial import Work, no_room, run_trial
 from capetune.tuning.tuner import resources, run_tuner
 from capetune.tuning.twins import begun, due, queue_failed
 from capetune.tuning.warm import by_number, first_points, read_warm, tell_earlier
-from capetune.tuning.watcher import Keep, Limit, Watcher
+from capetune.tuning.watcher import Keep, Watcher
 
 
 def run_search(
