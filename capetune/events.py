@@ -12,7 +12,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-Step = Literal["imports", "opening", "data", "ray", "machines", "features", "workers", "evaluation", "prediction"]
+Step = Literal[
+    "imports", "opening", "data", "ray", "machines", "features", "workers", "evaluation", "prediction", "serving"
+]
 
 
 @dataclass(frozen=True)
@@ -114,6 +116,14 @@ class PictureLeftOut(Event):
 
     picture: str
     why: str
+
+
+@dataclass(frozen=True)
+class Serving(Event):
+    """A server answers from now on. url: of its page; link: that with the token, for a browser."""
+
+    url: str
+    link: str
 
 
 @dataclass(frozen=True)
