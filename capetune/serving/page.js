@@ -14,6 +14,7 @@ if (key) {
 function say(text) {
   $("error").textContent = text;
   $("error").hidden = !text;
+  if (text) $("error").scrollIntoView({ block: "nearest" });
 }
 
 async function ask(path, body) {
@@ -201,71 +202,6 @@ $("templatefile").addEventListener("change", async () => {
   changed();
 });
 
-function addPoint(x, y) {
-  state.points.push({ name: `point ${state.points.length}`, x, y });
-  listPoints();
-  changed();
-}
-$("add").addEventListener("click", () => {
-  if (!state.picture) return say("choose a picture first: keypoints are placed on it");
-  addPoint(state.picture.width / 2, state.picture.height / 2);
-  $("points").lastElementChild.querySelector("input").focus();
-});
-$("edges").addEventListener("input", changed);
-
-function listPoints() {
-  $("placing").textContent = state.kept && !state.points.length
-    ? "The keypoints placed on the picture before are looked for; a click begins anew."
-    : "Click the keypoints on the picture, in the box if there is one.";
-  $("points").replaceChildren(...state.points.map((point, number) => {
-    const row = document.createElement("li");
-    for (const part of ["name", "x", "y"]) {
-      const input = document.createElement("input");
-      input.className = part;
-      input.setAttribute("aria-label", `${part} of keypoint ${number}`);
-      if (part !== "name") Object.assign(input, { type: "number", step: "any" });
-      input.value = part === "name" ? point.name : Math.round(point[part] * 10) / 10;
-      input.addEventListener("change", () => {
-        point[part] = part === "name" ? input.value : parseFloat(input.value) || 0;
-        changed();
-      });
-      row.append(input, " ");
-    }
-    const gone = Object.assign(document.createElement("button"), { type: "button", textContent: "×" });
-    gone.setAttribute("aria-label", `remove keypoint ${number}`);
-    gone.addEventListener("click", () => { state.points.splice(number, 1); listPoints(); changed(); });
-    row.append(gone);
-    return row;
-  }));
-}
-
-// Pairs of numbers; raises what is wrong with them, or leaves it out where `lax`.
-function edges(lax) {
-  const found = [];
-  for (const word of $("edges").value.trim().split(/[\s,]+/).filter(Boolean)) {
-    const pair = word.split("-").map(Number), count = state.points.length;
-    const fits = pair.length === 2 && pair.every((i) => Number.isInteger(i) && i >= 0 && i < count) && pair[0] !== pair[1];
-    if (fits) found.push(pair);
-    else if (!lax) throw new Error(`edge ${word} isn't between two of the keypoints 0 to ${count - 1}`);
-  }
-  return found;
-}
-
-// The points as a template: in the box, or in the smallest one around them.
-function placed(lax = true) {
-  const xs = state.points.map((p) => p.x), ys = state.points.map((p) => p.y);
-  const low = [Math.min(...xs), Math.min(...ys)];
-  const [x, y, width, height] = state.box || [...low, Math.max(...xs) - low[0], Math.max(...ys) - low[1]];
-  if (!(width > 0 && height > 0)) {
-    if (lax) return null;
-    throw new Error("the keypoints' box has no width or no height: draw the object's box");
-  }
-  return {
-    format: "capetune-template", schema: 1, category: "", made_of: `${xs.length} points placed by hand`,
-    names: state.points.map((p) => p.name), xy: state.points.map((p) => [(p.x - x) / width, (p.y - y) / height]), edges: edges(lax),
-  };
-}
-
 // The template that is asked for, or the category's id; raises what is missing.
 function wanted(lax) {
   if (source() === "category") return { category: $("category").value };
@@ -277,86 +213,24 @@ function wanted(lax) {
   return { template: state.points.length ? placed(lax) : state.kept };
 }
 
+const templates = new Map();  // category's id → a promise of its template
 let previews = 0;
 async function preview() {
-  const turn = ++previews, shown = $("template");
-  let template = null;
-  try {
-    const asked = wanted(true);
-    template = asked.template;
-    if (asked.category && state.about) template = await ask(`/api/templates/${encodeURIComponent(asked.category)}`);
-  } catch (error) {
-    say(error.message);
+  const turn = ++previews, shown = $("template"), asked = wanted(true);
+  let template = asked.template;
+  if (asked.category && state.about) {
+    if (!templates.has(asked.category)) templates.set(asked.category, ask(`/api/templates/${encodeURIComponent(asked.category)}`));
+    try {
+      template = await templates.get(asked.category);
+    } catch (error) {
+      templates.delete(asked.category);
+      say(error.message);
+    }
   }
   if (turn !== previews) return;
-  shown.hidden = !template;
+  shown.toggleAttribute("hidden", !template);
   if (template) {
     const frame = make("rect", { class: "frame", x: 0, y: 0, width: 1, height: 1 });
     shown.replaceChildren(frame, ...skeleton(template.xy, template.edges, 0.028, template.names));
   }
 }
-
-$("save").addEventListener("click", () => {
-  try {
-    const { template } = wanted(false);
-    const link = document.createElement("a");
-    link.href = URL.createObjectURL(new Blob([JSON.stringify(template, null, 1)], { type: "application/json" }));
-    link.download = "template.json";
-    link.click();
-    URL.revokeObjectURL(link.href);
-    say("");
-  } catch (error) {
-    say(error.message);
-  }
-});
-
-// Asked and shown.
-$("ask").addEventListener("submit", async (event) => {
-  event.preventDefault();
-  unfind();
-  draw();
-  const { picture, box, about } = state;
-  try {
-    if (!picture) throw new Error("choose a picture first");
-    if (about && picture.data.length > about.limits.body) throw new Error(`${picture.name} is too large: up to ${about.limits.body >> 20} MiB are taken, in base64`);
-    const asked = { pictures: [{ name: picture.name, data: picture.data, boxes: box && [box] }], ...wanted(false) };
-    $("find").disabled = true;
-    $("status").textContent = "Looking …";
-    const answer = await ask("/api/predict", asked);
-    say("");
-    if (picture === state.picture) show(answer);
-  } catch (error) {
-    say(error.message);
-  } finally {
-    $("find").disabled = false;
-    $("status").textContent = "";
-  }
-});
-
-function show(answer) {
-  const [pose] = answer.poses;
-  state.found = { keypoints: pose.keypoints, edges: answer.template.edges };
-  draw();
-  const count = pose.keypoints.length;
-  $("scores").textContent = "Pixels of the picture. " + (state.about.calibrated
-    ? "A score is the chance that the keypoint lies within a tenth of the box's longer side; below 0.5 it is drawn as a ring."
-    : "The scores of this checkpoint aren't calibrated, and mostly too low; below 0.5 a keypoint is drawn as a ring.");
-  $("rows").replaceChildren(...pose.keypoints.map((k, number) => {
-    const row = document.createElement("tr");
-    const dot = Object.assign(document.createElement("span"), { className: "dot" });
-    dot.style.background = colour(number, count);
-    const name = document.createElement("td");
-    name.append(dot, k.name);
-    row.append(name, ...[k.x.toFixed(1), k.y.toFixed(1), k.score.toFixed(2)].map((text) =>
-      Object.assign(document.createElement("td"), { className: "number", textContent: text })));
-    return row;
-  }));
-  $("found").hidden = false;
-}
-
-$("key").addEventListener("submit", (event) => {
-  event.preventDefault();
-  sessionStorage.setItem("token", $("token").value.trim());
-  begin();
-});
-begin();

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-PARTS = {"/* page.css */": "page.css", "/* page.js */": "page.js"}
+PARTS = ("page.css", "page.js", "placing.js", "asking.js")
 RULES = (
     "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:; "
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -14,6 +14,6 @@ RULES = (
 def page() -> str:
     here = Path(__file__).parent
     text = (here / "page.html").read_text(encoding="utf-8")
-    for mark, name in PARTS.items():
-        text = text.replace(mark, (here / name).read_text(encoding="utf-8"))
+    for name in PARTS:
+        text = text.replace(f"/* {name} */", (here / name).read_text(encoding="utf-8"))
     return text
