@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import http.client
 import json
 import os
 import re
@@ -38,6 +39,18 @@ def answered(url: str, token: str, asked: Any = None) -> tuple[int, Any]:
             return answer.status, json.load(answer)
     except urllib.error.HTTPError as error:
         return error.code, error.read().decode()
+
+
+def announced(port: int, token: str, size: int) -> int:
+    """What is answered to who only says how large his question would be."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    connection.putrequest("POST", "/api/predict")
+    connection.putheader("Authorization", f"Bearer {token}")
+    connection.putheader("Content-Length", str(size))
+    connection.endheaders()
+    status = connection.getresponse().status
+    connection.close()
+    return status
 
 
 def places(pose: dict[str, Any]) -> list[list[float]]:
@@ -88,7 +101,7 @@ def test_a_model_is_served_to_programs_and_people_and_leaves_nothing(start, fold
         assert {**answer, "poses": 0} == {**written, "poses": 0}
 
     assert answered(f"{url}api/predict", "wrong", asked[0]) == (401, '{"detail":"Unauthorized"}')
-    assert answered(f"{url}api/predict", token, b" " * (2**25 + 1))[0] == 413
+    assert announced(port, token, 2**25 + 1) == 413
     broken = {"category": "tiny88", "pictures": [{"name": "b.jpg", "data": sent[0]["data"][:400]}]}
     assert answered(f"{url}api/predict", token, broken) == (422, '{"detail":"picture b.jpg: image unreadable"}')
     assert len(answered(f"{url}api/model", token)[1]["categories"]) == 14
