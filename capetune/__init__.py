@@ -16,9 +16,11 @@ the Ray that the process has started, where it has. This module imports nothing 
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from capetune.cluster.jobs import Job
@@ -28,9 +30,10 @@ if TYPE_CHECKING:
     from capetune.service.predict import PredictResult
     from capetune.service.promote import PromoteResult
     from capetune.service.search import SearchResult
+    from capetune.service.serve import Server
     from capetune.service.train import TrainResult
 
-__all__ = ["evaluate", "load", "predict", "promote", "search", "submit", "template", "train"]
+__all__ = ["evaluate", "load", "predict", "promote", "search", "serve", "submit", "template", "train"]
 __version__ = "0.1.0"
 
 
@@ -98,6 +101,29 @@ def predict(*, listener: Listener | None = None, **options: Any) -> PredictResul
     from capetune.service import predict as verb
 
     return _run(verb, verb.PredictRequest, options, listener)
+
+
+@contextmanager
+def serve(*, listener: Listener | None = None, **options: Any) -> Iterator[Server]:
+    """A model behind HTTP while the block runs: checkpoint, port, token_file, … as `capetune serve` has them.
+
+        with capetune.serve(checkpoint="runs/best", port=0) as server:
+            ...  # server.url, server.token
+
+    Raises UserError.
+    """
+    from capetune.service.serve import ServeRequest, served
+
+    request = ServeRequest.of(**options)
+    if listener is not None:
+        with served(request, listener) as server:
+            yield server
+        return
+    from capetune.reports.console import console
+    from capetune.reports.screen import Screen
+
+    with Screen(console()) as screen, served(request, screen.hear) as server:
+        yield server
 
 
 def load(checkpoint: str | Path) -> Model:

@@ -13,7 +13,17 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 Step = Literal[
-    "imports", "opening", "data", "ray", "machines", "memory", "features", "workers", "evaluation", "prediction"
+    "imports",
+    "opening",
+    "data",
+    "ray",
+    "machines",
+    "memory",
+    "features",
+    "workers",
+    "evaluation",
+    "prediction",
+    "serving",
 ]
 
 
@@ -143,6 +153,14 @@ class PictureLeftOut(Event):
 
     picture: str
     why: str
+
+
+@dataclass(frozen=True)
+class Serving(Event):
+    """A server answers from now on. url: of its page; link: that with the token, for a browser."""
+
+    url: str
+    link: str
 
 
 @dataclass(frozen=True)

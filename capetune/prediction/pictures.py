@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from PIL import Image
@@ -50,8 +51,9 @@ def find_pictures(asked: Iterable[Path]) -> list[Picture]:
     return found
 
 
-def read_picture(file: Path) -> np.ndarray:
-    """uint8 (H, W, 3) RGB, the right way up by its EXIF tag, decoded as pictures are for a pack. Raises `Unusable`."""
+def read_picture(file: Path | BinaryIO) -> np.ndarray:
+    """uint8 (H, W, 3) RGB of a file or of its bytes, the right way up by its EXIF tag, decoded as pictures are for a
+    pack. Raises `Unusable`."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow's, of odd EXIF
         try:

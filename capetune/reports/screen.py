@@ -28,6 +28,7 @@ WAITING = {
     "workers": "starting the training's {} worker{s} …",
     "evaluation": "scoring …",
     "prediction": "predicting {} …",
+    "serving": "starting the server of {} …",
 }
 
 
@@ -166,6 +167,11 @@ class Screen:
     def _(self, event: events.CheckpointChosen) -> None:
         epoch = "" if event.epoch is None else f", epoch {event.epoch}"
         self._print(f"best checkpoint of the latest run: {event.checkpoint}{epoch}")
+
+    @_hear.register
+    def _(self, event: events.Serving) -> None:
+        self._print(f"page, with its token: {event.link}")
+        self._print(f"JSON: {event.url}api/predict, described at {event.url}openapi.json (Ctrl-C ends it)")
 
     @_hear.register
     def _(self, event: events.RunComplete) -> None:
