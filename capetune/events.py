@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-Step = Literal["imports", "opening", "data", "ray", "machines", "features", "workers", "evaluation", "prediction"]
+Step = Literal["imports", "opening", "data", "ray", "machines", "features", "workers", "evaluation", "prediction", "export"]
 
 
 @dataclass(frozen=True)

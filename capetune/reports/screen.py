@@ -27,6 +27,7 @@ WAITING = {
     "workers": "starting the training's {} worker(s) …",
     "evaluation": "scoring …",
     "prediction": "predicting {} …",
+    "export": "{} …",
 }
 
 
