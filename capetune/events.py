@@ -12,7 +12,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-Step = Literal["imports", "opening", "data", "ray", "machines", "features", "workers", "evaluation", "prediction", "export"]
+Step = Literal[
+    "imports", "opening", "data", "ray", "machines", "features", "workers", "evaluation", "prediction", "export"
+]
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,9 @@ class Format(StrEnum):
 
 def command(
     context: typer.Context,
-    checkpoint: str = typer.Argument(..., metavar="CHECKPOINT|NAME", help="A model's folder, a run's, or a run's name."),
+    checkpoint: str = typer.Argument(
+        ..., metavar="CHECKPOINT|NAME", help="Folder of a model or a run, or a run's name."
+    ),
     out: Path = typer.Option(..., "--out", metavar="FILE", help="File to write; its model card is FILE.md beside it."),
     format: Format = typer.Option(
         Format.torch, "--format", help="torch: .pt2 of torch.export; onnx: .onnx; card: the model card alone, .md."
@@ -30,10 +32,10 @@ def command(
     runs: str = common.Runs,
     as_json: bool = common.Json,
 ) -> None:
-    """Write all that `predict` does behind the crop as one file: picture, box and template in, keypoints and scores out.
+    """Write all that `predict` does behind the crop as one file: picture, box, template in, keypoints, scores out.
 
-    It takes batches of any size and any number of keypoints up to --keypoints. Before it is there it is run beside the
-    model, and refused where a keypoint differs by half a pixel. The card beside it says how to use it, what it was
+    It takes batches of any size and any number of keypoints up to --keypoints. Before it is there it is run beside
+    the model, and refused where a keypoint differs by half a pixel. The card beside it says how to use it, what it was
     trained on, what it scores, and under which licences. ONNX wants pip install 'capetune[export]'.
 
     Examples:

@@ -192,8 +192,8 @@ class Decoder(nn.Module):
         past: Sequence[Past | None],
         every_layer: bool = True,
     ) -> tuple[list[Tensor], list[Tensor]]:
-        """The layers on T steps that entered, x, (B, T, width), which first look at `reference`, (B, T, 2). causal: from
-        `additive`. past: a layer's own, as its attention wants it. Returns what `forward` does."""
+        """The layers on T steps that entered, x (B, T, width), which first look at `reference`, (B, T, 2). Returns what
+        `forward` does. causal: from `additive`. past: each layer's own, as its attention wants it."""
         logits, points = [], []
         for i, layer in enumerate(self._layers()):
             seen = (memory.values[i], memory.support[i], memory.real, causal, past[i])

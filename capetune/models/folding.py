@@ -57,7 +57,7 @@ class Folded:
         return cast(Tensor, norm.act(norm.drop(x))) if hasattr(norm, "act") else x  # timm's has its activation in it
 
     def settle(self) -> None:
-        """Write the folded weights over the convolution's own, for good: what is exported carries no BatchNorm along."""
+        """Write the folded weights over the convolution's own, for good: what is exported has no BatchNorm."""
         both = self._fold()
         self.conv.weight, self.conv.bias, self.settled = both.weight, both.bias, True
 

@@ -1,8 +1,8 @@
 """Generation as one loop over keypoints, which an exported program can hold for any K.
 
-`models.generate` is Python, which torch.export would unroll: as many times the decoder as there are keypoints, for one K.
-Here the same steps are the body of a scan, written once. Only what is exported runs so: the loop reads the room of all
-steps through a mask at each of them, where `generate` reads those that are decoded.
+`models.generate` is Python, which torch.export would unroll: the decoder as often as there are keypoints, for one K.
+Here the same steps are the body of a scan, written once. Only what is exported runs so: at each step the loop reads the
+room of all of them through a mask, where `generate` reads those that are decoded.
 """
 
 from __future__ import annotations

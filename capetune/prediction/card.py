@@ -60,7 +60,11 @@ def read_results(files: Sequence[Path], weights_hash: str) -> list[Result]:
 
 
 def model_card(
-    meta: CheckpointMeta, facts: Mapping[str, Any], results: Sequence[Result], file: str = "", usage: Sequence[str] = ()
+    meta: CheckpointMeta,
+    facts: Mapping[str, Any],
+    results: Sequence[Result],
+    file: str = "",
+    usage: Sequence[str] = (),
 ) -> str:
     """Markdown. facts: as the exported file has them. file: its name; usage: what is said of it, in lines. Both are
     empty where nothing is exported."""
@@ -68,9 +72,9 @@ def model_card(
     lines = [
         f"# {file or facts['checkpoint']}",
         "",
-        "Category-agnostic pose estimation: a picture of an object, its box, and a template (keypoints in units of the box,",
-        "and edges) in; where those keypoints lie in the picture, and a score for each, out. The category need not have been",
-        "among those it was trained on.",
+        "Category-agnostic pose estimation: a picture of an object, its box, and a template (keypoints in units of the",
+        "box, and edges) in; where those keypoints lie in the picture, and a score for each, out. The category need not",
+        "have been among those of its training.",
         "",
         f"- checkpoint {facts['checkpoint']}, epoch {meta.epoch}, configuration {facts['config_hash']}, weights "
         f"{facts['weights_hash']}",
@@ -88,7 +92,7 @@ def model_card(
         "",
         "## Licences",
         "",
-        f"- weights: {weights_licence(backbone)}; trained further on the data below, whose terms may bind them too",
+        f"- weights: {weights_licence(backbone)}; trained on with the data below, whose terms may bind them, too",
         *_data_licences(meta.data),
         "",
         "## Configuration",
@@ -132,8 +136,8 @@ def _data(data: Mapping[str, Any]) -> list[str]:
 
 def _scores(meta: CheckpointMeta, results: Sequence[Result]) -> list[str]:
     lines = [
-        "PCK is the share of keypoints closer to the truth than that share of their box's longer side, mPCK4 the mean from",
-        ".05 to .20. **template** is no model: the support's pose put into the query's box as it is, on the same pairs.",
+        "PCK is the share of keypoints that lie closer than that part of the box's longer side, mPCK4 its mean",
+        "from .05 to .20. **template** is no model: the support's pose put into the query's box as it is.",
         "",
         f"| protocol | who | {' | '.join(f'PCK@{t}' for t in COLUMNS)} | mPCK4 |",
         f"|---|---|{'---|' * len(COLUMNS)}---|",

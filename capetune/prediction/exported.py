@@ -35,9 +35,9 @@ FACTS = "capetune.json"  # in a .pt2; of an ONNX file, the property `capetune`
 
 
 class Exported(nn.Module):
-    """All that `prediction.model.Model` does behind the crop, a function of tensors.
+    """All that `prediction.model.Model` does behind the crop, a function of tensors, on the CPU and in float32.
 
-    most: K, up to which it is for. size: S. Made of a copy of the model, on the CPU and in float32.
+    size: S. most: K, up to which it is for.
     """
 
     def __init__(self, model: PoseEstimator, size: int, most: int) -> None:
@@ -53,9 +53,9 @@ class Exported(nn.Module):
     def forward(
         self, images: Tensor, boxes: Tensor, template: Tensor, known: Tensor, edges: Tensor, joints: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """images: uint8 (B, 3, S, S) RGB, the official crops. boxes: float32 (B, 4), x, y, width and height in pixels of
-        each picture. template: float32 (B, K, 2) in units of the box; it isn't read where known, bool (B, K), is False.
-        edges: bool (B, K, K), symmetric. joints: bool (B, K), True = a keypoint, False = padding behind them.
+        """images: uint8 (B, 3, S, S) RGB, the official crops. boxes: float32 (B, 4), xywh in pixels of each picture.
+        template: float32 (B, K, 2) in units of the box; it isn't read where known, bool (B, K), is False. edges: bool
+        (B, K, K), symmetric. joints: bool (B, K), True = a keypoint, False = padding behind them.
 
         Returns xy, float32 (B, K, 2) in pixels of each picture, and score, float32 (B, K) in (0, 1). What stands at
         padding means nothing.
@@ -83,15 +83,15 @@ class Exported(nn.Module):
         return torch.export.export(self, self._example(), dynamic_shapes=shapes, strict=False)
 
     def _example(self) -> tuple[Tensor, ...]:
-        batch, keypoints = 2, 3  # 1 would be taken for a constant
-        mask = torch.ones(batch, keypoints, dtype=torch.bool)
+        batch, keypoints = 2, 5  # 1 would be taken for a constant
+        known = torch.ones(batch, keypoints, dtype=torch.bool)
         return (
             torch.zeros(batch, 3, self.size, self.size, dtype=torch.uint8),
             torch.tensor([[0.0, 0.0, 8.0, 6.0]]).repeat(batch, 1),
             torch.full((batch, keypoints, 2), 0.4),
-            mask,
+            known,
             torch.zeros(batch, keypoints, keypoints, dtype=torch.bool),
-            mask,
+            known.clone(),  # one tensor given twice would be one input
         )
 
 
@@ -100,6 +100,9 @@ def write_exported(exported: Exported, format: Format, facts: Mapping[str, Any],
     text = json.dumps(facts, ensure_ascii=False)
     with _quiet(), torch.no_grad():
         program = exported.traced()
+        for graph in (part.graph for part in program.graph_module.modules() if isinstance(part, torch.fx.GraphModule)):
+            for node in graph.nodes:
+                node.meta.pop("stack_trace", None)  # this machine's paths, and more of them than weights
         if format == "torch":
             torch.export.save(program, file, extra_files={FACTS: text})
             return
@@ -107,6 +110,9 @@ def write_exported(exported: Exported, format: Format, facts: Mapping[str, Any],
             program, dynamo=True, opset_version=OPSET, input_names=INPUTS, output_names=OUTPUTS, verbose=False
         )
         assert written is not None
+        for node in written.model.graph.all_nodes():
+            node.metadata_props.clear()  # names of modules and calls, for who mends the exporter
+            node.doc_string = None
         written.model.metadata_props["capetune"] = text
         written.save(file, external_data=False)
 

@@ -13,7 +13,7 @@ from capetune.prediction.parity import Parity
 from capetune.runs.checkpoints import CheckpointMeta
 
 CROP = (
-    "the square around the box's centre, its side 1.25 times the box's longer side, drawn S × S bilinearly, black outside "
+    "the square around the box's centre, its side 1.25 times the box's longer side, drawn bilinearly, black outside "
     "the picture; a pixel's number is its centre; a picture that shrinks to half or less is reduced by area first"
 )
 SNIPPET = """\
@@ -41,10 +41,13 @@ given = {{
 {run}
 """
 RUN = {
-    "torch": ("torch", "model = torch.export.load({file!r}).module()\nxy, score = model(*map(torch.from_numpy, given.values()))"),
+    "torch": (
+        "torch",
+        "model = torch.export.load({file!r}).module()\nxy, score = model(*map(torch.from_numpy, given.values()))",
+    ),
     "onnx": (
         "onnxruntime",
-        "session = onnxruntime.InferenceSession({file!r}, providers=[\"CPUExecutionProvider\"])\n"
+        'session = onnxruntime.InferenceSession({file!r}, providers=["CPUExecutionProvider"])\n'
         'xy, score = session.run(["xy", "score"], given)',
     ),
 }
@@ -108,11 +111,14 @@ def usage_lines(
         "",
         "## Compared with PyTorch",
         "",
-        f"On {parity.pictures}, {parity.keypoints} keypoints: they differ by up to {parity.pixels:.1g} pixels of the picture, "
-        f"scores by up to {parity.score:.1g}.",
+        f"On {parity.pictures}, {parity.keypoints} keypoints: they differ by up to {parity.pixels:.1g} pixels of the "
+        f"picture, scores by up to {parity.score:.1g}. Medians on the CPU that it was made on, taken in turns:",
+        "",
+        "| batch | keypoints | threads | this file, ms | the model in PyTorch, ms |",
+        "|---|---|---|---|---|",
         *(
-            f"Batch {row['batch']:.0f} of {row['keypoints']:.0f} keypoints: {1000 * row['file']:.0f} ms, where PyTorch takes "
-            f"{1000 * row['torch']:.0f} ms on the same {row['threads']:.0f} CPU thread(s)."
+            f"| {row['batch']} | {row['keypoints']} | {row['threads']} | {1000 * row['file']:.0f} "
+            f"| {1000 * row['torch']:.0f} |"
             for row in speeds
         ),
     ]

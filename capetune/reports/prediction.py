@@ -37,14 +37,13 @@ def export_lines(result: Any) -> list[str]:
         return [f"{result.card}: the model card of {result.checkpoint}"]
     found = result.parity
     lines = [
-        f"{result.out}: {result.megabytes:.1f} MB (the checkpoint's weights: {result.weights_megabytes:.1f} MB); model card: "
-        f"{result.card}",
-        f"keypoints differ from the model's by up to {found.pixels:.1g} pixels, scores by up to {found.score:.1g}, on "
-        f"{found.pictures}",
+        f"{result.out}: {result.megabytes:.1f} MB; the checkpoint's weights have {result.weights_megabytes:.1f} MB",
+        f"keypoints differ from the model's by up to {found.pixels:.1g} pixels, scores by up to {found.score:.1g}, "
+        f"on {found.pictures}",
     ]
     for row in result.speeds:
         lines.append(
             f"batch {row['batch']}, {row['keypoints']} keypoints, {row['threads']} thread{'s' * (row['threads'] > 1)}: "
             f"{1000 * row['file']:.0f} ms, the model in PyTorch {1000 * row['torch']:.0f} ms"
         )
-    return lines
+    return [*lines, f"{result.card}: the model card"]

@@ -40,9 +40,9 @@ class ExportRequest(Request):
 
 @dataclass(frozen=True)
 class ExportResult:
-    """out: the file; card: the model card. facts: what the file says of itself. For a card alone there are no parity, no
-    megabytes and no speeds: for each batch its size, the keypoints, the threads, and the medians of seconds of `torch`,
-    the model as it is, and of `file`, taken in turns."""
+    """facts: what the file says of itself. For a card alone there are no parity, no megabytes and no speeds. speeds: of
+    each size of batch the keypoints, the threads, and the medians of seconds of `torch`, the model as it is, and of
+    `file`, taken in turns."""
 
     out: Path
     card: Path
@@ -68,8 +68,8 @@ class ExportResult:
 
 
 def run(request: ExportRequest, listener: Listener = ignore) -> ExportResult:
-    """Write `out`, and its card beside it, called `.md`; neither before the file gave what the model gives, on noise and
-    on pictures of the model's pack, or drawn ones where that can't be had.
+    """Write `out`, and its card beside it, called `.md`; neither before the file gave what the model gives, on noise
+    and on pictures of the model's pack, or drawn ones where that can't be had.
 
     Raises UserError for what the caller can cure, and where the file gives something else, with the largest difference.
     """
@@ -144,15 +144,16 @@ def _judged(
     """Raises UserError where the file gives something else than the model."""
     import torch
 
-    from capetune.prediction.parity import PIXELS, compare, medians, noise, repeated
+    from capetune.prediction.parity import PIXELS, SCORE, compare, medians, noise, repeated
 
     pictures, words = _pictures(model, request.keypoints, listener)
     asked = noise(model.meta.config.data.size, request.keypoints) + pictures
     parity = compare(model, runner, asked, f"noise of up to {request.keypoints} keypoints and {words}")
     if not parity.fits:
         raise UserError(
-            f"the exported file isn't the model: keypoints differ by up to {parity.pixels:.3g} pixels (allowed are "
-            f"{PIXELS}), scores by up to {parity.score:.3g}; nothing is written. Please report it, with the configuration"
+            f"the exported file isn't the model: keypoints differ by up to {parity.pixels:.3g} pixels, scores by up to "
+            f"{parity.score:.3g}, where {PIXELS} and {SCORE} are allowed; nothing is written. Please report it, with "
+            "the configuration"
         )
     speeds = []
     for batch in BATCHES:
