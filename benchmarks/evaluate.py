@@ -76,7 +76,7 @@ class Floor:
     @torch.inference_mode()
     def teach(self) -> None:
         for batch, maps in self.batches:
-            self.model(batch, features=maps)
+            self.model(batch, memory=self.model.remember(batch, maps))
 
     def all(self) -> None:
         self.decode()

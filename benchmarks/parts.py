@@ -37,7 +37,7 @@ def main() -> None:
         with torch.no_grad():
             maps = model.backbone.features(batch.images)
         times.append(time.perf_counter())
-        output = model(batch, config.train, model.backbone.embed(maps))
+        output = model(batch, config.train, maps)
         loss = total_loss(output.logits, output.points, output.tokens, config.loss)["loss"]
         times.append(time.perf_counter())
         optimizer.zero_grad(set_to_none=True)

@@ -64,20 +64,21 @@ class PoseEstimator(nn.Module):
         self,
         batch: Batch,
         train: TrainConfig | None = None,
-        features: Maps | None = None,
+        kept: Maps | None = None,
         memory: Memory | None = None,
     ) -> Output:
         """Teacher-forced: the true place of each keypoint enters after it, disturbed as `train` asks for.
 
         A keypoint without a visible annotation enters at its template's place, since the truth isn't known there.
-        features: what `backbone(batch.images)` gave, where it is at hand; then the images aren't looked at. memory:
-        what `remember` gave, where that is at hand; then neither are the features.
+        kept: what `backbone.features` gave for the images, where it is at hand; then these aren't looked at. memory:
+        what `remember` gave, where that is at hand; then neither is kept.
         """
         # First what waits for the device, while that has nothing to do yet.
         targets = tokenize(self.config.sequence, self.config.vocabulary, batch.target, batch.joints, batch.visible)
         plan = self.decoder.plan(batch.joints.shape[1], batch.joints.device)
         if memory is None:
-            memory = self.remember(batch, self.backbone(batch.images) if features is None else features)
+            features = self.backbone(batch.images) if kept is None else self.backbone.embed(kept)
+            memory = self.remember(batch, features)
         shown = torch.where(batch.visible.unsqueeze(-1), batch.target, memory.start[:, :-1])
         if train is not None:
             shown = disturbed(shown, memory.start[:, :-1], train)
@@ -97,13 +98,13 @@ class PoseEstimator(nn.Module):
 
     @torch.inference_mode()
     def predict(self, batch: Batch, features: Maps | None = None) -> Prediction:
-        """Generate. Nothing of the query's annotation is read. features: as in `forward`."""
+        """Generate. Nothing of the query's annotation is read. features: `backbone(batch.images)`, or None."""
         features = self.backbone(batch.images) if features is None else features
         return self.answer(batch, features)[0]
 
     @torch.inference_mode()
     def answer(self, batch: Batch, features: Maps, losses: LossConfig | None = None) -> Answer:
-        """Generate; with `losses`, decode teacher-forced as well. features: as in `forward`.
+        """Generate; with `losses`, decode teacher-forced as well. features: as in `predict`.
 
         Returns the prediction; and teacher-forced, the losses of each pose, as in `total_loss`, and `Output.forced`.
         """

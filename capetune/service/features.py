@@ -7,10 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from capetune.cluster.machines import Cluster
 from capetune.config import Config
 from capetune.datasets.packs.reader import Pack
 from capetune.errors import UserError
 from capetune.events import Listener, Progress, StepBegan
+from capetune.storage.scratch import address_of
 
 FOLDER = "features"
 
@@ -24,7 +26,7 @@ class Keeping:
     shared: Path | None
     cpus: int | None = None
 
-    def check(self, config: Config, pack: Pack, workers: int, keys: Sequence[str] = ()) -> int:
+    def check(self, config: Config, pack: Pack, keys: Sequence[str] = ()) -> int:
         """The bytes that they will take. keys: those that a search varies. Raises UserError where a training of
         `config` can't use them."""
         if not self.copies:
@@ -34,12 +36,15 @@ class Keeping:
         from capetune.training.features import check_features, check_keepable, feature_bytes  # torch: seconds
 
         check_keepable(config, keys)
-        if workers > 1:
-            raise UserError("kept features are for one worker each: leave out --cache-features, or the workers")
         if self.shared is not None and self.shared.is_dir():
             check_features(self.shared, pack, config, self.copies)
             return 0
         return feature_bytes(pack, config, self.copies)
+
+    def check_shared(self, run: Path, cluster: Cluster) -> None:
+        """Raises UserError where not all machines of a cluster would see them."""
+        if self.copies and self.shared is None and address_of(run) and len(cluster.machines) > 1:
+            raise UserError("kept features want a folder that all machines see: give one with --features")
 
     def make(self, run: Path, config: Config, pack: Pack, listener: Listener) -> Path | None:
         """The folder that holds them, None where none are kept; they are computed unless they are there."""

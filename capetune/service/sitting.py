@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from capetune.cluster.machines import Cluster
 from capetune.errors import UserError
 from capetune.events import Listener, RunComplete, SearchBegan
 from capetune.models.check import check_net
@@ -56,7 +55,7 @@ def sit(begun: Begun, request: SearchRequest, listener: Listener) -> SearchResul
         how = _How.of(begun, request, run)
         shared = None if how.features is None else Path(how.features)
         keeping = Keeping(how.cache_features, shared, request.cpus)
-        bytes_kept = keeping.check(config, pack, how.workers_per_trial, tuple(space.parameters))
+        bytes_kept = keeping.check(config, pack, tuple(space.parameters))
         check_net(config.model.backbone)  # missing weights are said here, not by every trial
         go_on = again("search --resume", folder)
         facts |= {"goal": list(space.header.metric), "mode": list(space.header.mode), **describe_protocol(config)}
@@ -67,7 +66,7 @@ def sit(begun: Begun, request: SearchRequest, listener: Listener) -> SearchResul
         ):
             together = plan(cluster, how.workers_per_trial, how.trials, how.trials_per_gpu, request.at_once)
             room = Room(together, cluster.token is not None, request.at_once)
-            _check_shared(keeping, folder, cluster)
+            keeping.check_shared(folder, cluster)
             for check in preflight(config, space, pack, folder, cluster, together, how.keep, bytes_kept):
                 listener(check)
             machines_checked(cluster, folder, pack, listener)
@@ -138,11 +137,6 @@ class _How:
 def _began(search: Search, trials: int) -> SearchBegan:
     keys, goal = tuple(search.space.parameters), search.goal
     return SearchBegan(search.folder.name, trials, search.config.train.epochs, keys, goal.metrics, goal.modes)
-
-
-def _check_shared(keeping: Keeping, folder: Path, cluster: Cluster) -> None:
-    if keeping.copies and keeping.shared is None and address_of(folder) and len(cluster.machines) > 1:
-        raise UserError("kept features want a folder that all machines see: give one with --features")
 
 
 def _same_data(run: Run, facts: dict) -> None:

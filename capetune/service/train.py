@@ -142,7 +142,7 @@ def _run(request: TrainRequest, listener: Listener) -> TrainResult:
     least, most = request.workers
     check_readers(pack, most, config.data.workers)
     keeping = Keeping(request.cache_features, request.features, request.cpus)
-    keeping.check(config, pack, most)
+    keeping.check(config, pack)
     check_net(config.model.backbone)  # missing weights are said here, not by every worker
     facts = described(pack, config.data.split, listener)
     history = read_history(folder)
@@ -153,6 +153,7 @@ def _run(request: TrainRequest, listener: Listener) -> TrainResult:
         ray_joined(request.address, request.verbose, listener, title, AGAIN, request.cpus) as cluster,
     ):
         check_workers(pack, cluster, config, least, most)
+        keeping.check_shared(folder, cluster)
         record = facts | {"config_hash": config.hash(), "config": config.model_dump(mode="json"), "tracker": tracker}
         record |= {"workers": list(request.workers), "environment": environment()}
         with at_work(folder, listener, patient=True) as desk:

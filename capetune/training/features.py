@@ -66,30 +66,35 @@ class Features:
         rows = [self.val_rows[instance.id] for instance in instances]
         return tuple(torch.from_numpy(maps[rows]) for maps in self.val)
 
-    def loader(self, train: TrainSet, config: Config, pin: bool = False) -> Loader[tuple[Batch, Maps]]:
+    def loader(
+        self, train: TrainSet, config: Config, rank: int = 0, world: int = 1, pin: bool = False
+    ) -> Loader[tuple[Batch, Maps]]:
         """Of batches without pixels, images (B, 3, 0, 0), each with what `Backbone.features` gave for them; pin: as
         `Loader` has it.
 
-        Instances come in an order drawn for the epoch, each once before any twice; crop and template are drawn.
+        Instances come in an order drawn for the epoch, each once before any twice on all ranks together; crop and
+        template are drawn.
         """
-        return Loader(_Batches(self, train, config), config.data.workers, pin=pin)
+        return Loader(_Batches(self, train, config, rank, world), config.data.workers, pin=pin)
 
 
 class _Batches(Stream[tuple[Batch, Maps]]):
     """The part of an epoch's batches that one loader process makes; they are the same however many there are."""
 
-    def __init__(self, features: Features, train: TrainSet, config: Config) -> None:
+    def __init__(self, features: Features, train: TrainSet, config: Config, rank: int, world: int) -> None:
         super().__init__()
         self.features, self.train, self.config = features, train, config
+        self.rank, self.world = rank, world
 
     def made(self, epoch: int, first: int, end: int, worker: int, workers: int) -> Iterator[tuple[Batch, Maps]]:
         order, size = generator(self.config.seed, epoch), self.config.train.batch_size
         passes = (order.permutation(len(self.features.ids)).tolist() for _ in count())
         rows = chain.from_iterable(passes)
+        mine = [self.rank] if self.world > 1 else []
         for step in range(end):
-            chosen = list(islice(rows, size))
+            chosen = list(islice(rows, size * self.world))[self.rank * size : (self.rank + 1) * size]
             if step >= first and step % workers == worker:
-                yield self._batch(chosen, generator(self.config.seed, epoch, step))
+                yield self._batch(chosen, generator(self.config.seed, epoch, step, *mine))
 
     def _batch(self, rows: list[int], rng: np.random.Generator) -> tuple[Batch, Maps]:
         features, train, shots = self.features, self.train, self.config.data.shots

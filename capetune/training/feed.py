@@ -35,7 +35,7 @@ class Feed:
         self._loader: Loader[Any] = (
             train_loader(pack, config.data, size, config.seed, ranks.rank, ranks.world, pin=gpu)
             if features is None
-            else features.loader(TrainSet(pack, config.data.split), config, pin=gpu)
+            else features.loader(TrainSet(pack, config.data.split), config, ranks.rank, ranks.world, pin=gpu)
         )
 
     def __call__(self, epoch: int, end: int, laps: Laps, first: int = 0) -> Iterator[tuple[Batch, Maps]]:

@@ -75,7 +75,7 @@ def launch_training(
 
     folder: of the training; the history and the checkpoints land in it, the best by `metric` and the latest are kept.
     Called again for a folder where a training was interrupted, however many workers it had, it goes on from the latest;
-    else from the checkpoint `start`, where one is given. features: a folder of kept ones, for a single worker. Where
+    else from the checkpoint `start`, where one is given. features: a folder of kept ones. Where
     the folder is a copy of what lies at an address, the workers keep it there: run is the address of the run that it is
     of, None for its own, lease the number of that run's, and fetch brings the folder up to date. lost_nodes: names of
     the machines that were lost since it was last asked. profile: trace some steps of the first worker into the

@@ -59,7 +59,7 @@ def fit(
     report: called after every epoch, on every rank, with its metrics and a function that writes a checkpoint into a
     folder; it may raise to stop. resume: a checkpoint of the same configuration to go on from. progress: called after
     every step with the epoch (from 1), the steps an epoch and the step (from 1). features: kept ones, in place of the
-    pack's images; for a single process. under_way: looked at after every step; where it finds the first epoch begun,
+    pack's images. under_way: looked at after every step; where it finds the first epoch begun,
     that is gone on with, as `beginning` says. doubt: hears of train samples that are left out since they can't be read,
     after the epoch in which a rank has met them, on every rank. ledger: is told the ids of every step, by rank 0.
 

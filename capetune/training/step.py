@@ -16,7 +16,6 @@ from torch.nn.parallel import DistributedDataParallel
 from capetune.config import Config
 from capetune.models.backbone import Maps
 from capetune.models.captured import Captured
-from capetune.models.estimator import PoseEstimator
 from capetune.models.losses import total_loss
 from capetune.pose import Batch
 from capetune.training.optim import make_capturable
@@ -98,8 +97,7 @@ def _update(
         shared = isinstance(model, DistributedDataParallel) and i + 1 < len(group)
         # The ranks exchange gradients once a step.
         with cast(DistributedDataParallel, model).no_sync() if shared else nullcontext():
-            features = cast(PoseEstimator, model).backbone.embed(kept[i]) if kept else None
-            output = model(batch, config.train, features)
+            output = model(batch, config.train, kept[i] if kept else None)
             losses = total_loss(output.logits, output.points, output.tokens, config.loss)
             mark("forward")
             (losses["loss"] / len(group)).backward()

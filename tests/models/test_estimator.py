@@ -134,8 +134,9 @@ def test_features_at_hand_equal_features_of_the_images(model: PoseEstimator, mak
     batch = make_batch(4, 3)
     blind = replace(batch, images=torch.zeros(2, 3, 0, 0, dtype=torch.uint8))
     with torch.no_grad():
-        features = model.backbone(batch.images)
-        assert torch.equal(model(blind, features=features).logits[-1], model(batch).logits[-1])
+        kept = model.backbone.features(batch.images)
+        features = model.backbone.embed(kept)
+        assert torch.equal(model(blind, kept=kept).logits[-1], model(batch).logits[-1])
     assert torch.equal(model.predict(blind, features).xy, model.predict(batch).xy)
 
 
@@ -206,7 +207,7 @@ def test_eight_samples_are_learned_by_heart(make_model: Callable, make_batch: Ca
         features = model.backbone.features(batch.images)
     optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=3e-3)
     for _ in range(200):
-        out = model(batch, TrainConfig(input_noise=0.02), model.backbone.embed(features))
+        out = model(batch, TrainConfig(input_noise=0.02), features)
         losses = total_loss(out.logits, out.points, out.tokens, LossConfig(tokens=0.2))
         optimizer.zero_grad()
         losses["loss"].backward()

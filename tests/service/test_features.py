@@ -5,11 +5,13 @@ from pathlib import Path
 
 import pytest
 
+from capetune.cluster.machines import Cluster
 from capetune.config import Config, load_preset
 from capetune.datasets.packs.reader import Pack, open_pack
 from capetune.errors import UserError
 from capetune.events import Event, StepBegan
 from capetune.service.features import Keeping
+from capetune.storage.scratch import scratch
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +29,7 @@ def shared(pack: Pack, config: Config, tmp_path_factory: pytest.TempPathFactory)
     """Features of one copy, made for several runs."""
     folder = tmp_path_factory.mktemp("shared") / "features"
     keeping = Keeping(1, folder)
-    room = keeping.check(config, pack, 1)
+    room = keeping.check(config, pack)
     assert keeping.make(folder.parent / "run", config, pack, lambda event: None) == folder
     assert room <= sum(file.stat().st_size for file in folder.rglob("*")) <= room * 1.2 + 10_000
     return folder
@@ -35,7 +37,7 @@ def shared(pack: Pack, config: Config, tmp_path_factory: pytest.TempPathFactory)
 
 def test_a_second_run_computes_nothing_and_leaves_them_there(shared: Path, pack: Pack, config: Config) -> None:
     keeping, heard = Keeping(1, shared), list[Event]()
-    assert keeping.check(config, pack, 1) == 0
+    assert keeping.check(config, pack) == 0
     assert keeping.make(shared.parent / "other", config, pack, heard.append) == shared
     keeping.end(shared.parent / "other")
     assert heard == []
@@ -55,12 +57,12 @@ def test_features_of_something_else_are_refused(
     shared: Path, pack: Pack, config: Config, copies: int, changed: dict, what: str
 ) -> None:
     with pytest.raises(UserError, match=f"are of another {what}; give another folder, or none"):
-        Keeping(copies, shared).check(config.with_overrides(changed), pack, 1)
+        Keeping(copies, shared).check(config.with_overrides(changed), pack)
 
 
 def test_values_that_features_don_t_rest_on_may_differ(shared: Path, pack: Pack, config: Config) -> None:
     other = {"model.width": 64, "loss.tokens": 1.0, "model.backbone.precision": "bfloat16", "seed": 3}
-    assert Keeping(1, shared).check(config.with_overrides(other), pack, 1) == 0
+    assert Keeping(1, shared).check(config.with_overrides(other), pack) == 0
 
 
 @pytest.mark.parametrize("content", [None, "{"])
@@ -74,14 +76,12 @@ def test_a_folder_without_features_is_refused(
         shutil.copytree(shared, folder)
         (folder / "of.json").write_text(content)
     with pytest.raises(UserError, match="holds no kept features; give another folder, or none"):
-        Keeping(1, folder).check(config, pack, 1)
+        Keeping(1, folder).check(config, pack)
 
 
 def test_what_contradicts_itself_is_refused(tmp_path: Path, pack: Pack, config: Config) -> None:
     with pytest.raises(UserError, match="give --cache-features COPIES too"):
-        Keeping(0, tmp_path).check(config, pack, 1)
-    with pytest.raises(UserError, match="one worker each"):
-        Keeping(1, None).check(config, pack, 2)
+        Keeping(0, tmp_path).check(config, pack)
 
 
 def test_a_run_s_own_go_with_its_end(tmp_path: Path, pack: Pack, config: Config) -> None:
@@ -92,3 +92,14 @@ def test_a_run_s_own_go_with_its_end(tmp_path: Path, pack: Pack, config: Config)
     keeping.end(tmp_path)
     assert not folder.exists()
     assert Keeping(0, None).make(tmp_path, config, pack, heard.append) is None
+
+
+def test_machines_that_cannot_see_them_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CAPETUNE_CACHE", str(tmp_path / "cache"))
+    one, several = (Cluster("http://head:8265", None, ((4, 0),) * count) for count in (1, 2))
+    Keeping(1, None).check_shared(tmp_path, several)  # the run's folder is one that all of them see
+    with scratch("s3://bucket/runs/mine") as copy:
+        with pytest.raises(UserError, match="want a folder that all machines see: give one with --features"):
+            Keeping(1, None).check_shared(copy, several)
+        Keeping(1, tmp_path).check_shared(copy, several)
+        Keeping(1, None).check_shared(copy, one)

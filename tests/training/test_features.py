@@ -86,6 +86,17 @@ def test_each_instance_comes_once_before_any_comes_twice(kept: Features, config:
     assert len(ids) == 280
 
 
+def test_two_workers_share_each_step_s_samples(kept: Features, config: Config, pack: Pack) -> None:
+    train = TrainSet(pack, 1)
+
+    def ids(size: int, rank: int, world: int) -> list[list[int]]:
+        sized = config.with_overrides({"train.batch_size": size})
+        return [batch.ids.tolist() for batch, _ in kept.loader(train, sized, rank, world).epoch(1, 40)]
+
+    whole, ranks = ids(8, 0, 1), [ids(4, rank, 2) for rank in (0, 1)]
+    assert [[*one, *other] for one, other in zip(*ranks, strict=True)] == whole
+
+
 def test_epochs_differ_and_repeat(kept: Features, config: Config, pack: Pack) -> None:
     train = TrainSet(pack, 1)
     first, again, second = (next(kept.loader(train, config).epoch(epoch, 1))[0] for epoch in (1, 1, 2))

@@ -237,9 +237,9 @@ def test_ranks_are_wrapped_and_draw_their_own_batches(config: Config, pack: Pack
                 super().__init__()
                 self.model = model
 
-            def forward(self, batch, train, features, rank=rank):
+            def forward(self, batch, train, kept, rank=rank):
                 seen[rank].extend(batch.ids.tolist())
-                return self.model(batch, train, features)
+                return self.model(batch, train, kept)
 
         def progress(epoch: int, steps: int, step: int) -> None:
             if step == 2:
