@@ -136,8 +136,8 @@ def _data(data: Mapping[str, Any]) -> list[str]:
 
 def _scores(meta: CheckpointMeta, results: Sequence[Result]) -> list[str]:
     lines = [
-        "PCK is the share of keypoints that lie closer than that part of the box's longer side, mPCK4 its mean",
-        "from .05 to .20. **template** is no model: the support's pose put into the query's box as it is.",
+        "PCK is the share of keypoints that lie closer to the truth than that part of the longer box side, mPCK4 its",
+        "mean from .05 to .20. **template** is no model: the support's pose put into the query's box as it is.",
         "",
         f"| protocol | who | {' | '.join(f'PCK@{t}' for t in COLUMNS)} | mPCK4 |",
         f"|---|---|{'---|' * len(COLUMNS)}---|",
