@@ -73,8 +73,8 @@ def model_card(
         f"# {file or facts['checkpoint']}",
         "",
         "Category-agnostic pose estimation: a picture of an object, its box, and a template (keypoints in units of the",
-        "box, and edges) in; where those keypoints lie in the picture, and a score for each, out. The category need not",
-        "have been among those of its training.",
+        "box, and edges) in; where those keypoints lie in the picture, with scores, out. The category need not have",
+        "been among those of its training.",
         "",
         f"- checkpoint {facts['checkpoint']}, epoch {meta.epoch}, configuration {facts['config_hash']}, weights "
         f"{facts['weights_hash']}",

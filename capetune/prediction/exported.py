@@ -35,17 +35,15 @@ FACTS = "capetune.json"  # in a .pt2; of an ONNX file, the property `capetune`
 
 
 class Exported(nn.Module):
-    """All that `prediction.model.Model` does behind the crop, a function of tensors, on the CPU and in float32.
+    """All that `prediction.model.Model` does behind the crop, a function of tensors, on the CPU.
 
-    size: S. most: K, up to which it is for.
+    size: S. most: K, up to which it is for. Made of a copy of the model, which should be `in_float32`.
     """
 
     def __init__(self, model: PoseEstimator, size: int, most: int) -> None:
         super().__init__()
         self.model = copy.deepcopy(model).cpu().eval().run_as(Way())
-        backbone = self.model.backbone
-        backbone.config = backbone.config.model_copy(update={"precision": "float32"})
-        settle(backbone)
+        settle(self.model.backbone)
         self.requires_grad_(False)
         self.size = size
         self.most = most
@@ -93,6 +91,12 @@ class Exported(nn.Module):
             torch.zeros(batch, keypoints, keypoints, dtype=torch.bool),
             known.clone(),  # one tensor given twice would be one input
         )
+
+
+def in_float32(model: PoseEstimator) -> PoseEstimator:
+    """Let its backbone compute in float32, whatever its configuration says. Returns the model."""
+    model.backbone.config = model.backbone.config.model_copy(update={"precision": "float32"})
+    return model
 
 
 def write_exported(exported: Exported, format: Format, facts: Mapping[str, Any], file: Path) -> None:

@@ -94,7 +94,7 @@ def _run(request: ExportRequest, listener: Listener, copies: ExitStack, aside: P
     # torch takes seconds to import: not before what can be refused without it.
     from capetune.models.execution import usual_device
     from capetune.prediction.card import model_card, read_results
-    from capetune.prediction.exported import Exported, check_installed, open_exported, write_exported
+    from capetune.prediction.exported import Exported, check_installed, in_float32, open_exported, write_exported
     from capetune.prediction.model import load_best
     from capetune.prediction.usage import facts_of, usage_lines
     from capetune.training.checkpoint import MODEL, weights_hash
@@ -105,6 +105,7 @@ def _run(request: ExportRequest, listener: Listener, copies: ExitStack, aside: P
         check_installed(request.format)
     usual_device()  # as many threads as it may use
     model = load_best(checkpoint)
+    in_float32(model.estimator)  # and be compared so
     facts = facts_of(model.estimator, model.meta, name, weights, request.keypoints)
     card = request.out.with_suffix(".md")
     if request.format == "card":
