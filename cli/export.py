@@ -25,7 +25,7 @@ def command(
     format: Format = typer.Option(
         Format.torch, "--format", help="torch: .pt2 of torch.export; onnx: .onnx; card: the model card alone, .md."
     ),
-    keypoints: int = typer.Option(100, "--keypoints", min=1, max=1000, help="The most keypoints that it is for."),
+    keypoints: int = typer.Option(100, "--keypoints", min=2, max=1000, help="The most keypoints that it is for."),
     scores: list[Path] = typer.Option(
         [], "--scores", metavar="FILE", help="Of `capetune eval --json`, for the card; may be repeated."
     ),

@@ -16,6 +16,7 @@ from capetune.errors import UserError
 from capetune.runs.checkpoints import CheckpointMeta
 from capetune.runs.document import Odd, read_checked
 from capetune.runs.facts import describe_protocol
+from capetune.yaml12 import dump_yaml
 
 IMAGENET = "trained on ImageNet, whose terms are for research that isn't commercial"
 COLUMNS = ("0.05", "0.1", "0.15", "0.2", "0.25")
@@ -98,7 +99,7 @@ def model_card(
         "## Configuration",
         "",
         "```yaml",
-        meta.config.to_yaml().rstrip(),
+        dump_yaml(facts["config"]).rstrip(),
         "```",
     ]
     return "\n".join(lines) + "\n"

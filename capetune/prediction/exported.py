@@ -68,7 +68,7 @@ class Exported(nn.Module):
         return corner + sides / 2 + (found.xy - 0.5) * square, found.score
 
     def traced(self) -> torch.export.ExportedProgram:
-        """For batches of any size up to MOST_IMAGES and K from 1 to `most`, together in each batch."""
+        """For batches of any size up to MOST_IMAGES and K from 1 to `most` (2 or more), one for a batch."""
         count, keypoints = torch.export.Dim("batch", max=MOST_IMAGES), torch.export.Dim("keypoints", max=self.most)
         shapes: dict[str, Any] = {
             "images": {0: count},
@@ -81,7 +81,7 @@ class Exported(nn.Module):
         return torch.export.export(self, self._example(), dynamic_shapes=shapes, strict=False)
 
     def _example(self) -> tuple[Tensor, ...]:
-        batch, keypoints = 2, 5  # 1 would be taken for a constant
+        batch, keypoints = 2, min(5, self.most)  # 1 would be taken for a constant
         known = torch.ones(batch, keypoints, dtype=torch.bool)
         return (
             torch.zeros(batch, 3, self.size, self.size, dtype=torch.uint8),
@@ -121,9 +121,9 @@ def write_exported(exported: Exported, format: Format, facts: Mapping[str, Any],
         written.save(file, external_data=False)
 
 
-def open_exported(file: Path, format: Format, threads: int | None = None) -> Runner:
-    """What runs a file as its users do: takes the inputs in INPUTS' order, gives xy and score. threads: None as many as
-    PyTorch has."""
+def open_exported(file: Path, format: Format) -> Runner:
+    """What runs a file as its users do, on as many threads as PyTorch has: takes the inputs in INPUTS' order, gives xy
+    and score."""
     if format == "torch":
         with _quiet():
             program = torch.export.load(file).module()
@@ -137,7 +137,7 @@ def open_exported(file: Path, format: Format, threads: int | None = None) -> Run
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads or torch.get_num_threads()
+    options.intra_op_num_threads = torch.get_num_threads()
     session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
     wanted = {each.name for each in session.get_inputs()}  # an input that a model doesn't read isn't one
     return lambda given: tuple(

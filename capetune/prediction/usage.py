@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import torch
 
 from capetune import __version__
+from capetune.config import Config
 from capetune.models.estimator import PoseEstimator
 from capetune.prediction.exported import FACTS, INPUTS, MOST_IMAGES, Format
 from capetune.prediction.parity import Parity
@@ -83,8 +85,14 @@ def facts_of(model: PoseEstimator, meta: CheckpointMeta, checkpoint: str, weight
         },
         "normalisation": {"inside": True, "mean": list(net.normal[0]), "deviation": list(net.normal[1])},
         "calibration": list(model.calibration),
-        "config": meta.config.model_dump(mode="json"),
+        "config": handed(meta.config).model_dump(mode="json"),
     }
+
+
+def handed(config: Config) -> Config:
+    """As it may be given away: of a file of weights its name, and not where it lay."""
+    weights = config.model.backbone.weights
+    return config.with_overrides({"model.backbone.weights": Path(weights).name})
 
 
 def usage_lines(

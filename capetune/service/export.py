@@ -34,7 +34,7 @@ class ExportRequest(Request):
     checkpoint: Where
     out: Path
     format: Literal["torch", "onnx", "card"] = "torch"
-    keypoints: Annotated[int, Field(ge=1, le=1000)] = 100
+    keypoints: Annotated[int, Field(ge=2, le=1000)] = 100
     scores: Annotated[tuple[Path, ...], BeforeValidator(lambda v: (v,) if isinstance(v, str | Path) else v)] = ()
 
 

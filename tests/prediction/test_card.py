@@ -75,6 +75,16 @@ def test_synthetic_data_is_said_to_be(loaded):
     assert "- data: drawn by capetune, Apache-2.0" in text
 
 
+def test_the_configuration_is_whole_but_for_where_a_file_of_weights_lay(loaded):
+    model, meta = loaded
+    config = meta.config.with_overrides({"model.backbone.weights": "/secret/place/mine.pth"})
+    meta = replace(meta, config=config)
+    text = model_card(meta, facts_of(model, meta, "runs/mine", "abc", 17), [])
+    assert "    weights: mine.pth" in text
+    assert "  vocabulary: 64" in text
+    assert "secret" not in text
+
+
 @pytest.mark.parametrize(
     ("keys", "words"),
     [
