@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -13,12 +13,14 @@ from pydantic import BeforeValidator, Field
 
 from capetune.errors import UserError
 from capetune.events import Doubted, Listener, StepBegan, ignore
+from capetune.runs.checkpoints import read_meta
 from capetune.runs.home import at_home
 from capetune.runs.registry import chosen_checkpoint, find_run
 from capetune.service.request import Request, Where
 from capetune.service.steps import housed
 from capetune.storage.address import is_address
 from capetune.storage.scratch import named
+from capetune.storage.whole import write_aside
 
 if TYPE_CHECKING:
     from capetune.prediction.exported import Runner
@@ -80,17 +82,23 @@ def run(request: ExportRequest, listener: Listener = ignore) -> ExportResult:
         if file.exists():
             raise UserError(f"{file} is there already; remove it, or give another --out")
     with housed(request, listener) as (request, listener), ExitStack() as copies:
-        try:
+        checkpoint = _checkpoint(request, copies)
+        read_meta(checkpoint)
+        with _writing(request.out):
             request.out.parent.mkdir(parents=True, exist_ok=True)
             aside = copies.enter_context(tempfile.TemporaryDirectory(prefix=".exporting-", dir=request.out.parent))
-            return _run(request, listener, copies, Path(aside))
-        except OSError as error:
-            raise UserError(f"can't write {request.out}: {error.strerror or error}") from None
+        return _run(request, listener, checkpoint, Path(aside))
 
 
-def _run(request: ExportRequest, listener: Listener, copies: ExitStack, aside: Path) -> ExportResult:
-    checkpoint = _checkpoint(request, copies)
+@contextmanager
+def _writing(out: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise UserError(f"can't write {out}: {error.strerror or error}") from None
 
+
+def _run(request: ExportRequest, listener: Listener, checkpoint: Path, aside: Path) -> ExportResult:
     # torch takes seconds to import: not before what can be refused without it.
     from capetune.models.execution import usual_device
     from capetune.prediction.card import model_card, read_results
@@ -99,33 +107,34 @@ def _run(request: ExportRequest, listener: Listener, copies: ExitStack, aside: P
     from capetune.prediction.usage import facts_of, usage_lines
     from capetune.training.checkpoint import MODEL, weights_hash
 
-    weights, name = weights_hash(checkpoint), named(str(checkpoint))
-    results = read_results(request.scores, weights)
     if request.format != "card":
         check_installed(request.format)
     usual_device()  # as many threads as it may use
     model = load_best(checkpoint)
     in_float32(model.estimator)  # and be compared so
+    weights, name = weights_hash(checkpoint), named(str(checkpoint))
+    results = read_results(request.scores, weights)
     facts = facts_of(model.estimator, model.meta, name, weights, request.keypoints)
     card = request.out.with_suffix(".md")
     if request.format == "card":
-        (aside / card.name).write_text(model_card(model.meta, facts, results), encoding="utf-8")
-        (aside / card.name).replace(card)
+        with _writing(card):
+            write_aside(card, model_card(model.meta, facts, results))
         return ExportResult(card, card, "card", name, facts)
 
     listener(StepBegan("export", f"writing {request.out}"))
     file = aside / request.out.name
     exported = Exported(model.estimator, model.meta.config.data.size, request.keypoints)
-    write_exported(exported, request.format, facts, file)
+    with _writing(request.out):
+        write_exported(exported, request.format, facts, file)
     listener(StepBegan("export", "comparing it with the model"))
     runner = open_exported(file, request.format)
     parity, speeds = _judged(model, runner, request, listener)
     megabytes, own = (each.stat().st_size / 1e6 for each in (file, checkpoint / MODEL))
     usage = usage_lines(request.format, request.out.name, facts, parity, speeds, megabytes)
     text = model_card(model.meta, facts, results, request.out.name, usage)
-    (aside / card.name).write_text(text, encoding="utf-8")
-    file.replace(request.out)
-    (aside / card.name).replace(card)
+    with _writing(request.out):
+        file.replace(request.out)
+        write_aside(card, text)
     return ExportResult(request.out, card, request.format, name, facts, parity, megabytes, own, speeds)
 
 

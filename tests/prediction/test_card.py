@@ -62,7 +62,7 @@ def test_scores_of_something_else_are_refused(tmp_path, changes, line):
 def test_of_mp100_it_names_what_is_missing_and_each_source_s_licence(loaded):
     missing = [{"id": 72, "name": "person"}, {"id": 18, "name": "face"}]
     text = card(loaded, mp100={"there": 98, "of": 100, "missing": missing}, missing_categories={"test": ["person"]})
-    assert "98 of 100 categories of MP-100; missing: COCO (person), AFLW (face)" in text
+    assert "98 of 100 categories of MP-100; missing: AFLW (face), COCO (person)." in text
     assert "Of split 1 there was nothing of these, test: person." in text
     assert "- data, AP-10K: CC BY 4.0 (https://github.com/AlexTheBad/AP-10K)" in text
     assert "- data, COCO" not in text
