@@ -27,13 +27,14 @@ if TYPE_CHECKING:
     from capetune.events import Listener
     from capetune.prediction.model import Model
     from capetune.prediction.template import Template
+    from capetune.service.export import ExportResult
     from capetune.service.predict import PredictResult
     from capetune.service.promote import PromoteResult
     from capetune.service.search import SearchResult
     from capetune.service.serve import Server
     from capetune.service.train import TrainResult
 
-__all__ = ["evaluate", "load", "predict", "promote", "search", "serve", "submit", "template", "train"]
+__all__ = ["evaluate", "export", "load", "predict", "promote", "search", "serve", "submit", "template", "train"]
 __version__ = "0.1.0"
 
 
@@ -124,6 +125,14 @@ def serve(*, listener: Listener | None = None, **options: Any) -> Iterator[Serve
 
     with Screen(console()) as screen, served(request, screen.hear) as server:
         yield server
+
+
+def export(*, listener: Listener | None = None, **options: Any) -> ExportResult:
+    """Write a model as one file for other programs, and its card: checkpoint, out, format, keypoints, scores as
+    `capetune export` has them. Raises UserError, also where the file gives something else than the model."""
+    from capetune.service import export as verb
+
+    return _run(verb, verb.ExportRequest, options, listener)
 
 
 def load(checkpoint: str | Path) -> Model:

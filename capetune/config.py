@@ -36,7 +36,7 @@ class Section(BaseModel):
 
 class BackboneConfig(Section):
     name: str = Field("resnet50", description="resnet50, efficientnet_lite0 or any of timm's networks")
-    weights: str = Field("imagenet", description="imagenet, none, or a file with a state dict")
+    weights: str = Field("imagenet", description="imagenet, none, or a file with a state dict: .pth or .safetensors")
     stride: Literal[8, 16, 32, "pyramid"] = Field(
         32, description="pixels of the image per cell of the feature map; pyramid: maps of 8, 16 and 32"
     )

@@ -24,6 +24,7 @@ Step = Literal[
     "evaluation",
     "prediction",
     "serving",
+    "export",
 ]
 
 

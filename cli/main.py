@@ -19,6 +19,7 @@ from capetune.cli import (
     data,
     demo,
     eval,
+    export,
     jobs,
     leaderboard,
     outcome,
@@ -53,6 +54,7 @@ app.command("train", short_help="Train one configuration, or a search's best.")(
 app.command("eval", short_help="Score a model or a baseline on the official pairs.")(eval.command)
 app.command("predict", short_help="Find a template's keypoints in pictures of your own.")(predict.command)
 app.command("serve", short_help="Answer by HTTP where keypoints lie, with a page.")(serve.command)
+app.command("export", short_help="A model as one file for other programs, and its card.")(export.command)
 app.command("report", short_help="A search as an HTML page, its figures as PNG.")(report.command)
 app.command("promote", short_help="Train a search's best on every split and seed, score officially.")(promote.command)
 app.command("leaderboard", short_help="Published results of MP-100, and yours beside them.")(leaderboard.command)

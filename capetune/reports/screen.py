@@ -29,6 +29,7 @@ WAITING = {
     "evaluation": "scoring …",
     "prediction": "predicting {} …",
     "serving": "starting the server of {} …",
+    "export": "{} …",
 }
 
 
