@@ -21,13 +21,14 @@ from capetune.reports.html import write_report
 from capetune.runs.history import add_to_history
 from capetune.runs.record import CONFIG, SPACE, Run
 from capetune.runs.results import trial_folder, write_results
+from capetune.tuning.ending import Limit
 from capetune.tuning.schedulers import make_scheduler
 from capetune.tuning.search import Search
 from capetune.tuning.searcher import StudySearcher
 from capetune.tuning.space import Budget
 from capetune.tuning.storage import open_storage
 from capetune.tuning.study import _study
-from capetune.tuning.watcher import Limit, Watcher
+from capetune.tuning.watcher import Watcher
 
 HEADER = "sampler: {sampler}\n"
 

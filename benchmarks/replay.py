@@ -26,12 +26,12 @@ from ray.tune.schedulers import TrialScheduler
 from scipy.interpolate import RBFInterpolator
 
 from capetune.config import Config
+from capetune.tuning.ending import Limit
 from capetune.tuning.goal import Goal
 from capetune.tuning.samplers import make_sampler
 from capetune.tuning.schedulers import make_scheduler
 from capetune.tuning.space import Budget, Space
 from capetune.tuning.telling import tell_epochs
-from capetune.tuning.watcher import Limit
 
 SMOOTHINGS = (0.001, 0.003, 0.01, 0.03, 0.1)
 NEAR = 5  # of the pairs of seeds so many, the nearest in their score, tell what chance does there

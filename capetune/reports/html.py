@@ -8,6 +8,7 @@ from pathlib import Path
 
 from capetune.errors import UserError
 from capetune.reports.agreement import agreements
+from capetune.reports.earlier import earlier_lines
 from capetune.reports.marks import STATES
 from capetune.reports.page import FIGURES, page_file, plotted, rendered, write_page
 from capetune.reports.panels import Panel, panels
@@ -101,6 +102,9 @@ def render(story: Story, drawn: list[tuple[Panel, str]]) -> str:
         rows=story.rows[:ROWS],
         told=TOLD,
         failures=[row for row in story.rows if row.state in UNSCORED],
+        earlier=earlier_lines(
+            story.run.folder, facts, story.goal, None if best is None else best.metrics[story.goal.metric]
+        ),
         twins=[row for row in story.rows if row.twin is not None],
         kept=sum(row.size for row in story.rows),
         seconds=sum(row.seconds for row in story.rows),
@@ -109,7 +113,9 @@ def render(story: Story, drawn: list[tuple[Panel, str]]) -> str:
 
 def _front(story: Story) -> list[Row]:
     """Of two metrics, the trials that no other beats in both; none of one metric."""
-    if len(story.goal.metrics) < 2 or story.study is None:
+    if len(story.goal.metrics) < 2:
         return []
-    numbers = {trial.number for trial in story.study.best_trials}
+    numbers = story.goal.front(
+        {row.number: row.metrics for row in story.rows if row.state == "completed" and not row.over}
+    )
     return [row for row in story.rows if row.number in numbers]

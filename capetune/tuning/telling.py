@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import optuna
-from optuna.trial import TrialState
+from optuna.distributions import BaseDistribution
+from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from capetune.runs.results import TrialResult
 from capetune.tuning.goal import Goal
+from capetune.tuning.limits import set_excess
+from capetune.tuning.space import Space
 
 
 def tell_epochs(study: optuna.Study, number: int, epochs: Sequence[tuple[int, float]]) -> None:
@@ -27,6 +31,7 @@ def tell(study: optuna.Study, result: TrialResult, goal: Goal) -> None:
     """Let the study know how a trial ended; one that it knows of stays as it is. One that diverged is the worst there
     is: a sampler that weren't told would go on proposing what diverges."""
     tell_epochs(study, result.number, result.history)
+    set_excess(study, result.number, result.excess)
     if result.status == "failed":
         study.tell(result.number, state=TrialState.FAIL, skip_if_finished=True)
     elif result.status == "pruned" and len(goal.metrics) == 1:
@@ -34,3 +39,43 @@ def tell(study: optuna.Study, result: TrialResult, goal: Goal) -> None:
     else:
         values = goal.values(result)
         study.tell(result.number, values, TrialState.COMPLETE, skip_if_finished=True)
+
+
+def frozen(
+    space: Space,
+    goal: Goal,
+    overrides: Mapping[str, Any],
+    result: TrialResult | None,
+    epochs: Mapping[int, float],
+    attributes: Mapping[str, Any] | None = None,
+) -> FrozenTrial:
+    """A trial as a study would know it, had it been told of it: as it ended or, without a result, as one that runs.
+
+    epochs: its scores; attributes: for the study's user. Values outside the space's ranges are left out.
+    """
+    ranges = {key: space.parameters[key].distribution for key in overrides if key in space.parameters}
+    values = {key: value for key, value in overrides.items() if key in ranges and _within(ranges[key], value)}
+    one = len(goal.metrics) == 1
+    state, scores = TrialState.RUNNING, None
+    if result is not None and result.status == "failed":
+        state = TrialState.FAIL
+    elif result is not None and result.status == "pruned" and one:
+        state = TrialState.PRUNED
+    elif result is not None and result.status != "stopped":
+        state, scores = TrialState.COMPLETE, goal.values(result)
+    return create_trial(
+        state=state,
+        values=scores,
+        params=values,
+        distributions={key: ranges[key] for key in values},
+        intermediate_values=dict(epochs) if one and state != TrialState.FAIL else {},
+        user_attrs=dict(attributes or {}),
+        constraints=None if result is None else result.excess,
+    )
+
+
+def _within(distribution: BaseDistribution, value: Any) -> bool:
+    try:
+        return bool(distribution._contains(distribution.to_internal_repr(value)))
+    except (ValueError, TypeError):
+        return False

@@ -9,8 +9,8 @@ import re
 import shutil
 import sys
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import optuna
@@ -38,58 +38,19 @@ from capetune.runs.results import UNSCORED, Status, TrialResult, save_result, tr
 from capetune.storage.lease import Superseded
 from capetune.storage.scratch import address_of
 from capetune.training.loop import Metrics
+from capetune.tuning.ending import Limit
+from capetune.tuning.limits import known_excess, measured_excess, over
 from capetune.tuning.names import name_epoch
+from capetune.tuning.repeats import best_of, histories, repeated_epochs, whole
 from capetune.tuning.search import Search
-from capetune.tuning.space import Budget
 from capetune.tuning.telling import tell, tell_epochs
 from capetune.tuning.trial import Away, DiskFull
 from capetune.tuning.twins import Twins
+from capetune.tuning.warm import Earlier
 
 ARRIVAL = 120.0  # seconds that the last epoch of a trial may take to a store
-ENOUGH = 3  # trials on end that failed of the same
 SPARING = 20  # times what the writing of all results took, between two
 Keep = Callable[[list[TrialResult]], None]
-
-
-@dataclass
-class Limit(tune.Stopper):
-    """Ends a search when its hours or its epochs are spent, the disk is full, or every trial fails. Tune calls it with
-    every result.
-
-    spent: epochs so far, those of earlier sittings too.
-    """
-
-    budget: Budget
-    spent: int = 0
-    begun: float = field(default_factory=time.time)
-    full: bool = False  # the disk is
-    away: str = ""  # why the store of the run can't be written, or the pack be read
-    broken: str = ""  # of what all trials fail
-    failed: tuple[str, ...] = ()  # of what the latest trials failed, since one didn't
-
-    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
-        self.spent += 1
-        return False
-
-    def stop_all(self) -> bool:
-        late = self.budget.hours is not None and time.time() - self.begun >= self.budget.hours * 3600
-        return (
-            self.no_place
-            or bool(self.broken)
-            or late
-            or (self.budget.epochs is not None and self.spent >= self.budget.epochs)
-        )
-
-    def ended(self, error: str | None) -> None:
-        """A trial did, of that error, or well: after ENOUGH that failed of one thing the next ones would, too."""
-        self.failed = () if error is None else (*self.failed, re.sub(r"\d+", "#", error))
-        if len(self.failed) >= ENOUGH and len(set(self.failed[-ENOUGH:])) == 1:
-            self.broken = str(error)
-
-    @property
-    def no_place(self) -> bool:
-        """Whether nothing more can be kept."""
-        return self.full or bool(self.away)
 
 
 class Watcher(tune.Callback):
@@ -104,8 +65,10 @@ class Watcher(tune.Callback):
         listener: Listener,
         keep: Keep,
         lost_nodes: Callable[[], list[str]] = list,
+        warm: Mapping[int, Earlier] | None = None,
     ) -> None:
-        """lost_nodes: names of the machines that the cluster has lost since it was last asked."""
+        """lost_nodes: names of the machines that the cluster has lost since it was last asked. warm: trials of the
+        study that other searches trained."""
         self.search = search
         self.study = study
         self.limit = limit
@@ -117,7 +80,7 @@ class Watcher(tune.Callback):
         self.ended = {result.number: result for result in earlier}
         self.unspared = set(self.ended)  # ended trials that may have checkpoints
         self.written = -math.inf, 0.0  # when all results were, and how long it took
-        self.twins = Twins(search, study, self.ended)
+        self.twins = Twins(search, study, self.ended, warm)
 
     def __getstate__(self) -> dict:
         return {}  # Tune pickles callbacks with its own state; a live display can't be
@@ -182,7 +145,7 @@ class Watcher(tune.Callback):
     def over(self) -> str | None:
         """Why nothing more is worth a trial, though the budget isn't spent."""
         stale = self.search.budget.stale
-        ended = [] if stale is None else [result for result in self.results() if result.score is not None]
+        ended = [] if stale is None else [result for result in self.results() if result.eligible]
         if stale is None or not ended or sum(result.number > ended[0].number for result in ended) < stale:
             return None
         return f"none of {stale} since is better than trial {ended[0].number} (budget: stale)"
@@ -225,6 +188,10 @@ class Watcher(tune.Callback):
             return  # the budget was spent before its first epoch: it stays open
         result = self._result(number, overrides, history, lost)
         self.limit.ended(result.error if result.status == "failed" else None)
+        self.limit.spent += repeated_epochs(self.search, folder)
+        scored = any(other.score is not None for other in self.ended.values())
+        if number == 0 and result.status == "failed" and lost is None and not scored:
+            self.limit.ended_first(str(result.error))
         self.ended[result.number] = result
         if result.status != "stopped":  # else it stays open, to go on
             save_result(self.search.folder, result)
@@ -233,11 +200,11 @@ class Watcher(tune.Callback):
         results = self.results()
         self._spare(results)
         self._keep(results)
-        facts = self._facts(number, overrides, scored=result.status not in UNSCORED)
+        facts = self._facts(number, overrides, scored=result.status not in UNSCORED) | {"score": result.score}
         if result.checkpoint is not None:
             path = str(self.search.folder / result.checkpoint)
             self.say(CheckpointKept(self.search.folder.name, int(result.metrics["epoch"]), path, number))
-        self.say(TrialEnded(**facts, status=result.status, error=result.error))
+        self.say(TrialEnded(**facts, status=result.status, error=result.error, over=over(result.excess)))
 
     def _spare(self, results: list[TrialResult]) -> None:
         """Keep the checkpoints of the best trials; remove those of the others that have ended for good."""
@@ -269,13 +236,14 @@ class Watcher(tune.Callback):
         status: Status = "pruned"
         if why:
             status = why.pop("status")
-        elif history[-1]["epoch"] >= self.search.config.train.epochs:
+        elif whole(self.search, folder, history):
             status = "completed"
         elif self.limit.stop_all():
             status = "stopped"
-        best = {} if why else dict(goal.best(history))
+        seeds = [history, *histories(self.search, folder)] if status == "completed" else [history]
+        best, scores = ({}, []) if why else best_of(goal, seeds)
         found = None if why else keep_checkpoints(folder, goal.metric, goal.modes[0], status == "stopped")
-        config_hash = self.twins.hash(overrides)
+        config_hash, limits = self.twins.hash(overrides), self.search.space.header.constraints
         return TrialResult(
             number=number,
             overrides=overrides,
@@ -283,10 +251,13 @@ class Watcher(tune.Callback):
             score=best.get(goal.metric),
             metrics=best,
             history=[(int(metrics["epoch"]), metrics[goal.metric]) for metrics in history],
-            seconds=sum(metrics["seconds"] for metrics in history),
+            seconds=sum(metrics["seconds"] for each in seeds for metrics in each),
             config_hash=config_hash,
             checkpoint=str(found.relative_to(self.search.folder)) if found else None,
             twin=self.twins.first(number, config_hash),
+            seeds=scores,
+            excess=known_excess(limits, self.search.config, overrides)
+            | measured_excess(limits, next(iter(history), {})),
             **why,
         )
 
@@ -305,6 +276,7 @@ class Watcher(tune.Callback):
                     result.twin,
                     result.error,
                     earlier=True,
+                    over=over(result.excess),
                 )
             )
 

@@ -15,10 +15,10 @@ from capetune.events import CheckpointKept, TrialEnded
 from capetune.runs.diary import EVENTS
 from capetune.runs.failures import ERROR
 from capetune.runs.results import saved_results
+from capetune.tuning.ending import Limit
 from capetune.tuning.goal import Goal
 from capetune.tuning.space import Budget
 from capetune.tuning.telling import tell_epochs
-from capetune.tuning.watcher import Limit
 
 from .conftest import Bench
 
@@ -277,8 +277,34 @@ def test_failures_of_different_kinds_or_with_a_good_end_between_do_not_end_a_sea
     fail("one of 7")
     assert not bench.limit.stop_all()
     fail("one of 8")
-    assert bench.limit.broken == "ValueError: one of 8"
+    assert bench.limit.broken == "3 trials on end failed of this: ValueError: one of 8"
     assert bench.limit.stop_all()
+
+
+def fail_by_itself(bench, trial):
+    bench.folder(trial).mkdir(parents=True, exist_ok=True)
+    (bench.folder(trial) / ERROR).write_text("Traceback …\nKeyError: 'joints'\n")
+    bench.end(trial)
+
+
+def test_a_default_that_fails_by_itself_ends_the_search(bench):
+    fail_by_itself(bench, bench.trial())
+    assert bench.limit.stop_all()
+    assert bench.limit.broken.endswith("the search begins with, failed of this: KeyError: 'joints'")
+
+
+def test_a_default_whose_machine_is_lost_does_not_nor_another_trial(bench):
+    bench.end(bench.trial(), lost="ray.exceptions.ActorDiedError: it died")
+    fail_by_itself(bench, bench.trial())
+    assert not bench.limit.stop_all()
+
+
+def test_nor_a_default_that_fails_when_another_has_a_score(bench):
+    default, other = bench.trial(), bench.trial()
+    bench.report(other, 3, 0.5)
+    bench.end(other)
+    fail_by_itself(bench, default)
+    assert not bench.limit.stop_all()
 
 
 def test_a_search_is_over_when_so_many_trials_were_no_better(search):
