@@ -109,7 +109,7 @@ def evaluate(
         raise ValueError(f"{predictor.name} predicted {len(rows)} of {len(pairs.categories)} categories")
     order = range(len(rows))
     return EvalReport(
-        protocol=protocol_name(part.part, episodes, queries, part.left_out, measure=measure),
+        protocol=protocol_name(part, episodes, queries, measure=measure),
         measure=measure,
         split=part.split,
         part=part.part,

@@ -30,14 +30,8 @@ from capetune.models.execution import padded_size
 from capetune.pose import Batch, Instance, filled
 
 
-def usual_batch(data: DataConfig) -> int:
-    """Pairs a batch: one of 128 costs a tenth less a pair than one of 64, the maps of large crops would fill the
-    memory."""
-    return 128 if data.size <= 128 else 64
-
-
 class ModelPredictor:
-    """Predicts pairs of all categories together, `batch_size` at a time; None: `usual_batch`.
+    """Predicts pairs of all categories together, `batch_size` at a time; None: `pairs_at_once`.
 
     losses: where given, all predicted pairs are decoded teacher-forced as well (see `mean_losses`). support: what the
     model is shown of the supports. kept: gives what `Backbone.features` once gave for instances, in place of images.
@@ -63,11 +57,11 @@ class ModelPredictor:
         self.pack = pack
         self.data = data
         self.device = torch.device(device)
-        self.batch_size = batch_size or usual_batch(data)
+        self.batch_size = batch_size or pairs_at_once(data.size)
         self.losses = losses
         self.support = support
         self.kept = kept
-        answer = partial(_answered, model, losses)  # not a method: graphs go with the predictor, at once
+        answer = partial(answered, model, losses)  # not a method: graphs go with the predictor, at once
         self._answer = Captured(answer) if model.way.captured else answer
         self.begin()
 
@@ -196,8 +190,14 @@ class ModelPredictor:
         return predicted, score
 
 
-def _answered(model: PoseEstimator, losses: LossConfig | None, tensors: Sequence[torch.Tensor]) -> Answer:
-    """tensors: those of a batch, and the maps of its images."""
+def pairs_at_once(size: int) -> int:
+    """Pairs a batch, of crops of `size` pixels. One of 128 costs a tenth less than one of 64; the maps of large crops
+    would fill the memory."""
+    return 128 if size <= 128 else 64
+
+
+def answered(model: PoseEstimator, losses: LossConfig | None, tensors: Sequence[torch.Tensor]) -> Answer:
+    """`PoseEstimator.answer`. tensors: those of a batch, and the maps of its images."""
     fields = len(tensors) - len(model.backbone.project)
     return model.answer(Batch(*tensors[:fields]), tuple(tensors[fields:]), losses)
 

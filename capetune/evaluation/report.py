@@ -18,7 +18,7 @@ from capetune.evaluation.intervals import Interval, over_categories, over_draws
 from capetune.evaluation.pck import CURVE, THRESHOLDS, mpck4, mpck5
 from capetune.evaluation.protocol import Measure, NotSampled, protocol_name
 from capetune.evaluation.seen import Seen
-from capetune.pose import Category
+from capetune.pose import Category, Part
 
 
 @dataclass(frozen=True)
@@ -174,9 +174,9 @@ class EvalReport:
         """Categories the part lists without a single instance; they stand in `not_sampled` too."""
         return tuple(entry.category for entry in self.not_sampled if entry.instances == 0)
 
-    def known(self, seen: Seen) -> EvalReport:
-        """With what the model was trained on, which the protocol's name must say too."""
-        name = protocol_name(self.part, self.episodes, self.queries, self.left_out, seen.words, self.measure)
+    def known(self, seen: Seen, part: Part) -> EvalReport:
+        """With what of the part the model was trained on, which the protocol's name must say too."""
+        name = protocol_name(part, self.episodes, self.queries, seen.words, self.measure)
         return replace(self, protocol=name, seen=seen)
 
     def to_json(self) -> dict[str, Any]:

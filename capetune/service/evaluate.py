@@ -192,7 +192,7 @@ def _score(
     own = replace(found.pop("own"), **subject.facts)
     own = replace(own, ablation={name: wrong.scores for name, wrong in found.items()})
     if subject.seen is not None:
-        own = own.known(subject.seen)
+        own = own.known(subject.seen, part)
     if request.compare:
         ours = {str(row.category.id): row.scores.mpck4 for row in own.per_category}
         own = replace(own, comparison=compare(ours, other, str(request.compare)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,6 +19,7 @@ from capetune.runs.promotion import Promotion, read_tables, tabulated, with_tabl
 from capetune.runs.record import TABLES, Run, recorded
 from capetune.runs.registry import begun, find_search
 from capetune.runs.trackers import Tracker, tracked, values_of
+from capetune.service.on_end import notified
 from capetune.service.request import Count, Numbers, Request, Settings
 from capetune.service.steps import housed, machines_checked, open_data, ray_joined
 from capetune.service.train import AGAIN
@@ -41,6 +43,7 @@ class PromoteRequest(Request):
     episodes: Count | None = None
     queries: Count = 15
     track: Tracker | None = None
+    on_end: str | None = None
     address: str | None = None
     verbose: bool = False
 
@@ -74,6 +77,10 @@ def run(request: PromoteRequest, listener: Listener = ignore) -> PromoteResult:
 
     Raises UserError for what the caller can cure. Failed jobs are in the result.
     """
+    return notified(request.on_end, request.verb, request.runs, listener, partial(_housed, request))
+
+
+def _housed(request: PromoteRequest, listener: Listener) -> PromoteResult:
     with housed(request, listener) as (request, listener):
         return _run(request, listener)
 

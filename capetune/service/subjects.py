@@ -122,20 +122,23 @@ def _of_model(model: Model, split: int, part: str, listener: Listener) -> Subjec
 
 
 def _seen(meta: CheckpointMeta, pack: Pack, part: Part, listener: Listener) -> Seen:
-    """What of the part the model was trained on: unknown where the pack that was of is gone or has changed."""
-    trained = meta.data.get("data_hash")
-    if pack.fingerprint != trained:
-        try:
-            pack = open_data(meta.data["pack"], listener)
-        except UserError as error:
-            listener(
-                Doubted(f"what the model was trained on can't be looked at, so seen isn't told from unseen: {error}")
-            )
+    """What of the part the model was trained on, first and last: unknown where a pack that was of is gone or has
+    changed."""
+    parts = []
+    for trained in (*meta.data.get("before", []), meta.data):
+        found = pack
+        if pack.fingerprint != trained.get("data_hash"):
+            try:
+                found = open_data(trained["pack"], listener)
+            except UserError as error:
+                why = f"what the model was trained on can't be looked at, so seen isn't told from unseen: {error}"
+                listener(Doubted(why))
+                return Seen(known=False)
+        if found.fingerprint != trained.get("data_hash"):
+            listener(Doubted(f"{found.address} has changed since the model was trained: seen isn't told from unseen"))
             return Seen(known=False)
-        if pack.fingerprint != trained:
-            listener(Doubted(f"{pack.address} has changed since the model was trained: seen isn't told from unseen"))
-            return Seen(known=False)
-    return overlap(pack.part(meta.data["split"], "train"), part)
+        parts.append(found.part(trained["split"], "train"))
+    return overlap(parts, part)
 
 
 def _told_of(pack: Pack) -> dict[str, Any]:

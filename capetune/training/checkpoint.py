@@ -21,7 +21,9 @@ from safetensors.torch import load, load_file, save_file
 from typing_extensions import TypedDict
 
 from capetune import __version__
+from capetune.config import ModelConfig
 from capetune.errors import UserError
+from capetune.models.backbone import Backbone
 from capetune.models.estimator import PoseEstimator
 from capetune.runs.checkpoints import FORMAT, META, UNDER_WAY, CheckpointMeta, read_meta
 from capetune.runs.document import Odd, read_checked
@@ -167,6 +169,15 @@ def fill(model: PoseEstimator, folder: Path) -> None:
         raise UserError(f"{folder / MODEL} can't be read ({error}); take another checkpoint") from None
     except RuntimeError:
         raise UserError(f"{folder / MODEL} doesn't fit the configuration beside it; take another checkpoint") from None
+
+
+def has_pretrained_backbone(folder: Path, config: ModelConfig) -> bool:
+    """Whether a checkpoint's backbone is still as it was pretrained. Raises UserError as `fill` does, and where those
+    weights can't be had."""
+    model = PoseEstimator(config, pretrained=False)
+    fill(model, folder)
+    kept = model.backbone.net.state_dict()
+    return all(torch.equal(value, kept[name]) for name, value in Backbone(config).net.state_dict().items())
 
 
 def weights_hash(folder: Path) -> str:

@@ -28,7 +28,7 @@ from capetune.evaluation.seen import overlap
 from capetune.events import EpochDone, JobChanged, Listener, NodeLost, ignore
 from capetune.runs.checkpoints import keep_checkpoints
 from capetune.runs.failures import ERROR
-from capetune.runs.history import finished, read_history
+from capetune.runs.history import at_end, finished, read_history
 from capetune.runs.promotion import Promotion, report_name
 from capetune.storage.scratch import address_of
 from capetune.storage.whole import write_aside
@@ -89,8 +89,7 @@ def run_job(given: dict[str, Any], work: Work, asked: dict[str, Any]) -> None:
     with at_part(work, job["name"]) as bench:
         folder = bench.folder
         config = work.config.with_overrides(job["overrides"])
-        history = read_history(folder)
-        if not history or history[-1]["epoch"] < config.train.epochs:
+        if not at_end(read_history(folder), config.train):
             fill_folder(bench, {"number": job["number"], "overrides": job["overrides"]}, work)
             if (folder / ERROR).is_file():
                 return
@@ -109,7 +108,7 @@ def _score(checkpoint: Path, work: Work, name: str, shots: Sequence[int], episod
     model, meta = load_model(checkpoint)
     pack, plan, data = open_pack(work.pack), work.plan, meta.config.data
     part = pack.part(data.split, "test")
-    seen = overlap(pack.part(data.split, "train"), part)
+    seen = overlap([pack.part(data.split, "train")], part)
     facts = {"checkpoint": checkpoint.name, "config_hash": meta.config.hash(), "epoch": meta.epoch}
     facts |= {"weights_hash": weights_hash(checkpoint), "data_hash": pack.fingerprint, "pack": pack.place.resolved}
     with ExitStack() as ends:
@@ -119,7 +118,7 @@ def _score(checkpoint: Path, work: Work, name: str, shots: Sequence[int], episod
         else:
             predictor = ModelPredictor(model.settle(plan.device), pack, data, plan.device)
         for count in shots:
-            report = evaluate(part, predictor, count, episodes or EPISODES["test"], queries).known(seen)
+            report = evaluate(part, predictor, count, episodes or EPISODES["test"], queries).known(seen, part)
             tree = {**replace(report, coverage=pack.manifest.coverage).to_json(), **facts}
             write_aside(checkpoint.parent / report_name(count, episodes, queries), json.dumps(tree, indent=2) + "\n")
 

@@ -14,7 +14,7 @@ import torch
 from capetune.cluster.crew import Crew
 from capetune.datasets.packs.reader import Pack, open_pack
 from capetune.errors import UserError
-from capetune.evaluation.model import ModelPredictor, usual_batch
+from capetune.evaluation.model import ModelPredictor, pairs_at_once
 from capetune.evaluation.order import Assembly, slices
 from capetune.evaluation.protocol import CategoryPairs
 from capetune.evaluation.support import supports
@@ -56,7 +56,7 @@ class SpreadPredictor:
         support: str = "own",
         size: int | None = None,
     ) -> None:
-        self.crew, self.size, self.scores = crew, size or usual_batch(meta.config.data), list[np.ndarray]()
+        self.crew, self.size, self.scores = crew, size or pairs_at_once(meta.config.data.size), list[np.ndarray]()
         of = (pack.place.resolved, pack.fingerprint, part.split, part.part)
         told = (read_weights(checkpoint), *of, support, self.size)
         self._work = partial(_Work, meta, *told)

@@ -14,6 +14,7 @@ from capetune.config import load_preset
 from capetune.datasets.packs.reader import open_pack
 from capetune.datasets.packs.writer import pack as write_pack
 from capetune.errors import UserError
+from capetune.evaluation.protocol import OTHERS
 from capetune.models.estimator import PoseEstimator
 from capetune.runs.checkpoints import CheckpointMeta
 from capetune.runs.facts import describe_data
@@ -69,7 +70,7 @@ def test_test_categories_are_unseen_and_its_own_train_part_is_called_seen(runs):
     result = evaluate("--runs", runs, "--part", "train", "--json", "-")
     report = json.loads(result.stdout)
     counts = "trained on 10 of 10 categories and 180 of 180 pictures"
-    assert report["protocol"] == f"sampled as officially, 1 episode of 3 queries a category, {counts}"
+    assert report["protocol"] == f"sampled as officially, 1 episode of 3 queries a category, {OTHERS}, {counts}"
     assert (report["seen"]["pictures"], len(report["seen"]["categories"])) == (180, 10)
     assert f"SEEN: the model was {counts}" in result.stderr
     assert "unseen" not in result.stderr

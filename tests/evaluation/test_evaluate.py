@@ -85,8 +85,8 @@ def test_the_report_says_what_was_left_out_and_how_it_was_taken(make_part):
     assert document["checkpoint"] is document["config_hash"] is None
 
 
-def test_the_official_numbers_make_it_official(make_part):
-    assert evaluate(make_part({1: 16}, part="val"), Center(), 1, 100).protocol == "official"
+def test_the_official_numbers_make_it_official(make_mp100):
+    assert evaluate(make_mp100("val"), Center(), 1, 100).protocol == "official"
 
 
 def test_a_part_that_can_not_be_sampled_is_said_with_its_cure(make_part):

@@ -342,6 +342,26 @@ def test_an_older_pack_knows_it_too_and_another_data_set_is_no_part_of_mp100(tmp
     assert "mp100" not in json.loads((tiny_pack / "manifest.json").read_text()), "its bytes are what they were"
 
 
+def test_whoever_cuts_the_bytes_are_the_same_and_a_picture_that_is_not_seen_there_is_refused(tiny_root, tmp_path):
+    def elsewhere(job, tasks):
+        return (job(task) for task in tasks)
+
+    def changed(job, tasks):
+        return (job((picture, file, length + (picture.name == name))) for picture, file, length in tasks)
+
+    name = "tiny87_body/005.jpg"
+    folders = tiny_root / "annotations", tiny_root / "images"
+    for out, spread in (("one", None), ("two", elsewhere)):
+        pack(*folders, tmp_path / out, shards=4, size=64, spread=spread)
+    for file in (tmp_path / "one").iterdir():
+        assert file.read_bytes() == (tmp_path / "two" / file.name).read_bytes()
+    with pytest.raises(
+        UserError, match=rf"machine .* doesn't see {tiny_root}/images/{name} as this one does: give --im"
+    ):
+        pack(*folders, tmp_path / "three", size=64, spread=changed)
+    assert not (tmp_path / "three").exists()
+
+
 def test_a_pack_keeps_super_categories_and_older_ones_have_none():
     category = Category(2, "horse_body", "horse_body", PoseGraph(("a", "b"), ((0, 1),)), "Equidae")
     entry = CategoryEntry.of(category)
