@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -43,7 +44,7 @@ def test_one_and_three_workers_give_the_digits_of_this_process_also_where_one_is
         for count in (1, 3):
             heard: list[Event] = []
             kills = count == 3
-            with scorers(plan(cluster, 1, count), count, "test", heard.append) as crew:
+            with scorers(replace(plan(cluster, 1, count), threads=1), count, "test", heard.append) as crew:
                 predictor = SpreadPredictor(crew, untrained, meta, pack, part, size=16)
                 found = {}
                 for entry, xy in predictor.predict_all(part.instances, pairs):
