@@ -40,7 +40,7 @@ def test_one_and_three_workers_give_the_digits_of_this_process_also_where_one_is
     pairs = official_pairs(part, 1, 3, 15).categories
     alone = ModelPredictor(model.settle("cpu"), pack, meta.config.data, batch_size=16)
     wanted = dict(alone.predict_all(part.instances, pairs))
-    options = {"checkpoint": untrained, "part": "train", "shots": (1, 2), "episodes": 2, "ablate": True}
+    options = {"checkpoint": untrained, "part": "train", "shots": (1, 2), "episodes": 1, "ablate": True}
     local = capetune.evaluate(**options, listener=lambda event: None)
     with ray_cluster(cpus=3) as cluster:
         for count in (1, 3):
