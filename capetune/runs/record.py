@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NotRequired
 
 from pydantic import ConfigDict, TypeAdapter
 from typing_extensions import TypedDict
@@ -48,6 +48,16 @@ class Asked(TypedDict):
     missing: dict[str, list[str]]
 
 
+class WarmStart(TypedDict):
+    """What a search took of an earlier one: how many trials and points; its best one's number and score."""
+
+    search: str
+    trials: int
+    points: int
+    best: NotRequired[int]
+    score: NotRequired[float]
+
+
 class _Facts(TypedDict, total=False):
     """Of a record's facts those that are read again, where they are there; it may have any others."""
 
@@ -71,6 +81,7 @@ class _Facts(TypedDict, total=False):
     storage: str | None
     study: str
     trials: int
+    warm_start: list[WarmStart]
     hours: float | None
     keep: int
     workers: list[int]

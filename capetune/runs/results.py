@@ -29,17 +29,8 @@ TRIALS = "trials"  # the folder of a search's trials
 RESULT, VALUES = "result.json", "trial.json"  # of one trial
 RESULTS = "results.json"
 COLUMNS = (
-    "number",
-    "status",
-    "score",
-    "spread",
-    "template",
-    "epochs",
-    "seconds",
-    "config_hash",
-    "twin",
-    "checkpoint",
-    "error",
+    *("number", "status", "score", "spread", "template", "epochs", "seconds"),
+    *("config_hash", "twin", "checkpoint", "error"),
 )
 
 
