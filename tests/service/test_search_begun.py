@@ -88,7 +88,7 @@ def test_a_database_that_was_moved_is_given_by_storage(runs: Path) -> None:
 def test_what_a_search_begins_with_is_looked_for_before_anything_starts(runs: Path, pack: Path) -> None:
     new = {**FRESH, "data": str(pack), "name": "new"}
     with pytest.raises(
-        UserError, match="--top says how many points of an earlier search .* give --warm-start NAME too"
+        UserError, match=r"--top says how many points of an earlier search .* give --warm-start NAME too"
     ):
         _begun(asked(runs, **new, top=3), ignore)
     with pytest.raises(UserError, match=r"there is no search 'nosuch' in .*there: mine"):
