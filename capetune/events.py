@@ -12,7 +12,20 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-Step = Literal["imports", "opening", "data", "ray", "machines", "features", "workers", "evaluation", "prediction"]
+Step = Literal[
+    "imports",
+    "opening",
+    "data",
+    "ray",
+    "machines",
+    "memory",
+    "features",
+    "workers",
+    "evaluation",
+    "prediction",
+    "serving",
+    "export",
+]
 
 
 @dataclass(frozen=True)
@@ -90,14 +103,41 @@ class Doubted(Event):
 
 @dataclass(frozen=True)
 class TrialChosen(Event):
-    """A trial of an earlier search is what this verb works with. state: of that search. start: the checkpoint whose
-    weights are taken too; None: from scratch."""
+    """A trial of an earlier search is what this verb works with. state: of that search. epochs: those that its trials
+    were trained for, where they are kept, as none were asked for."""
 
     search: str
     trial: int
     state: str
     file: str
-    start: str | None = None
+    epochs: int | None = None
+
+
+@dataclass(frozen=True)
+class StartChosen(Event):
+    """A training begins with a checkpoint: with its weights, or, longer, with all that it goes on with. epoch: of the
+    checkpoint. pack, split: what it was trained on. epochs: those to come, or in all."""
+
+    checkpoint: str
+    epoch: int
+    pack: str
+    split: int
+    longer: bool
+    epochs: int
+
+
+@dataclass(frozen=True)
+class Stretched(Event):
+    """A training goes on to other epochs than it was begun with. done: epochs that are finished. rate: the learning
+    rate after them, of that training; becomes: of this one. schedule: cosine or constant."""
+
+    run: str
+    done: int
+    before: int
+    epochs: int
+    rate: float
+    becomes: float
+    schedule: str
 
 
 @dataclass(frozen=True)
@@ -114,6 +154,14 @@ class PictureLeftOut(Event):
 
     picture: str
     why: str
+
+
+@dataclass(frozen=True)
+class Serving(Event):
+    """A server answers from now on. url: of its page; link: that with the token, for a browser."""
+
+    url: str
+    link: str
 
 
 @dataclass(frozen=True)
@@ -189,6 +237,15 @@ class StepsTraced(Event):
     epoch: int
     first: int
     last: int
+
+
+@dataclass(frozen=True)
+class EndedEarly(Event):
+    """A training ends after that epoch: the last so many were no better than the best before them (train.patience)."""
+
+    run: str
+    epoch: int
+    stale: int
 
 
 @dataclass(frozen=True)

@@ -35,8 +35,11 @@ def command(
     workers_per_trial: int | None = typer.Option(
         None, "--workers-per-trial", min=1, help="Training workers (DDP) each trial has; default: 1."
     ),
-    trials_per_gpu: int | None = typer.Option(
-        None, "--trials-per-gpu", min=1, help="Trials that share a GPU, each with its part of the memory; default: 1."
+    trials_per_gpu: str | None = typer.Option(
+        None,
+        "--trials-per-gpu",
+        metavar="N|auto",
+        help="Trials that share a GPU, each with its part of the memory; auto: as many as fit; default: 1.",
     ),
     at_once: int | None = common.AtOnce,
     cpus: int | None = common.Cpus,
@@ -60,6 +63,7 @@ def command(
         help="Optuna's storage, such as postgresql://user@host/db (PGPASSWORD is read); default: a journal in the run.",
     ),
     track: common.Tracker | None = common.Track,
+    on_end: str | None = common.OnEnd,
     runs: str = common.Runs,
     address: str | None = common.Address,
     verbose: bool = common.Verbose,

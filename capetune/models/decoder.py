@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
@@ -153,7 +154,7 @@ class Decoder(nn.Module):
         """Tokens that enter. kind: int64 (T,), a `Kind`. xy: (B, T, 2) in [0, 1], read where the kind asks for it."""
         special = self.special(kind.clamp(max=SPECIALS - 1))
         x, y = self.places.axis(xy[..., 0], 0), self.places.axis(xy[..., 1], 1)
-        is_x, is_y = (kind == Kind.X) | (kind == Kind.POINT), (kind == Kind.Y) | (kind == Kind.POINT)
+        is_x, is_y = (kind >= int(Kind.X)) & (kind != int(Kind.Y)), kind >= int(Kind.Y)
         return special * (kind < SPECIALS).unsqueeze(-1) + x * is_x.unsqueeze(-1) + y * is_y.unsqueeze(-1)
 
     def forward(
@@ -176,17 +177,31 @@ class Decoder(nn.Module):
             causal = cache.causal[begin:end]
         else:  # a single step may look at all there is
             causal = cache.causal[begin:end, :end] if xy.shape[1] > 1 else None
+        past = [cache.room(i, begin, end) if cache else None for i in range(len(self.layers))]
+        found = self.through(x, reference, memory, causal, past, every_layer)
+        if cache is not None:
+            cache.steps = end
+        return found
+
+    def through(
+        self,
+        x: Tensor,
+        reference: Tensor,
+        memory: Memory,
+        causal: Tensor | None,
+        past: Sequence[Past | None],
+        every_layer: bool = True,
+    ) -> tuple[list[Tensor], list[Tensor]]:
+        """The layers on T steps that entered, x (B, T, width), which first look at `reference`, (B, T, 2). Returns what
+        `forward` does. causal: from `additive`. past: each layer's own, as its attention wants it."""
         logits, points = [], []
         for i, layer in enumerate(self._layers()):
-            past = cache.room(i, begin, end) if cache else None
-            seen = (memory.values[i], memory.support[i], memory.real, causal, past)
+            seen = (memory.values[i], memory.support[i], memory.real, causal, past[i])
             x, h, reference = compiled(_layer, self.compiled)(self, layer, x, reference, *seen)
             points.append(reference)
             reference = reference.detach()  # the next layer looks where this one points
             if every_layer or i == len(self.layers) - 1:
                 logits.append(self.token_head(h).unflatten(-1, (self.axes, -1)))
-        if cache is not None:
-            cache.steps = end
         return logits, points
 
     def cache(self, batch: int, steps: int, device: torch.device) -> Cache:

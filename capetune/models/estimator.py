@@ -109,13 +109,14 @@ class PoseEstimator(nn.Module):
         Returns the prediction; and teacher-forced, the losses of each pose, as in `total_loss`, and `Output.forced`.
         """
         memory = self.remember(batch, features)
-        prediction = self._calibrated(generate(self.decoder, memory), batch.joints)
+        prediction = self.calibrated(generate(self.decoder, memory), batch.joints)
         if losses is None:
             return prediction, {}, None
         output = self(batch, memory=memory)
         return prediction, total_loss(output.logits, output.points, output.tokens, losses, each=True), output.forced
 
-    def _calibrated(self, prediction: Prediction, joints: Tensor) -> Prediction:
+    def calibrated(self, prediction: Prediction, joints: Tensor) -> Prediction:
+        """With the scores that `calibration` makes of its own. joints: bool (B, K); elsewhere they are 0."""
         slope, offset = self.calibration
         if (slope, offset) == (1.0, 0.0):
             return prediction

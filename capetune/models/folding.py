@@ -29,12 +29,15 @@ class Folded:
         self.conv = conv
         self.norm = norm
         self.made: tuple[list[tuple[int, int]], nn.Conv2d] | None = None
+        self.settled = False
         # As attributes of the instances, where deepcopy and pickle find and carry them.
         conv.forward = self.convolve  # type: ignore[assignment, method-assign]
         norm.forward = self.normalise  # type: ignore[assignment, method-assign]
 
     def convolve(self, x: Tensor) -> Tensor:
         """In place of the convolution's `forward`."""
+        if self.settled:
+            return type(self.conv).forward(self.conv, x)
         learns = self._learns()
         if learns and not torch.compiler.is_compiling():
             # An optimiser's step is about to follow, and a fused one leaves no trace in `_version`.
@@ -48,10 +51,15 @@ class Folded:
 
     def normalise(self, x: Tensor) -> Tensor:
         """In place of BatchNorm's `forward`. x: what `convolve` gave."""
-        if self._apart(x):
+        if not self.settled and self._apart(x):
             return type(self.norm).forward(self.norm, x)
         norm: Any = self.norm
         return cast(Tensor, norm.act(norm.drop(x))) if hasattr(norm, "act") else x  # timm's has its activation in it
+
+    def settle(self) -> None:
+        """Write the folded weights over the convolution's own, for good: what is exported has no BatchNorm."""
+        both = self._fold()
+        self.conv.weight, self.conv.bias, self.settled = both.weight, both.bias, True
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "made": None}  # a copy has tensors of its own
@@ -106,6 +114,14 @@ def fold(net: nn.Module) -> list[Folded]:
     Returns the pairs: none where the network's course can't be told without running it.
     """
     return [Folded(conv, norm) for conv, norm in _pairs(net)]
+
+
+def settle(net: nn.Module) -> None:
+    """`Folded.settle` for all pairs of `net`, which can't be trained or saved as a checkpoint any more."""
+    for module in net.modules():
+        folded = getattr(module.__dict__.get("forward"), "__self__", None)
+        if isinstance(folded, Folded) and folded.conv is module:
+            folded.settle()
 
 
 def _kinds() -> tuple[tuple[type, ...], tuple[type, ...]]:

@@ -27,8 +27,14 @@ def generate(decoder: Decoder, memory: Memory, cached: bool = True) -> Predictio
     the last word. Its score is the chance, as its tokens have it, that it lies closer than NEAR. cached=False decodes
     the whole prefix anew at every step: the plain path, for tests.
     """
-    config, plan = decoder.config, decoder.plan(memory.joints.shape[1], memory.joints.device)
+    plan = decoder.plan(memory.joints.shape[1], memory.joints.device)
     xy, logits = first_pass(decoder, memory, plan, cached)
+    return finished(decoder, memory, plan, xy, logits)
+
+
+def finished(decoder: Decoder, memory: Memory, plan: Layout, xy: Tensor, logits: Tensor) -> Prediction:
+    """The second pass, where there is one, and the scores. xy, logits: of the first, as `first_pass` gives them."""
+    config = decoder.config
     if config.refine:
         layers, points = decoder(plan, entering(plan, xy), decoder.refining(memory, xy), every_layer=False)
         logits = layers[-1]
@@ -54,11 +60,11 @@ def first_pass(decoder: Decoder, memory: Memory, plan: Layout, cached: bool = Tr
             plan, sample[:, begin : step + 1], memory, cache if cached else None, every_layer=False
         )
         logits[:, step] = layers[-1][:, -1]
-        place = _place(layers[-1][:, -1:], points[-1][:, -1:], decoder.config)[:, 0]
+        put = place(layers[-1][:, -1:], points[-1][:, -1:], decoder.config)[:, 0]
         if kind != Kind.Y:
-            xy[:, keypoint, 0] = place[:, 0]
+            xy[:, keypoint, 0] = put[:, 0]
         if kind != Kind.X:
-            xy[:, keypoint, 1] = place[:, 1]
+            xy[:, keypoint, 1] = put[:, 1]
         # The token predicted at this step enters at the next one.
         sample[:, step + 1] = xy[:, keypoint]
     return xy, logits
@@ -66,11 +72,11 @@ def first_pass(decoder: Decoder, memory: Memory, plan: Layout, cached: bool = Tr
 
 def places(plan: Layout, logits: Tensor, points: Tensor, config: ModelConfig) -> Tensor:
     """Where decoded steps put the keypoints. logits: (B, T, A, V + 4). points: (B, T, 2). Returns (B, K, 2)."""
-    at = _place(logits, points, config)
+    at = place(logits, points, config)
     return torch.stack([at[:, plan.x, 0], at[:, plan.y, 1]], dim=-1)
 
 
-def _place(logits: Tensor, points: Tensor, config: ModelConfig) -> Tensor:
+def place(logits: Tensor, points: Tensor, config: ModelConfig) -> Tensor:
     """`model.decode`, step by step: (B, T, 2). In `xy` only the step's own axis means something."""
     if config.decode == "head":
         return points

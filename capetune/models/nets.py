@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from capetune.config import BackboneConfig
@@ -206,12 +207,15 @@ def _load(net: nn.Module, state: dict[str, Tensor], classifier: str, config: Bac
         return {k: v for k, v in weights.items() if not k.startswith(classifier) and "num_batches_tracked" not in k}
 
     given, wanted = needed(state), needed(net.state_dict())
-    odd = set(given) ^ set(wanted) or {key for key in wanted if given[key].shape != wanted[key].shape}
-    if odd:
-        raise UserError(
-            f"model.backbone.weights={config.weights}: not the weights of {config.name} "
-            f"({len(odd)} of its tensors are missing, unknown or of another shape, such as {min(odd)})"
-        )
+    both = set(given) & set(wanted)
+    odd = {
+        "missing": set(wanted) - both,
+        "left over": set(given) - both,
+        "of another shape": {key for key in both if given[key].shape != wanted[key].shape},
+    }
+    said = ", ".join(f"{len(keys)} {how}, such as {min(keys)}" for how, keys in odd.items() if keys)
+    if said:
+        raise UserError(f"model.backbone.weights={config.weights}: not the weights of {config.name} (tensors {said})")
     net.load_state_dict(given, strict=False)
 
 
@@ -235,7 +239,10 @@ def _weights(config: BackboneConfig) -> dict[str, Tensor]:
 
 
 def _read(path: Path) -> dict[str, Tensor]:
+    """A state dict of torch.save's, or of safetensors. Raises UserError where the file holds none."""
     try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
         state: Any = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise UserError(f"there is no weights file {path}; set model.backbone.weights to one") from None

@@ -1,4 +1,4 @@
-"""What `predict` and `template` say at their end."""
+"""What `predict`, `template` and `export` say at their end."""
 
 from __future__ import annotations
 
@@ -29,3 +29,21 @@ def template_line(template: Any, file: Path) -> str:
     name = template.category or "a category without a name"
     made_of = f"; {template.made_of}" if template.made_of else ""
     return f"{file}: {name}, {template.graph.size} keypoints{places}, {len(template.graph.edges)} edges{made_of}"
+
+
+def export_lines(result: Any) -> list[str]:
+    """Of an `ExportResult`."""
+    if result.parity is None:
+        return [f"{result.card}: the model card of {result.checkpoint}"]
+    found = result.parity
+    lines = [
+        f"{result.out}: {result.megabytes:.1f} MB; the checkpoint's weights have {result.weights_megabytes:.1f} MB",
+        f"keypoints differ from the model's by up to {found.pixels:.1g} pixels, scores by up to {found.score:.1g}, "
+        f"on {found.pictures}",
+    ]
+    for row in result.speeds:
+        lines.append(
+            f"batch {row['batch']}, {row['keypoints']} keypoints, {row['threads']} thread{'s' * (row['threads'] > 1)}: "
+            f"{1000 * row['file']:.0f} ms, the model in PyTorch {1000 * row['torch']:.0f} ms"
+        )
+    return [*lines, f"{result.card}: the model card"]

@@ -28,6 +28,8 @@ UNSCORED = ("diverged", "failed")
 TRIALS = "trials"  # the folder of a search's trials
 RESULT, VALUES = "result.json", "trial.json"  # of one trial
 RESULTS = "results.json"
+SCHEMA = "config.schema.json"  # of its YAML files, for editors, which find it wherever the run's folder goes
+SCHEMA_LINE = f"# yaml-language-server: $schema={SCHEMA}\n"
 COLUMNS = (
     *("number", "status", "score", "spread", "template", "epochs", "seconds"),
     *("config_hash", "twin", "checkpoint", "error"),
@@ -234,7 +236,7 @@ def write_results(folder: Path, base: Config, facts: dict[str, Any], results: li
         best = base.with_overrides(results[0].overrides)
         what = title(facts["goal"][0])
         head = f"# Trial {results[0].number} of {folder.name}: validation {what} {results[0].score:.4f}\n"
-        write_aside(folder / "best.yaml", head + best.to_yaml())
+        write_aside(folder / "best.yaml", head + SCHEMA_LINE + best.to_yaml())
 
 
 def varied_keys(results: list[TrialResult]) -> list[str]:

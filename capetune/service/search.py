@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from pathlib import Path, PurePath
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from capetune.cluster.environment import prepare_environment
 from capetune.config import Config, load_config
@@ -18,8 +19,9 @@ from capetune.runs.commands import again
 from capetune.runs.copy import bring
 from capetune.runs.record import CONFIG, SPACE, read_run
 from capetune.runs.registry import find_run, run_folder
-from capetune.runs.results import TrialResult, trial_rows
+from capetune.runs.results import SCHEMA, TrialResult, trial_rows
 from capetune.runs.trackers import Tracker
+from capetune.service.on_end import notified
 from capetune.service.request import Configured, Count, Names
 from capetune.service.steps import housed, open_data
 from capetune.storage.lease import FOLDER as LEASE
@@ -35,6 +37,18 @@ FIXED = (*BEGUN_WITH, "--resume-or-start")
 TOP = 5
 
 
+def as_many(value: Any) -> Any:
+    """ "4", as a command has it, is 4."""
+    if isinstance(value, str) and value.isdecimal():
+        value = int(value)
+    if value is None or value == "auto" or (isinstance(value, int) and value > 0):
+        return value
+    raise ValueError("wants how many, such as 4, or auto")
+
+
+GpuTrials = Annotated[int | Literal["auto"], BeforeValidator(as_many)]
+
+
 class SearchRequest(Configured):
     verb: Literal["search"] = "search"
     space: str | None = None
@@ -44,7 +58,7 @@ class SearchRequest(Configured):
     trials: Count | None = None
     hours: float | None = Field(None, ge=0)
     workers_per_trial: Count | None = None
-    trials_per_gpu: Count | None = None
+    trials_per_gpu: GpuTrials | None = None
     at_once: Count | None = None
     cpus: Count | None = None
     keep: Count | None = None
@@ -56,6 +70,7 @@ class SearchRequest(Configured):
     retry_failed: bool = False
     storage: str | None = None
     track: Tracker | None = None
+    on_end: str | None = None
     address: str | None = None
     verbose: bool = False
 
@@ -111,6 +126,10 @@ def run(request: SearchRequest, listener: Listener = ignore) -> SearchResult:
 
     Raises UserError for what the caller can cure, SearchFailed where every trial failed of something else.
     """
+    return notified(request.on_end, request.verb, request.runs, listener, partial(_housed, request))
+
+
+def _housed(request: SearchRequest, listener: Listener) -> SearchResult:
     with housed(request, listener) as (request, listener):
         return _run(request, listener)
 
@@ -166,7 +185,8 @@ def _begin(request: SearchRequest, listener: Listener) -> Begun:
     folder = run_folder(request.runs_folder, request.name or f"{space.source.stem}-{datetime.now():%Y%m%d-%H%M%S}")
     bring(folder)
     # What a search that was killed before its record was written has left is written anew.
-    if folder.is_dir() and any(path.name not in (LEASE, CONFIG, SPACE, WARM) for path in folder.iterdir()):
+    begun = (LEASE, CONFIG, SPACE, SCHEMA, WARM)
+    if folder.is_dir() and any(path.name not in begun for path in folder.iterdir()):
         raise UserError(
             f"{folder} exists already; choose another --name, or go on with it: {again('search --resume', folder)}"
         )

@@ -11,7 +11,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from capetune.runs.history import finished, read_history
+from capetune.runs.history import at_end, read_history
 from capetune.runs.results import repeat_folder
 from capetune.training.loop import Metrics
 from capetune.tuning.goal import Goal
@@ -30,7 +30,7 @@ def repeated_epochs(search: Search, folder: Path) -> int:
 
 def whole(search: Search, folder: Path, history: Sequence[Metrics]) -> bool:
     """Whether a trial was trained to its last epoch with every seed. history: its first one's."""
-    return all(finished(each) >= search.config.train.epochs for each in [history, *histories(search, folder)])
+    return all(at_end(each, search.config.train) for each in [history, *histories(search, folder)])
 
 
 def best_of(goal: Goal, all_histories: Sequence[Sequence[Metrics]]) -> tuple[dict[str, Any], list[float]]:

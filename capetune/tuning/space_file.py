@@ -19,7 +19,8 @@ from capetune.tuning.space import GRID, Header, Parameter, Space, describe, plai
 from capetune.yaml12 import read_document
 
 BUILT_IN = Path(__file__).parents[1] / "search_spaces"
-COMMON = ("train.epochs", "data.split", "validation.")  # what a score is of, and when a trial is complete
+# What a score is of, and when a trial is complete.
+COMMON = ("train.epochs", "train.patience", "data.split", "validation.")
 POINTS = 100  # drawn to see whether values go together
 LOWER = ("val_loss", "val_coordinates", "generate_ms")  # the lower the better, unless the file says otherwise
 EXAMPLE = "a search space maps keys to ranges, such as 'loss.tokens: {log: [0.1, 2]}'"

@@ -29,6 +29,7 @@ from capetune.runs.history import read_history
 from capetune.runs.record import JOURNAL
 from capetune.runs.results import TRIALS, TrialResult, saved_overrides, saved_results, trial_folder, trial_folders
 from capetune.storage.scratch import address_of
+from capetune.tuning.ending import Limit
 from capetune.tuning.goal import Goal
 from capetune.tuning.names import named_trainable
 from capetune.tuning.patience import away
@@ -45,7 +46,7 @@ from capetune.tuning.trial import Work, no_room, run_trial
 from capetune.tuning.tuner import resources, run_tuner
 from capetune.tuning.twins import begun, due, queue_failed
 from capetune.tuning.warm import by_number, first_points, read_warm, tell_earlier
-from capetune.tuning.watcher import ENOUGH, Keep, Limit, Watcher
+from capetune.tuning.watcher import Keep, Watcher
 
 
 def run_search(
@@ -111,9 +112,8 @@ def _searched(search: Search, room: Room, listener: Listener, keep: Keep) -> Sea
     if limit.broken:
         failed = next(result for result in reversed(watcher.ended.values()) if result.status == "failed")
         go_on = again("search --resume", search.folder)
-        why = f"{ENOUGH} trials on end failed of this: {limit.broken}; its traceback is in "
-        cure = f"`{go_on}` goes on, and with --retry-failed tries them again"
-        raise UserError(f"{why}{search.folder / str(failed.traceback)}; {cure}")
+        cure = f"`{go_on}` goes on, and with --retry-failed tries what failed again"
+        raise UserError(f"{limit.broken}; its traceback is in {search.folder / str(failed.traceback)}; {cure}")
     results = watcher.results()
     cut = sum(trial.state == TrialState.RUNNING for trial in study.get_trials(deepcopy=False))
     return Searched(results, cut + (0 if over else due(study, search.budget)))

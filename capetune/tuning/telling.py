@@ -17,12 +17,14 @@ from capetune.tuning.space import Space
 
 def tell_epochs(study: optuna.Study, number: int, epochs: Sequence[tuple[int, float]]) -> None:
     """Let the study of one metric know a running trial's scores, by which samplers judge those that are pruned."""
-    trial = study.get_trials(deepcopy=False)[number]
-    new = [pair for pair in epochs if pair[0] not in trial.intermediate_values]
-    if new and not trial.state.is_finished() and len(study.directions) == 1:  # Optuna takes none of two metrics
-        running = optuna.trial.Trial(study, trial._trial_id)
-        for epoch, score in new:
-            running.report(score, epoch)
+    if len(study.directions) > 1:
+        return  # Optuna takes none of two metrics
+    storage = study._storage  # `study.get_trials` copies all trials, for each epoch of each
+    identity = storage.get_trial_id_from_study_id_trial_number(study._study_id, number)
+    trial = storage.get_trial(identity)
+    for epoch, score in epochs:
+        if epoch not in trial.intermediate_values and not trial.state.is_finished():
+            storage.set_trial_intermediate_value(identity, epoch, score)
 
 
 def tell(study: optuna.Study, result: TrialResult, goal: Goal) -> None:

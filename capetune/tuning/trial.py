@@ -28,10 +28,11 @@ from capetune.config import Config
 from capetune.datasets.packs.reader import Pack, PackDamaged, open_pack
 from capetune.errors import Diverged, UserError
 from capetune.events import Doubted, EpochDone, Event
+from capetune.models.compiled import make_room
 from capetune.runs.checkpoints import resume_point
 from capetune.runs.desk import Bench, at_bench, late
 from capetune.runs.failures import ERROR
-from capetune.runs.history import finished, read_history
+from capetune.runs.history import at_end, read_history
 from capetune.runs.record import CONFIG
 from capetune.runs.results import VALUES, repeat_folder, trial_name
 from capetune.storage.address import is_address
@@ -42,6 +43,7 @@ from capetune.training.features import Features, open_features
 from capetune.training.launch import TrainingFailed, launch_training
 from capetune.training.loop import Metrics, Save, fit
 from capetune.training.pace import Pace
+from capetune.training.patience import Patience
 from capetune.training.ranks import Ranks
 from capetune.training.share import step_size
 from capetune.training.tensorboard import scalars
@@ -149,11 +151,12 @@ def fill_folder(bench: Bench, trial: dict[str, Any], work: Work) -> None:
 def _train(config: Config, bench: Bench, work: Work) -> None:
     plan = work.plan
     torch.set_num_threads(plan.threads)
+    make_room()
     if plan.device == "cuda":
         gc.collect()  # what the trial before in this process left
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
-        torch.cuda.set_per_process_memory_fraction(1 / plan.per_gpu)  # it fails by itself, not its neighbours
+        torch.cuda.set_per_process_memory_fraction(plan.fence)  # it fails by itself, not its neighbours
     pack = _pack(work)
     features = open_features(work.features) if work.features else None
     doubts: list[str] = []
@@ -162,10 +165,11 @@ def _train(config: Config, bench: Bench, work: Work) -> None:
     if work.repeats == 1:
         _fit(config, bench, *common, tell=epochs)
         return
-    # Tune ends a trial with its last epoch, so of that it hears when all seeds are through.
+    # Tune ends a trial with its last epoch, so of that it hears when all seeds are through; of one that patience ended
+    # it has heard.
     for number in range(work.repeats):
         part = replace(bench, folder=repeat_folder(bench.folder, number)) if number else bench
-        if finished(read_history(part.folder)) < epochs:
+        if not at_end(read_history(part.folder), config.train):
             part.folder.mkdir(exist_ok=True)
             if number and (start := resume_point(part.folder)) is not None:
                 bench.bring(start)
@@ -176,7 +180,9 @@ def _train(config: Config, bench: Bench, work: Work) -> None:
                 shutil.rmtree(path)
     if trouble := bench.sent():
         doubts.append(late(trouble))
-    tune.report(told(read_history(bench.folder)[-1], "; ".join(doubts) or None))
+    last = read_history(bench.folder)[-1]
+    if last["epoch"] == epochs or doubts:
+        tune.report(told(last, "; ".join(doubts) or None))
 
 
 def _fit(
@@ -219,7 +225,8 @@ def _fit(
         # A scheduler's checkpoint may be another trial's, of the same epoch.
         due = Pace(config.train.save_minutes, ranks).due
         own = UnderWay() if work.portable or not tell else UnderWay(bench.folder, due, keep=keep)
-        fit(config, pack, report, ranks, start, meter.step, features, own, doubts.append)
+        patience = Patience(config.train.patience, work.goal.metric, work.goal.modes[0])
+        fit(config, pack, report, ranks, start, meter.step, features, own, doubts.append, patience=patience)
 
 
 def _pack(work: Work) -> Pack:

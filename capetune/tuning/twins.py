@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any
 
 import optuna
@@ -21,6 +23,7 @@ from capetune.tuning.warm import EARLIER, Earlier
 REFUSED = "capetune:refused"  # of one that wasn't trained: over which limit it is
 TWIN = "capetune:twin"  # of one that wasn't trained: the number of the one that was
 AGAIN = "capetune:again"  # of one that repeats a failed one: that one's number
+HASHES = 1024  # of the latest configurations, that are kept
 
 
 class Twins:
@@ -38,6 +41,7 @@ class Twins:
         self.study = study
         self.ended = ended
         self.numbers: dict[str, int] = {}
+        self._hash = lru_cache(HASHES)(self._hash_of)  # asked for at each epoch
         for result in ended.values():
             self.first(result.number, result.config_hash)
         self.earlier = earlier or {}
@@ -46,8 +50,11 @@ class Twins:
 
     def hash(self, overrides: dict[str, Any]) -> str | None:
         """The hash of the whole configuration; None for values that don't go together: the trial will fail of it."""
+        return self._hash(json.dumps(overrides))
+
+    def _hash_of(self, overrides: str) -> str | None:
         try:
-            return self.search.config.with_overrides(overrides).hash()
+            return self.search.config.with_overrides(json.loads(overrides)).hash()
         except UserError:
             return None
 

@@ -12,7 +12,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from capetune.config import ModelConfig
 from capetune.models.backbone import Backbone
-from capetune.models.folding import fold
+from capetune.models.folding import fold, settle
 
 NETS = ["efficientnet_lite0", "resnet50", "mobilenetv3_small_050", "resnet18", "hrnet_w18_small", "densenet121"]
 
@@ -237,3 +237,20 @@ def test_what_can_not_be_folded_is_left_alone(kind: type[nn.Module], x: torch.Te
     net = used(kind()).eval()
     assert fold(net) == []
     same(net, x)
+
+
+def test_settled_convolutions_hold_their_norm_and_give_the_same(make_model, make_batch):
+    model, images = make_model(), make_batch(3).images
+    net = model.backbone.net
+    for module in net.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.running_mean.normal_()
+            module.running_var.uniform_(0.5, 2.0)
+    with torch.no_grad():
+        (wanted,) = model.backbone(images)
+        settle(net)
+        for module in net.modules():
+            if isinstance(module, torch.nn.BatchNorm2d):
+                module.running_mean.fill_(torch.nan)  # read no more
+        (found,) = model.backbone(images)
+    torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-4)

@@ -35,13 +35,19 @@ def test_a_request_has_the_names_of_its_command_s_options(verb: str) -> None:
 @pytest.mark.parametrize("verb", VERBS)
 def test_its_defaults_are_those_of_the_command(verb: str) -> None:
     command = typer.main.get_command(app).commands[COMMANDS[verb]]  # type: ignore[attr-defined]
-    typed = {"promote": "some-search", "evaluate": "--split 1", "predict": "a.jpg --out found"}.get(verb, "")
+    typed = {
+        "promote": "some-search",
+        "evaluate": "--split 1",
+        "predict": "a.jpg --out found",
+        "export": "mine --out mine.pt2",
+    }.get(verb, "")
     context = command.make_context("capetune", shlex.split(typed))
     asked = {name: value for name, value in context.params.items() if name not in NOT_ASKED}
     least = {
         "promote": {"name": "some-search"},
         "evaluate": {"split": 1},
         "predict": {"images": ["a.jpg"], "out": "found"},
+        "export": {"checkpoint": "mine", "out": "mine.pt2"},
     }.get(verb, {})
     assert VERBS[verb][1].of(**asked) == VERBS[verb][1].of(**least)
 
@@ -126,7 +132,7 @@ def test_what_was_given_is_said_by_the_options_names() -> None:
         (
             {"verb": "serch"},
             'no.json is no request: it wants an object with a "verb", one of search, train, promote, evaluate, '
-            "predict, demo; did you mean 'search'?",
+            "predict, export, demo; did you mean 'search'?",
         ),
         ({"verb": "promote"}, "no.json: --name: Field required, not {'verb': 'promote'}"),
         (
