@@ -85,10 +85,8 @@ def results_lines(folder: Path | str, results: list[TrialResult], facts: dict[st
     same = [f"{result.number} as {result.twin}" for result in results if result.twin is not None]
     if same:
         lines.append(f"trials with the configuration of an earlier one: {', '.join(same)}")
-    best, goal = (
-        results[0].score if results and results[0].eligible else None,
-        Goal(tuple(facts["goal"]), tuple(facts.get("mode", ["max"]))),
-    )
+    goal = Goal(tuple(facts["goal"]), tuple(facts.get("mode", ["max"])))
+    best = results[0].score if results and results[0].eligible else None
     if len(goal.metrics) == 2 and (front := best_numbers(results, goal)):
         which = ", ".join(str(result.number) for result in results if result.number in front)
         lines.append(f"best are those that none beats in both (★): trials {which}; --best takes the first of them")

@@ -31,17 +31,8 @@ RESULTS = "results.json"
 SCHEMA = "config.schema.json"  # of its YAML files, for editors, which find it wherever the run's folder goes
 SCHEMA_LINE = f"# yaml-language-server: $schema={SCHEMA}\n"
 COLUMNS = (
-    "number",
-    "status",
-    "score",
-    "spread",
-    "template",
-    "epochs",
-    "seconds",
-    "config_hash",
-    "twin",
-    "checkpoint",
-    "error",
+    *("number", "status", "score", "spread", "template", "epochs", "seconds"),
+    *("config_hash", "twin", "checkpoint", "error"),
 )
 
 
