@@ -102,7 +102,7 @@ def predict(*, listener: Listener | None = None, **options: Any) -> PredictResul
 
 
 def export(*, listener: Listener | None = None, **options: Any) -> ExportResult:
-    """Write a model as one file for other programs, and its card: checkpoint, out, format, keypoints, scores as `capetune
+    """Write a model as one file for other programs, and its card: checkpoint, out, format, keypoints, … as `capetune
     export` has them. Raises UserError, also where the file gives something else than the model."""
     from capetune.service import export as verb
 
