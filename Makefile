@@ -38,7 +38,7 @@ check: setup
 
 # make bench ARGS=--save keeps the lines in benchmarks/results/
 bench: setup
-	for name in parts step generate evaluate loader distant uploads autocast memory cached allocator pack; do $(BIN)/python benchmarks/$$name.py $(ARGS) || exit 1; done
+	for name in parts step generate evaluate loader distant uploads autocast memory cached allocator pack serve; do $(BIN)/python benchmarks/$$name.py $(ARGS) || exit 1; done
 
 # What is lost when something breaks: 27 faults, half an hour. make faults ARGS=--save keeps the lines.
 faults: setup

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from gpu_speed import WAYS, Setting, Tell, Trainer, pixelless
+from gpu_speed import SMALL, WAYS, Setting, Tell, Trainer, pixelless
 from paper import weights_file
 
 from capetune.config import Config, load_config
@@ -36,9 +36,10 @@ SECONDS = 4  # for which trials run side by side
 def losses(setting: Setting, tell: Tell) -> None:
     """300 steps of `tiny`, the same batches: float32 as written against bfloat16 captured, and compiled."""
     steps, last = (8, 4) if setting.tiny else (300, 50)
-    small = ["data.size=64", "data.workers=0", "model.width=32", "model.heads=4", "model.decoder.layers=2"]
     shared = ["model.dropout=0", "train.input_noise=0", f"model.backbone.weights={weights_file()}", "data.workers=8"]
-    config = load_config("tiny", None, [*shared, *(small if setting.tiny else [])])
+    config = load_config(
+        "tiny", None, [*shared, *(["data.workers=0", "train.batch_size=2", *SMALL] if setting.tiny else [])]
+    )
     loader = train_loader(open_data("synthetic"), config.data, config.train.batch_size, config.seed)
     batches = list(loader.epoch(1, steps))
     plain = None

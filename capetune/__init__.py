@@ -16,13 +16,14 @@ the Ray that the process has started, where it has. This module imports nothing 
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from capetune.cluster.jobs import Job
-    from capetune.evaluation.report import EvalReport
     from capetune.events import Listener
     from capetune.prediction.model import Model
     from capetune.prediction.template import Template
@@ -30,9 +31,10 @@ if TYPE_CHECKING:
     from capetune.service.predict import PredictResult
     from capetune.service.promote import PromoteResult
     from capetune.service.search import SearchResult
+    from capetune.service.serve import Server
     from capetune.service.train import TrainResult
 
-__all__ = ["evaluate", "export", "load", "predict", "promote", "search", "submit", "template", "train"]
+__all__ = ["evaluate", "export", "load", "predict", "promote", "search", "serve", "submit", "template", "train"]
 __version__ = "0.1.0"
 
 
@@ -65,10 +67,11 @@ def promote(*, listener: Listener | None = None, **options: Any) -> PromoteResul
     return _run(verb, verb.PromoteRequest, options, listener)
 
 
-def evaluate(*, listener: Listener | None = None, **options: Any) -> EvalReport:
+def evaluate(*, listener: Listener | None = None, **options: Any) -> Any:
     """Score a model or a baseline on the official pairs: split, part, shots, checkpoint, … as `capetune eval` has them.
 
-    Raises UserError.
+    An EvalReport; of several splits, shots or checkpoints EvalReports, whose `reports` are in their order. Raises
+    UserError.
     """
     from capetune.service import evaluate as verb
 
@@ -101,9 +104,32 @@ def predict(*, listener: Listener | None = None, **options: Any) -> PredictResul
     return _run(verb, verb.PredictRequest, options, listener)
 
 
+@contextmanager
+def serve(*, listener: Listener | None = None, **options: Any) -> Iterator[Server]:
+    """A model behind HTTP while the block runs: checkpoint, port, token_file, … as `capetune serve` has them.
+
+        with capetune.serve(checkpoint="runs/best", port=0) as server:
+            ...  # server.url, server.token
+
+    Raises UserError.
+    """
+    from capetune.service.serve import ServeRequest, served
+
+    request = ServeRequest.of(**options)
+    if listener is not None:
+        with served(request, listener) as server:
+            yield server
+        return
+    from capetune.reports.console import console
+    from capetune.reports.screen import Screen
+
+    with Screen(console()) as screen, served(request, screen.hear) as server:
+        yield server
+
+
 def export(*, listener: Listener | None = None, **options: Any) -> ExportResult:
-    """Write a model as one file for other programs, and its card: checkpoint, out, format, keypoints, … as `capetune
-    export` has them. Raises UserError, also where the file gives something else than the model."""
+    """Write a model as one file for other programs, and its card: checkpoint, out, format, keypoints, scores as
+    `capetune export` has them. Raises UserError, also where the file gives something else than the model."""
     from capetune.service import export as verb
 
     return _run(verb, verb.ExportRequest, options, listener)

@@ -109,6 +109,9 @@ class DataConfig(Section):
     flip: float = Field(
         0.0, ge=0.0, le=1.0, description="share mirrored, of categories whose names tell left and right"
     )
+    balance: Literal["instances", "categories"] = newer(
+        "instances", description="each train instance as often as the others, or each category, as officially"
+    )
     workers: Annotated[int, Field(ge=0)] | Literal["auto"] = Field(
         "auto", description="loader processes a training worker (auto: none on a CPU, whose cores train)"
     )
@@ -119,6 +122,9 @@ class DataConfig(Section):
 
 class TrainConfig(Section):
     epochs: int = Field(5, ge=1)
+    patience: int | None = newer(
+        None, ge=1, description="ends after so many validations on end without a better score; null = never"
+    )
     batch_size: int = Field(8, ge=1, description="samples a training worker and step")
     steps: int | None = Field(None, ge=1, description="steps an epoch; null = once through the training instances")
     save_minutes: float = newer(
@@ -200,6 +206,22 @@ def config_value(config: Config, key: str) -> Any:
     return list(value) if isinstance(value, tuple) else value
 
 
+def differences(before: Config, now: Config, below: str = "") -> dict[str, tuple[Any, Any]]:
+    """Dotted key → its value there and here, of keys that decide a result, differ and begin with `below`."""
+    keys = (key for key in leaf_keys() if key.startswith(below) and not _never_hashed(key))
+    pairs = {key: (config_value(before, key), config_value(now, key)) for key in keys}
+    return {key: pair for key, pair in pairs.items() if pair[0] != pair[1]}
+
+
+def _never_hashed(key: str) -> bool:
+    section: Any = Config
+    *path, last = key.split(".")
+    for name in path:
+        section = section.model_fields[name].annotation
+    extra = section.model_fields[last].json_schema_extra
+    return isinstance(extra, dict) and extra.get(HASHED) == "never"
+
+
 def leaf_keys(section: type[Section] = Config, prefix: str = "") -> Iterator[str]:
     """Every dotted key that may be set."""
     for name, info in section.model_fields.items():
@@ -274,9 +296,15 @@ def parse_setting(text: str) -> tuple[str, Any]:
         raise UserError(f"--set {key}: {value!r} is not a YAML value") from None
 
 
-def load_config(preset: str = "tiny", file: Path | None = None, settings: tuple[str, ...] | list[str] = ()) -> Config:
-    """Preset, then file (whole tree or a part of it), then `--set`, each over the one before."""
-    config = load_preset(preset)
+def load_config(
+    preset: str = "tiny",
+    file: Path | None = None,
+    settings: tuple[str, ...] | list[str] = (),
+    base: Config | None = None,
+) -> Config:
+    """Preset, then file (whole tree or a part of it), then `--set`, each over the one before. base: stands in the
+    preset's place."""
+    config = base or load_preset(preset)
     if file is not None:
         document = read_document(file)
         if not isinstance(document.tree, Mapping):

@@ -13,7 +13,18 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 Step = Literal[
-    "imports", "opening", "data", "ray", "machines", "features", "workers", "evaluation", "prediction", "export"
+    "imports",
+    "opening",
+    "data",
+    "ray",
+    "machines",
+    "memory",
+    "features",
+    "workers",
+    "evaluation",
+    "prediction",
+    "serving",
+    "export",
 ]
 
 
@@ -92,14 +103,41 @@ class Doubted(Event):
 
 @dataclass(frozen=True)
 class TrialChosen(Event):
-    """A trial of an earlier search is what this verb works with. state: of that search. start: the checkpoint whose
-    weights are taken too; None: from scratch."""
+    """A trial of an earlier search is what this verb works with. state: of that search. epochs: those that its trials
+    were trained for, where they are kept, as none were asked for."""
 
     search: str
     trial: int
     state: str
     file: str
-    start: str | None = None
+    epochs: int | None = None
+
+
+@dataclass(frozen=True)
+class StartChosen(Event):
+    """A training begins with a checkpoint: with its weights, or, longer, with all that it goes on with. epoch: of the
+    checkpoint. pack, split: what it was trained on. epochs: those to come, or in all."""
+
+    checkpoint: str
+    epoch: int
+    pack: str
+    split: int
+    longer: bool
+    epochs: int
+
+
+@dataclass(frozen=True)
+class Stretched(Event):
+    """A training goes on to other epochs than it was begun with. done: epochs that are finished. rate: the learning
+    rate after them, of that training; becomes: of this one. schedule: cosine or constant."""
+
+    run: str
+    done: int
+    before: int
+    epochs: int
+    rate: float
+    becomes: float
+    schedule: str
 
 
 @dataclass(frozen=True)
@@ -116,6 +154,14 @@ class PictureLeftOut(Event):
 
     picture: str
     why: str
+
+
+@dataclass(frozen=True)
+class Serving(Event):
+    """A server answers from now on. url: of its page; link: that with the token, for a browser."""
+
+    url: str
+    link: str
 
 
 @dataclass(frozen=True)
@@ -194,6 +240,15 @@ class StepsTraced(Event):
 
 
 @dataclass(frozen=True)
+class EndedEarly(Event):
+    """A training ends after that epoch: the last so many were no better than the best before them (train.patience)."""
+
+    run: str
+    epoch: int
+    stale: int
+
+
+@dataclass(frozen=True)
 class StepsDone(Event):
     """How far a training is: about twice a second. epoch, step: from 1; steps: an epoch."""
 
@@ -235,7 +290,8 @@ class TrialStarted(Event):
 
 @dataclass(frozen=True)
 class TrialEnded(Event):
-    """status: as `runs.results.TrialResult`'s. earlier: it had ended before this sitting of the search began."""
+    """status: as `runs.results.TrialResult`'s. earlier: it had ended before this sitting of the search began.
+    over: which limits it is over, in words; it can't be the best."""
 
     run: str
     trial: int
@@ -247,6 +303,7 @@ class TrialEnded(Event):
     twin: int | None = None
     error: str | None = None
     earlier: bool = False
+    over: str | None = None
 
 
 @dataclass(frozen=True)
@@ -260,11 +317,23 @@ class TrialLost(Event):
 
 @dataclass(frozen=True)
 class TrialSpared(Event):
-    """A proposed trial isn't trained: `twin` has its configuration already, and that one's result is the sampler's."""
+    """A proposed trial isn't trained: `twin` has its configuration already, and that one's result is the sampler's.
+    source: which trial of an earlier search that is."""
 
     run: str
     trial: int
     twin: int
+    overrides: Mapping[str, Any]
+    source: str | None = None
+
+
+@dataclass(frozen=True)
+class TrialRefused(Event):
+    """A proposed trial isn't trained: its configuration can't keep to the space's constraints. why: in words."""
+
+    run: str
+    trial: int
+    why: str
     overrides: Mapping[str, Any]
 
 

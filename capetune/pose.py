@@ -40,12 +40,16 @@ class PoseGraph:
 
 @dataclass(frozen=True)
 class Category:
-    """A kind of object. `id` is the key; `name` may be shared by two categories and may differ from `folder`."""
+    """A kind of object. `id` is the key; `name` may be shared by two categories and may differ from `folder`.
+
+    supercategory: as the annotation file has it, such as animal_face; empty where it has none.
+    """
 
     id: int
     name: str
     folder: str
     graph: PoseGraph
+    supercategory: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,7 +80,7 @@ class Part:
     """The train, val or test part of one split: categories in file order, each with its instances in file order.
 
     `instances` has a key for each category, also where the list is empty. left_out: usable instances of the annotation
-    file that aren't here, since a pack lacks their images.
+    file that aren't here, since a pack lacks their images. own: its split is people's own, whatever the categories.
     """
 
     split: int
@@ -85,6 +89,7 @@ class Part:
     instances: Mapping[int, tuple[Instance, ...]]
     synthetic: bool = False
     left_out: int = 0
+    own: bool = False
 
     def __len__(self) -> int:
         return sum(len(group) for group in self.instances.values())
@@ -148,6 +153,10 @@ class Batch:
             tensor = getattr(self, field.name)
             found[field.name] = filled(F.pad(tensor, ends) if any(ends) else tensor, samples)
         return Batch(**found)
+
+    def first(self, samples: int) -> Batch:
+        """So many of its samples."""
+        return Batch(*(tensor[:samples] for tensor in self.tensors()))
 
     def __len__(self) -> int:
         return int(self.images.shape[0])

@@ -41,6 +41,7 @@ Runs = typer.Option("runs", "--runs", metavar="DIR", help="Where runs are kept: 
 Track = typer.Option(
     None, "--track", help="Send every epoch to MLflow or Weights & Biases too (pip install 'capetune[mlflow]')."
 )
+OnEnd = typer.Option(None, "--on-end", metavar="CMD", help="Run this at the end, however it ends: docs/search.md.")
 Name = typer.Option(None, "--name", help="The run's name; default: made from what is run.")
 Cpus = typer.Option(None, "--cpus", min=1, help="CPUs of this machine to use; default: all that it leaves us.")
 AtOnce = typer.Option(None, "--at-once", min=1, help="How many may run at a time; default: all that there is room for.")

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 
 from capetune.cli import common
 from capetune.errors import UserError
+
+if TYPE_CHECKING:
+    from capetune.datasets.packs.writer import Spread
 
 
 class By(StrEnum):
@@ -32,6 +38,12 @@ def command(
     by: By | None = typer.Option(
         None, "--by", help="With --coco: test other categories, or other pictures of the same; default: as fits."
     ),
+    address: str | None = typer.Option(
+        None,
+        "--address",
+        envvar="RAY_ADDRESS",
+        help="A running Ray cluster, all machines of which cut; default: this one.",
+    ),
     strict: bool = typer.Option(False, "--strict", help="Refuse where an annotation or image would be left out."),
 ) -> None:
     """Pack the images once, for all splits and parts: no instance is stored twice.
@@ -48,7 +60,10 @@ def command(
       capetune data pack --annotations data/annotations --images data/images --out s3://bucket/mp100
 
       capetune data pack --coco exported.json --images pictures --out shards
+
+      capetune data pack --annotations data/annotations --images /shared/images --out shards --address auto
     """
+    from contextlib import ExitStack
     from functools import partial
 
     from capetune.datasets.mp100.divide import divide
@@ -62,8 +77,24 @@ def command(
         raise UserError("--by is for --coco: MP-100's files say what trains and what tests")
     read, division = (annotations, None) if annotations else divide(coco, images, by.value if by else None)
     doubts: list[str] = []
-    with progress_bar() as bar:
-        progress = partial(bar, "packing images")
-        manifest = pack(read, images, out, shards, size, strict=strict, progress=progress, tell=doubts.append)
+    with ExitStack() as ends:
+        spread = ends.enter_context(_machines(address)) if address else None
+        progress = partial(ends.enter_context(progress_bar()), "packing images")
+        told = {"progress": progress, "tell": doubts.append}
+        manifest = pack(read, images, out, shards, size, strict=strict, spread=spread, **told)
     common.say(*pack_lines(manifest, out), *division_lines(division))
     common.warn(*pack_warnings(manifest), *doubts)
+
+
+@contextmanager
+def _machines(address: str) -> Iterator[Spread]:
+    """What spreads work over the machines of a cluster; what it is waited for is said on stderr."""
+    from capetune.reports.screen import Screen
+    from capetune.service.steps import ray_joined
+
+    with Screen(common.console(err=True)) as screen:
+        again = "give the same command again"
+        with ray_joined(address, False, screen.hear, "capetune data pack", again):
+            from capetune.cluster.spread import spread
+
+            yield spread

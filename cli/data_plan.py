@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import typer
 
 from capetune.cli import common
@@ -13,6 +15,7 @@ def command(
     loaders: int = typer.Option(0, "--loaders", min=0, help="Loader processes of each, as data.workers."),
     batch: int = typer.Option(8, "--batch", min=1, help="Samples a rank and step, as train.batch_size × accumulate."),
     split: int = typer.Option(1, "--split", min=1, max=5, help="MP-100 split."),
+    balance: Literal["instances", "categories"] = typer.Option("instances", "--balance", help="As data.balance."),
     epochs: int = typer.Option(2, "--epochs", min=1, help="How many to run through."),
     seed: int = typer.Option(42, "--seed", min=0, help="As the configuration's."),
     as_json: bool = typer.Option(False, "--json", help="Print a JSON document."),
@@ -33,7 +36,7 @@ def command(
     from capetune.datasets.episodes.plan import plan
     from capetune.reports.plan import plan_lines, plan_table, plan_warnings
 
-    found = plan(common.open_data(data), split, ranks, loaders, batch, seed, epochs)
+    found = plan(common.open_data(data), split, ranks, loaders, batch, seed, epochs, balance)
     if as_json:
         print(json.dumps(found.to_json(), indent=2))
         return

@@ -40,6 +40,7 @@ def command(
 
       capetune data show shards --out bad.png --worst boxes
     """
+    from capetune.datasets.mp100.findings import counted
     from capetune.datasets.packs.worst import worst_first
     from capetune.reports.sheet import choose, draw_sheet, find_category, groups, save
 
@@ -55,7 +56,8 @@ def command(
         instances = [instance for group in found.values() for instance in group]
         ranked = worst_first(instances, worst)
         if not ranked:
-            raise UserError(f"of {len(instances)} instances none has {NOTHING[worst]}: leave out --worst {worst}")
+            print(f"none of {counted(len(instances), 'instance')} has {NOTHING[worst]}: no picture is written")
+            return
         chosen, notes = [instance for instance, _ in ranked[:count]], [note for _, note in ranked[:count]]
     save(draw_sheet(pack, chosen, notes), out)
     if worst is not None:

@@ -8,16 +8,15 @@ from typing import Literal
 import typer
 
 from capetune.cli import common
-from capetune.errors import UserError
 
 
 def command(
     context: typer.Context,
-    split: int | None = typer.Option(
-        None, "--split", min=1, max=5, help="Split of MP-100; default: the one that the model was trained on."
+    split: str | None = typer.Option(
+        None, "--split", help="Split of MP-100, or several, 1-5; default: the one that the model was trained on."
     ),
     part: Literal["train", "val", "test"] = typer.Option("test", "--part", help="Part of the split."),
-    shots: int = typer.Option(1, "--shots", min=1, help="Supports a query."),
+    shots: str = typer.Option("1", "--shots", help="Supports a query, or several numbers of them, such as 1,5."),
     episodes: int | None = typer.Option(
         None, "--episodes", min=1, help="Episodes a category; left out, the official 200 for test, 100 for val."
     ),
@@ -29,8 +28,8 @@ def command(
     annotations: Path | None = typer.Option(
         None, "--annotations", metavar="DIR", help="Annotation files; enough for template and center."
     ),
-    checkpoint: str | None = typer.Option(
-        None, "--checkpoint", metavar="DIR", help="The model's, or its address; default: the best of the latest run."
+    checkpoint: list[str] = typer.Option(
+        [], "--checkpoint", metavar="DIR", help="Or a run's name, or an address; repeatable; default: the latest best."
     ),
     ablate: bool = typer.Option(
         False, "--ablate", help="Score it again with noise, a shuffled and another category's template as support."
@@ -44,9 +43,18 @@ def command(
     compare: Path | None = typer.Option(
         None, "--compare", metavar="FILE", help="Another result on the same pairs, as --json wrote it: which is better?"
     ),
+    protocol: Literal["official", "paper"] = typer.Option(
+        "official", "--protocol", help="paper: its preliminary measure, by the image's diagonal; never comparable."
+    ),
+    workers: int | None = typer.Option(
+        None, "--workers", min=1, help="Workers on a cluster that share the pictures; default: this process alone."
+    ),
+    cpus: int | None = common.Cpus,
     runs: str = common.Runs,
+    address: str | None = common.Address,
+    verbose: bool = common.Verbose,
     json_file: Path | None = typer.Option(
-        None, "--json", metavar="FILE", help='Write the report there too; "-" prints it alone on stdout.'
+        None, "--json", metavar="FILE", help='Write it there, several into a folder; "-" prints it alone on stdout.'
     ),
 ) -> None:
     """Print PCK at five thresholds and both mPCK, beside the template baseline on the same pairs.
@@ -59,6 +67,8 @@ def command(
     A file of predictions has an entry a pair: image_id, category_id, annotation_id (the query's), support_ids, episode
     (from 0, in its category) and keypoints: x, y in pixels of the image, and a score, K times.
 
+    Several checkpoints, splits or numbers of supports make one table; each model is scored on its own split only.
+
     Examples:
 
       capetune eval
@@ -69,27 +79,20 @@ def command(
 
       capetune eval --split 1 --data shards/ --checkpoint runs/demo-1a2b3c/checkpoint_000003
 
-      capetune eval --split 1 --episodes 5 --ablate
+      capetune eval --checkpoint small --checkpoint large --shots 1,5 --workers 4 --json results/
 
-      capetune eval --split 1 --shots 5 --predictor template --annotations data/annotations
-
-      capetune eval --split 3 --part val --predictor center --annotations data/annotations --json center.json
+      capetune eval --split 1-5 --shots 5 --predictor template --annotations data/annotations
     """
-    import json
-
-    from capetune.reports.evaluation import print_report
+    from capetune.reports.evaluation import print_report, print_reports
     from capetune.service import evaluate
-    from capetune.storage.whole import write_aside
+    from capetune.service.results import check_out, document, write
 
-    if json_file is not None and str(json_file) != "-" and (json_file.is_dir() or not json_file.parent.is_dir()):
-        raise UserError(f"can't write {json_file}: give --json a file in a folder that exists")
-    if json_file is not None and json_file == predictions:
-        raise UserError("--json and --predictions name one file; give two")
-    report = common.run(evaluate, evaluate.EvaluateRequest.of(**common.asked(context, "json_file")), err=True)
-    document = json.dumps(report.to_json(), indent=2, ensure_ascii=False)
+    request = evaluate.EvaluateRequest.of(**common.asked(context, "json_file"))
+    check_out(request, json_file)
+    report = common.run(evaluate, request, err=True)
     alone = str(json_file) == "-"
     if alone:
-        typer.echo(document)
+        typer.echo(document(report))
     elif json_file is not None:
-        write_aside(json_file, document + "\n")
-    print_report(report, common.console(err=alone))
+        write(report, json_file)
+    (print_reports if request.several else print_report)(report, common.console(err=alone))

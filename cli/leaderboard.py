@@ -17,6 +17,9 @@ def command(
     markdown: bool = typer.Option(False, "--markdown", help="Print Markdown."),
     latex: bool = typer.Option(False, "--latex", help="Print LaTeX, for the package booktabs."),
     as_json: bool = typer.Option(False, "--json", help="Print JSON."),
+    html: Path | None = typer.Option(
+        None, "--html", metavar="FILE", help="Write a page there, which needs no network and can be sorted."
+    ),
 ) -> None:
     """Print the published results of MP-100, and yours beside them, by PCK@0.2 in percent.
 
@@ -29,19 +32,28 @@ def command(
       capetune leaderboard
 
       capetune leaderboard mine.json runs/decoder-20261123-081500-promoted --markdown
+
+      capetune leaderboard mine.json --html leaderboard.html
     """
     import json
 
     from capetune.reports import leaderboard as reports
     from capetune.runs.leaderboard import Ours, boards, published
 
-    if markdown + latex + as_json > 1:
-        raise UserError("--markdown, --latex and --json are three ways to print; give one")
+    if markdown + latex + as_json + (html is not None) > 1:
+        raise UserError("--markdown, --latex, --json and --html are four ways to show it; give one")
+    if html is not None and (html.is_dir() or not html.parent.is_dir()):
+        raise UserError(f"can't write {html}: give --html a file in a folder that exists")
     ours = Ours()
     for path in results or []:
         ours.add(path)
     found = boards([*published(), *ours.entries])
-    if as_json:
+    if html is not None:
+        from capetune.reports.leaderboard_page import write_page
+
+        write_page(found, results or [], html)
+        common.say(f"written: {html}")
+    elif as_json:
         tree = [{"table": board.title, "rows": [entry.to_json() for entry in rows]} for board, rows in found.items()]
         print(json.dumps(tree, indent=2, ensure_ascii=False))
     elif markdown or latex:

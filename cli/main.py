@@ -30,6 +30,7 @@ from capetune.cli import (
     request,
     runs,
     search,
+    serve,
     signals,
     space,
     status,
@@ -43,7 +44,6 @@ app = typer.Typer(
     name="capetune",
     help="Search, train and evaluate category-agnostic pose estimators on MP-100, with Ray.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # rich would double the time that --help takes
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
@@ -53,6 +53,7 @@ app.command("search", short_help="Search hyperparameters, keep the best.")(searc
 app.command("train", short_help="Train one configuration, or a search's best.")(train.command)
 app.command("eval", short_help="Score a model or a baseline on the official pairs.")(eval.command)
 app.command("predict", short_help="Find a template's keypoints in pictures of your own.")(predict.command)
+app.command("serve", short_help="Answer by HTTP where keypoints lie, with a page.")(serve.command)
 app.command("export", short_help="A model as one file for other programs, and its card.")(export.command)
 app.command("report", short_help="A search as an HTML page, its figures as PNG.")(report.command)
 app.command("promote", short_help="Train a search's best on every split and seed, score officially.")(promote.command)

@@ -23,6 +23,7 @@ def command(
     episodes: int | None = typer.Option(None, "--episodes", min=1, help="Episodes a category; default: official, 200."),
     queries: int = typer.Option(15, "--queries", min=1, help="Queries an episode; 15 is official."),
     track: common.Tracker | None = common.Track,
+    on_end: str | None = common.OnEnd,
     runs: str = common.Runs,
     address: str | None = common.Address,
     verbose: bool = common.Verbose,

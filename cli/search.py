@@ -20,6 +20,10 @@ def command(
         metavar="PACK",
         help="A pack: a folder, s3://, gs://, http(s)://. Default: the built-in set.",
     ),
+    warm_start: list[str] = typer.Option(
+        [], "--warm-start", metavar="NAME", help="Begin with what an earlier search found; may be repeated."
+    ),
+    top: int = typer.Option(5, "--top", min=1, help="How many of its best points come first where no result counts."),
     trials: int | None = typer.Option(
         None, "--trials", min=1, help="How many configurations to try in all; default: the space's budget, else 20."
     ),
@@ -31,8 +35,11 @@ def command(
     workers_per_trial: int | None = typer.Option(
         None, "--workers-per-trial", min=1, help="Training workers (DDP) each trial has; default: 1."
     ),
-    trials_per_gpu: int | None = typer.Option(
-        None, "--trials-per-gpu", min=1, help="Trials that share a GPU, each with its part of the memory; default: 1."
+    trials_per_gpu: str | None = typer.Option(
+        None,
+        "--trials-per-gpu",
+        metavar="N|auto",
+        help="Trials that share a GPU, each with its part of the memory; auto: as many as fit; default: 1.",
     ),
     at_once: int | None = common.AtOnce,
     cpus: int | None = common.Cpus,
@@ -56,6 +63,7 @@ def command(
         help="Optuna's storage, such as postgresql://user@host/db (PGPASSWORD is read); default: a journal in the run.",
     ),
     track: common.Tracker | None = common.Track,
+    on_end: str | None = common.OnEnd,
     runs: str = common.Runs,
     address: str | None = common.Address,
     verbose: bool = common.Verbose,
@@ -81,6 +89,8 @@ def command(
       capetune search --resume decoder-20261123-081500 --trials 60
 
       capetune search --space decoder --name night --resume-or-start
+
+      capetune search --space wider.yaml --data shards/ --warm-start night --top 5
     """
     from capetune.service import search
 

@@ -16,6 +16,25 @@ app = typer.Typer(
 )
 
 
+def _schema(wanted: bool) -> None:
+    if wanted:
+        import json
+
+        from capetune.service.schema import space_schema
+
+        print(json.dumps(space_schema(), indent=2))
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    schema: bool = typer.Option(
+        False, "--schema", is_eager=True, callback=_schema, help="Print the JSON schema of such files, for editors."
+    ),
+) -> None:
+    """List the built-in search spaces, or show one as a table."""
+
+
 @app.command("list", short_help="Name the built-in spaces.")
 def list_spaces() -> None:
     """Name the built-in spaces, each with what its file says of itself.

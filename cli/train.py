@@ -14,8 +14,17 @@ def command(
     search: str | None = typer.Argument(None, help="With --best: the search to take it from; default: the latest."),
     best: bool = typer.Option(False, "--best", help="Train the best configuration of a search."),
     rank: int = common.Rank,
-    from_checkpoint: bool = typer.Option(
-        False, "--from-checkpoint", help="With --best: go on from the trial's best epoch, not from scratch."
+    from_: str | None = typer.Option(
+        None,
+        "--from",
+        metavar="CHECKPOINT|NAME",
+        help="Fine-tune: begin with the weights and the model of a checkpoint, or of a run's best.",
+    ),
+    longer: str | None = typer.Option(
+        None,
+        "--longer",
+        metavar="CHECKPOINT|NAME",
+        help="Go on with that training, its optimiser and its epochs, as a new run.",
     ),
     data: str | None = typer.Option(
         None, "--data", metavar="PACK", help="A pack, or `synthetic`. Default: the search's data, else synthetic."
@@ -42,6 +51,7 @@ def command(
     ),
     name: str | None = common.Name,
     track: common.Tracker | None = common.Track,
+    on_end: str | None = common.OnEnd,
     runs: str = common.Runs,
     address: str | None = common.Address,
     verbose: bool = common.Verbose,
@@ -50,7 +60,7 @@ def command(
     """Train a configuration to its end; the best and the last checkpoint are kept.
 
     Interrupted, the same command goes on from the last finished epoch, or from the middle of a long one: such are kept
-    every ten minutes (train.save_minutes).
+    every ten minutes (train.save_minutes). One that has ended goes on to more epochs: --name NAME --set train.epochs=….
 
     Examples:
 
@@ -60,7 +70,9 @@ def command(
 
       capetune train --best --workers 2:8 --address auto --runs s3://bucket/runs
 
-      capetune train --best decoder-20261123-081500 --rank 2 --from-checkpoint --set train.epochs=50
+      capetune train --from decoder-20261123-081500 --rank 2 --data mine/ --set train.epochs=20
+
+      capetune train --name demo-a1b2c3 --set train.epochs=50
 
       capetune train --preset demo --set train.epochs=1 --profile
     """

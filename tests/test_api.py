@@ -79,6 +79,7 @@ def test_without_a_listener_it_is_shown(run, capsys):
         (lambda: capetune.predict(images="a.jpg", out="found", category="x"), "there is no checkpoint in runs"),
         (lambda: capetune.export(checkpoint="nosuch", out="mine.pt2"), "there is no run 'nosuch' in runs"),
         (lambda: capetune.predict(images=[], out="found"), "no picture is named; give files or a folder"),
+        (lambda: capetune.serve(prt=1).__enter__(), "there is no 'prt' in a request to serve; did you mean 'port'?"),
         (lambda: capetune.template(cocoa="x"), "there is no 'cocoa' in a template; did you mean 'coco'?"),
         (lambda: capetune.evaluate(split=6), "--split: Input should be less than or equal to 5, not 6"),
     ],

@@ -22,6 +22,7 @@ ORDER = [
     "runs",
     "training",
     "prediction",
+    "serving",
     "tuning",
     "service",
     "reports",
@@ -29,7 +30,9 @@ ORDER = [
 ]
 FLOORS = ["mp100", "labels", "packs", "episodes"]  # of datasets; synthetic stands apart
 HOMES = {
-    "ray": ("cluster/", "training/worker", "training/launch", "tuning/"),
+    "ray": ("cluster/", "training/worker", "training/launch", "serving/", "tuning/"),
+    "fastapi": ("serving/",),
+    "starlette": ("serving/",),
     "optuna": ("tuning/", "reports/"),
     "plotly": ("reports/",),
     "jinja2": ("reports/",),

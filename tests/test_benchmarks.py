@@ -28,6 +28,15 @@ def test_a_benchmark_says_what_it_measures(
 def test_make_bench_runs_every_benchmark_of_speed() -> None:
     """Those of accuracy take an hour, or want a checkpoint; that of the GPU has a target of its own."""
     bench = (FOLDER.parent / "Makefile").read_text().split("\nbench:")[1]
-    others = {"accuracy.py", "categories.py", "copies.py", "faults.py", "options.py", "reliability.py", "search.py"}
+    others = {
+        "accuracy.py",
+        "balance.py",
+        "categories.py",
+        "copies.py",
+        "faults.py",
+        "options.py",
+        "reliability.py",
+        "search.py",
+    }
     for script in set(SCRIPTS) - others:
         assert script.removesuffix(".py") in bench, script

@@ -39,8 +39,9 @@ class Comparison:
         return {**names, "interval": interval, "categories": self.categories, "sentence": self.sentence}
 
 
-def check_same_pairs(other: Any, source: str, pairs_hash: str) -> None:
-    """other: a result's JSON, out of the file `source`. Raises UserError where it is none, or is of other pairs."""
+def check_same_pairs(other: Any, source: str, pairs_hash: str, measure: str = "official") -> None:
+    """other: a result's JSON, out of the file `source`. Raises UserError where it is none, is of other pairs, or has
+    another measure; older results have the official one."""
     if not isinstance(other, dict) or "per_category" not in other:
         raise UserError(f"{source} is no result of an evaluation; give a file that `capetune eval --json FILE` wrote")
     theirs = other.get("pairs_hash")
@@ -53,6 +54,9 @@ def check_same_pairs(other: Any, source: str, pairs_hash: str) -> None:
             f"{source} is of other pairs ({theirs}, {asked}) than these ({pairs_hash}): only results of the same pairs "
             f"can be compared; give the same split, part, shots, episodes, queries and data"
         )
+    theirs = other.get("measure", "official")
+    if theirs != measure:
+        raise UserError(f"{source} is measured by --protocol {theirs}: figures of two measures can't be compared")
 
 
 def compare(ours: Mapping[str, float], other: Any, source: str) -> Comparison:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Protocol
 
 import numpy as np
@@ -14,7 +16,15 @@ from capetune.evaluation.examples import Chooser
 from capetune.evaluation.failures import Failures, kinds
 from capetune.evaluation.figures import Figures
 from capetune.evaluation.pck import CURVE, mpck4, pck_curve
-from capetune.evaluation.protocol import QUERIES, CategoryPairs, official_pairs, pair_visible, pairs_hash, protocol_name
+from capetune.evaluation.protocol import (
+    QUERIES,
+    CategoryPairs,
+    Measure,
+    official_pairs,
+    pair_visible,
+    pairs_hash,
+    protocol_name,
+)
 from capetune.evaluation.report import CategoryScores, EvalReport, Scores
 from capetune.pose import Instance, Part
 
@@ -44,9 +54,15 @@ def evaluate(
     episodes: int,
     queries: int = QUERIES,
     progress: Callable[[int, int], None] | None = None,
+    measure: Measure = "official",
+    looked: bool = True,
 ) -> EvalReport:
     """The predictor's scores on the official pairs of a part.
 
+    measure: "official" divides distances by the longer side of the query's box; "paper" by its image's diagonal, as the
+    preliminary figures of the paper's section 6 were made, whose section 4 says the box. What is missed, and of which
+    kind, is told by the box either way. looked: whether somebody will look at kinds of failures, examples and curves;
+    without, they are empty.
     progress: called with (categories done, categories in all) after each one. UserError where no category has enough
     instances for one episode. ValueError where the predictor breaks its contract: a failure is not a score.
     """
@@ -72,21 +88,20 @@ def evaluate(
         counts = np.asarray(visible.any(axis=1))
         truth = np.stack([instance.xy for instance in instances])[drawn.queries]
         side = np.array([instance.side for instance in instances])[drawn.queries]
+        unit = side if measure == "official" else np.array([_diagonal(each) for each in instances])[drawn.queries]
         copied = template.predict(category, instances, drawn.supports, drawn.queries)
         _check(predicted, truth.shape, f"{predictor.name} on {category.name} ({category.id})")
-        found[place] = Figures.of(predicted, truth, visible, side)
-        baselines[place] = Figures.of(copied, truth, visible, side)
+        found[place] = Figures.of(predicted, truth, visible, unit)
+        baselines[place] = Figures.of(copied, truth, visible, unit)
         scores = mpck4(found[place].pck), mpck4(baselines[place].pck)
-        missed = kinds(predicted, truth, copied, visible, side, mirrored(category.graph))
-        rows[place] = CategoryScores(
-            category,
-            Scores.of(found[place]),
-            Scores.of(baselines[place]),
-            scores[0].reshape(episodes, queries).mean(axis=1),
-            Failures.of(missed, copied, truth, visible, side),
-            np.stack([pck_curve(xy, truth, visible, side, CURVE).mean(axis=0) for xy in (predicted, copied)]),
-        )
-        chooser.take(drawn, instances, predicted, missed, counts, scores, found[place].nme)
+        means = scores[0].reshape(episodes, queries).mean(axis=1)
+        rows[place] = CategoryScores(category, Scores.of(found[place]), Scores.of(baselines[place]), means)
+        if looked:
+            missed = kinds(predicted, truth, copied, visible, side, mirrored(category.graph))
+            failures = Failures.of(missed, copied, truth, visible, side)
+            curves = [pck_curve(xy, truth, visible, unit, CURVE).mean(axis=0) for xy in (predicted, copied)]
+            rows[place] = replace(rows[place], failures=failures, curves=np.stack(curves))
+            chooser.take(drawn, instances, predicted, missed, counts, scores, found[place].nme)
         empty += int((~counts).sum())
         if progress is not None:
             progress(len(rows), len(pairs.categories))
@@ -94,7 +109,8 @@ def evaluate(
         raise ValueError(f"{predictor.name} predicted {len(rows)} of {len(pairs.categories)} categories")
     order = range(len(rows))
     return EvalReport(
-        protocol=protocol_name(part.part, episodes, queries, part.left_out),
+        protocol=protocol_name(part, episodes, queries, measure=measure),
+        measure=measure,
         split=part.split,
         part=part.part,
         shots=shots,
@@ -111,6 +127,11 @@ def evaluate(
         pairs_hash=pairs_hash(part, pairs),
         examples=chooser.chosen(),
     )
+
+
+def _diagonal(instance: Instance) -> float:
+    """Of its image, in pixels."""
+    return math.hypot(*instance.image_size)
 
 
 def _check(predicted: np.ndarray, shape: tuple[int, ...], who: str) -> None:

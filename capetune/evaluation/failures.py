@@ -69,11 +69,15 @@ class Failures:
         keypoints, missed, template = (
             sum(getattr(part, name) for part in parts) for name in ("keypoints", "missed", "template_missed")
         )
-        return cls(keypoints, missed, template, tuple(map(sum, zip(*(part.kinds for part in parts), strict=True))))
+        counts = tuple(sum(part.kinds[kind] for part in parts) for kind in range(len(KINDS)))
+        return cls(keypoints, missed, template, counts)
 
     def to_json(self) -> dict[str, Any]:
         counts = {"keypoints": self.keypoints, "missed": self.missed, "template_missed": self.template_missed}
         return {**counts, "kinds": dict(zip(KINDS, self.kinds, strict=True))}
+
+
+NONE = Failures(0, 0, 0, (0,) * len(KINDS))  # where nobody looks
 
 
 def _distance(pred: np.ndarray, truth: np.ndarray, side: np.ndarray) -> np.ndarray:

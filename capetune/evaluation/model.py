@@ -18,7 +18,7 @@ from capetune.datasets.episodes.batch import stack_images
 from capetune.datasets.episodes.queries import query_images
 from capetune.datasets.packs.reader import Pack
 from capetune.evaluation.calibration import NEAR
-from capetune.evaluation.order import Window, decoding_order
+from capetune.evaluation.order import Assembly, Slice, runs, slices
 from capetune.evaluation.pair_batch import pair_batch, to_source
 from capetune.evaluation.pck import mpck4, pck_curve
 from capetune.evaluation.protocol import CategoryPairs, pair_visible
@@ -31,11 +31,11 @@ from capetune.pose import Batch, Instance, filled
 
 
 class ModelPredictor:
-    """Predicts pairs of all categories together, `batch_size` at a time; None: what suits the size of the crops.
+    """Predicts pairs of all categories together, `batch_size` at a time; None: `pairs_at_once`.
 
     losses: where given, all predicted pairs are decoded teacher-forced as well (see `mean_losses`). support: what the
     model is shown of the supports. kept: gives what `Backbone.features` once gave for instances, in place of images.
-    However many pairs there are, the maps of less than 2 · batch_size images are held. `scores` has for each entry that
+    However many pairs there are, the maps of at most batch_size images are held. `scores` has for each entry that
     `predict_all` has yielded the keypoints' scores, float (P, K) in (0, 1). With `losses`, `judged` has the score of
     every keypoint that counts, and whether it lies near the truth.
     """
@@ -57,12 +57,11 @@ class ModelPredictor:
         self.pack = pack
         self.data = data
         self.device = torch.device(device)
-        # A pair of 128 in a batch costs a tenth less than one of 64; the maps of large crops would fill the memory.
-        self.batch_size = batch_size or (128 if data.size <= 128 else 64)
+        self.batch_size = batch_size or pairs_at_once(data.size)
         self.losses = losses
         self.support = support
         self.kept = kept
-        answer = partial(_answered, model, losses)  # not a method: graphs go with the predictor, at once
+        answer = partial(answered, model, losses)  # not a method: graphs go with the predictor, at once
         self._answer = Captured(answer) if model.way.captured else answer
         self.begin()
 
@@ -80,37 +79,37 @@ class ModelPredictor:
         self, instances: Mapping[int, Sequence[Instance]], pairs: Sequence[CategoryPairs]
     ) -> Iterator[tuple[int, np.ndarray]]:
         """As `Predictor` has it; those of few keypoints come first. An entry of `pairs` may be empty, P = 0."""
-        found = [np.empty((len(drawn.queries), drawn.category.graph.size, 2)) for drawn in pairs]
-        self.scores = [np.empty(xy.shape[:2]) for xy in found]
-        left = [len(xy) for xy in found]
-        yield from ((entry, xy) for entry, xy in enumerate(found) if not len(xy))
-        order, image = decoding_order(pairs)
-        if not len(order):
-            return
-        first = np.unique(image, return_index=True)[1]
-        queries = [instances[pairs[e].category.id][pairs[e].queries[row]] for e, row in order[first]]
+        whole = Assembly(pairs)
+        self.scores = whole.scores
+        yield from whole.empty()
+        for rows, points in self.decoded(instances, pairs, slices(pairs, self.batch_size)):
+            yield from whole.take(rows, points)
+
+    def decoded(
+        self, instances: Mapping[int, Sequence[Instance]], pairs: Sequence[CategoryPairs], parts: Sequence[Slice]
+    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Some of the `slices` of the pairs, of `batch_size`. Yields, in their order, a batch's rows, int64 (n, 2), and
+        float64 (n, K, 3): x, y in source pixels and score. What a slice gives doesn't depend on the others."""
         asked: dict[int, _Asked] = {}
-        with closing(self._maps(queries)) as chunks:
-            window = Window(chunks)
-            for now in np.array_split(np.arange(len(order)), math.ceil(len(order) / self.batch_size)):
-                groups = []
-                for entry, rows in _runs(order[now]):
-                    if entry not in asked:
-                        asked[entry] = self._ask(pairs[entry], instances[pairs[entry].category.id])
-                    groups.append((entry, rows))
-                predicted, score = self._decode(
-                    [asked[entry].at(rows) for entry, rows in groups], window.maps(image[now])
-                )
-                begin = 0
-                for entry, rows in groups:
-                    end = begin + len(rows)
-                    found[entry][rows] = predicted[begin:end, : found[entry].shape[1]]
-                    self.scores[entry][rows] = score[begin:end, : found[entry].shape[1]]
-                    begin = end
-                    left[entry] -= len(rows)
-                    if not left[entry]:
-                        del asked[entry]
-                        yield entry, found[entry]
+        last = {entry: part for part in parts for entry, _ in runs(part.rows)}
+        shown = [[self._query(instances, pairs, *part.rows[pair]) for pair in part.first] for part in parts]
+        with closing(self._maps(shown)) as chunks:
+            for part, maps in zip(parts, chunks, strict=True):
+                for now in np.array_split(np.arange(len(part.rows)), math.ceil(len(part.rows) / self.batch_size)):
+                    rows, groups = part.rows[now], []
+                    for entry, place in runs(rows):
+                        if entry not in asked:
+                            asked[entry] = self._ask(pairs[entry], instances[pairs[entry].category.id])
+                        groups.append(asked[entry].at(rows[place, 1]))
+                    image = torch.as_tensor(part.image[now], device=maps[0].device)
+                    predicted, score = self._decode(groups, tuple(seen[image] for seen in maps))
+                    yield rows, np.concatenate([predicted, score[..., None]], axis=-1)
+                asked = {entry: each for entry, each in asked.items() if last[entry] is not part}
+
+    def _query(
+        self, instances: Mapping[int, Sequence[Instance]], pairs: Sequence[CategoryPairs], entry: int, row: int
+    ) -> Instance:
+        return instances[pairs[entry].category.id][pairs[entry].queries[row]]
 
     def mean_losses(self) -> dict[str, float]:
         """Teacher-forced, means over the pairs predicted so far: loss, tokens, coordinates, and forced_mpck4.
@@ -138,19 +137,21 @@ class ModelPredictor:
         visible = pair_visible(instances, drawn)
         return _Asked((template, known, adjacency), visible, [instances[query] for query in drawn.queries])
 
-    def _maps(self, instances: Sequence[Instance]) -> Generator[Maps]:
-        """Those of the instances' images, in their order: for each stride (n, width, h, w), n up to batch_size."""
+    def _maps(self, parts: Sequence[Sequence[Instance]]) -> Generator[Maps]:
+        """For each part those of its images, in their order: for each stride (n, width, h, w), n up to batch_size."""
         backbone, size = self.model.backbone, self.batch_size
         if self.kept is not None:
-            for begin in range(0, len(instances), size):
-                kept = tuple(maps.to(self.device) for maps in self.kept(instances[begin : begin + size]))
+            for part in parts:
+                kept = tuple(maps.to(self.device) for maps in self.kept(part))
                 with torch.inference_mode():
                     maps = backbone.embed(kept)
                 yield maps
             return
-        images = query_images(self.pack, instances, self.data.size, torch.get_num_threads(), size)
+        every = itertools.chain.from_iterable(parts)
+        images = query_images(self.pack, every, self.data.size, torch.get_num_threads(), size)
         with closing(images):
-            while some := list(itertools.islice(images, size)):
+            for part in parts:
+                some = list(itertools.islice(images, len(part)))
                 stacked = stack_images(some)
                 if self.model.way.shaped:
                     stacked = filled(stacked, size)
@@ -189,8 +190,14 @@ class ModelPredictor:
         return predicted, score
 
 
-def _answered(model: PoseEstimator, losses: LossConfig | None, tensors: Sequence[torch.Tensor]) -> Answer:
-    """tensors: those of a batch, and the maps of its images."""
+def pairs_at_once(size: int) -> int:
+    """Pairs a batch, of crops of `size` pixels. One of 128 costs a tenth less than one of 64; the maps of large crops
+    would fill the memory."""
+    return 128 if size <= 128 else 64
+
+
+def answered(model: PoseEstimator, losses: LossConfig | None, tensors: Sequence[torch.Tensor]) -> Answer:
+    """`PoseEstimator.answer`. tensors: those of a batch, and the maps of its images."""
     fields = len(tensors) - len(model.backbone.project)
     return model.answer(Batch(*tensors[:fields]), tuple(tensors[fields:]), losses)
 
@@ -207,10 +214,3 @@ class _Asked:
         template, known, adjacency = self.shown
         chosen = [self.queries[row] for row in rows]
         return _Asked((template[rows], known[rows], adjacency), self.visible[rows], chosen)
-
-
-def _runs(order: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
-    """order: int (B, 2), entries and rows. Yields each entry and its rows; those of an entry stand together."""
-    starts = np.flatnonzero(np.diff(order[:, 0], prepend=-1))
-    for run in np.split(order, starts[1:]):
-        yield int(run[0, 0]), run[:, 1]

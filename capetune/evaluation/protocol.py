@@ -6,13 +6,17 @@ import hashlib
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
+from capetune.datasets.mp100.catalogue import known
 from capetune.pose import Category, Instance, Part
 
+Measure = Literal["official", "paper"]
 QUERIES = 15
 EPISODES = {"test": 200, "val": 100}
+OTHERS = "categories that are not MP-100's"
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,12 +97,28 @@ def in_episodes(episodes: int, queries: int) -> str:
     return f"{episodes} episode{'s' * (episodes > 1)} of {queries} quer{'ies' if queries > 1 else 'y'} a category"
 
 
-def protocol_name(part: str, episodes: int, queries: int, left_out: int = 0, seen: str = "") -> str:
-    """ "official" where the numbers are those of the official protocol, else what was changed.
+def is_official(part: Part, episodes: int, queries: int) -> bool:
+    """Whether these are the official pairs: the protocol's numbers, on a part of MP-100 that is whole."""
+    return queries == QUERIES and EPISODES.get(part.part) == episodes and not part.left_out and not _other(part)
 
-    left_out: instances of the part that the data lacks; others are drawn in their place, so the pairs differ. seen:
-    what of it the model was trained on, in words.
+
+def protocol_name(part: Part, episodes: int, queries: int, seen: str = "", measure: Measure = "official") -> str:
+    """ "official" where the pairs are, and the model saw none of them, else what differs.
+
+    Instances that the data lacks are left out, and others drawn in their place. seen: what of the part the model was
+    trained on, in words. measure: as `evaluate` has it; by the paper's nothing is official.
     """
-    official = queries == QUERIES and EPISODES.get(part) == episodes and not left_out and not seen
+    paper = measure == "paper"
+    official = is_official(part, episodes, queries) and not seen and not paper
     name = "official" if official else f"sampled as officially, {in_episodes(episodes, queries)}"
-    return ", ".join([name, *([f"{left_out} instances left out"] if left_out else []), *([seen] if seen else [])])
+    name = f"by the image's diagonal (the paper's preliminary measure), {name}" if paper else name
+    lacks = f"{part.left_out} instances left out" if part.left_out else ""
+    other = "" if part.synthetic else _other(part)  # which is said of synthetic data already
+    return ", ".join(said for said in (name, other, lacks, seen) if said)
+
+
+def _other(part: Part) -> str:
+    """What it is other than MP-100's; empty where nothing."""
+    if not all(known(category.id, category.name) for category in part.categories):
+        return OTHERS
+    return "a split that is not MP-100's" if part.own else ""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -12,13 +12,13 @@ import numpy as np
 from capetune.datasets.mp100.catalogue import Coverage
 from capetune.evaluation.compare import Comparison
 from capetune.evaluation.examples import Example
-from capetune.evaluation.failures import Failures
+from capetune.evaluation.failures import NONE, Failures
 from capetune.evaluation.figures import Figures
 from capetune.evaluation.intervals import Interval, over_categories, over_draws
 from capetune.evaluation.pck import CURVE, THRESHOLDS, mpck4, mpck5
-from capetune.evaluation.protocol import NotSampled, protocol_name
+from capetune.evaluation.protocol import Measure, NotSampled, protocol_name
 from capetune.evaluation.seen import Seen
-from capetune.pose import Category
+from capetune.pose import Category, Part
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,13 @@ class Scores:
         """Of P ≥ 1 pairs."""
         means = (float(values.mean()) for values in (figures.auc, figures.nme, figures.epe))
         return cls(len(figures.pck), tuple(float(x) for x in figures.pck.mean(axis=0)), *means)
+
+    @classmethod
+    def mean(cls, parts: Sequence[Scores]) -> Scores:
+        """Of several with as many pairs each."""
+        pck = tuple(float(x) for x in np.mean([part.pck for part in parts], axis=0))
+        means = (float(np.mean([getattr(part, name) for part in parts])) for name in ("auc", "nme", "epe"))
+        return cls(sum(part.pairs for part in parts), pck, *means)
 
     @property
     def mpck4(self) -> float:
@@ -64,13 +71,29 @@ class CategoryScores:
     scores: Scores
     template: Scores
     episodes: np.ndarray = field(repr=False, compare=False)
-    failures: Failures
-    curves: np.ndarray = field(repr=False, compare=False)
+    failures: Failures = NONE
+    curves: np.ndarray = field(default_factory=lambda: np.zeros((2, len(CURVE))), repr=False, compare=False)
 
     def to_json(self) -> dict[str, Any]:
         """As `Scores.to_json`, with the name, the template's scores and the failures."""
         beside = {"template": self.template.to_json(), "failures": self.failures.to_json()}
         return {"name": self.category.name, **self.scores.to_json(), **beside}
+
+
+@dataclass(frozen=True)
+class SuperScores:
+    """A super-category: means over its categories, of which each has as many pairs."""
+
+    categories: int
+    scores: Scores
+    template: Scores
+
+    @classmethod
+    def of(cls, rows: Sequence[CategoryScores]) -> SuperScores:
+        return cls(len(rows), *(Scores.mean([getattr(row, name) for row in rows]) for name in ("scores", "template")))
+
+    def to_json(self) -> dict[str, Any]:
+        return {"categories": self.categories, **self.scores.to_json(), "template": self.template.to_json()}
 
 
 @dataclass(frozen=True)
@@ -86,7 +109,8 @@ class EvalReport:
     fingerprint, or the annotation file's. epoch: the checkpoint's. seen: what of the part the model was trained on;
     None where no model is known. comparison: with another result, where one was named. coverage:
     how much of MP-100 the pack has; None where it is another data set's, or annotations were scored. examples: pairs to
-    look at, by group of `examples.GROUPS`. pack: the address of what was scored; None where annotations were.
+    look at, by group of `examples.GROUPS`. pack: the address of what was scored; None where annotations were. measure:
+    what distances are divided by, as `evaluate` has it.
     """
 
     protocol: str
@@ -115,6 +139,7 @@ class EvalReport:
     coverage: Coverage | None = None
     examples: Mapping[str, tuple[Example, ...]] = field(default_factory=dict, repr=False, compare=False)
     pack: str | None = None
+    measure: Measure = "official"
 
     @cached_property
     def intervals(self) -> dict[str, Interval | None]:
@@ -135,20 +160,30 @@ class EvalReport:
         category has as many."""
         return np.mean([row.curves for row in self.per_category], axis=0)
 
+    @cached_property
+    def supercategories(self) -> dict[str, SuperScores]:
+        """By super-category, in the order of the part; without the categories that have none."""
+        groups: dict[str, list[CategoryScores]] = {}
+        for row in self.per_category:
+            if row.category.supercategory:
+                groups.setdefault(row.category.supercategory, []).append(row)
+        return {name: SuperScores.of(rows) for name, rows in groups.items()}
+
     @property
     def missing(self) -> tuple[Category, ...]:
         """Categories the part lists without a single instance; they stand in `not_sampled` too."""
         return tuple(entry.category for entry in self.not_sampled if entry.instances == 0)
 
-    def known(self, seen: Seen) -> EvalReport:
-        """With what the model was trained on, which the protocol's name must say too."""
-        name = protocol_name(self.part, self.episodes, self.queries, self.left_out, seen.words)
+    def known(self, seen: Seen, part: Part) -> EvalReport:
+        """With what of the part the model was trained on, which the protocol's name must say too."""
+        name = protocol_name(part, self.episodes, self.queries, seen.words, self.measure)
         return replace(self, protocol=name, seen=seen)
 
     def to_json(self) -> dict[str, Any]:
         """A dict of plain JSON types; shares are in [0, 1], category ids are strings where they are keys."""
         return {
             "protocol": self.protocol,
+            "measure": self.measure,
             "split": self.split,
             "part": self.part,
             "shots": self.shots,
@@ -161,6 +196,7 @@ class EvalReport:
             "empty_pairs": self.empty_pairs,
             "template": self.template.to_json(),
             "ablation": {name: scores.to_json() for name, scores in self.ablation.items()},
+            "per_supercategory": {name: found.to_json() for name, found in self.supercategories.items()},
             "per_category": {str(c.category.id): c.to_json() for c in self.per_category},
             "not_sampled": [
                 {"id": n.category.id, "name": n.category.name, "instances": n.instances, "needed": n.needed}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,13 +46,16 @@ class Seen:
         return {"known": self.known, **names, **counts}
 
 
-def overlap(trained: Part, scored: Part) -> Seen:
-    """A category is the same where its name and its keypoints' names are: ids are each data set's own. A picture is the
+def overlap(trained: Sequence[Part], scored: Part) -> Seen:
+    """trained: the train parts of all that the model was trained on, one after the other.
+
+    A category is the same where its name and its keypoints' names are: ids are each data set's own. A picture is the
     same where its file's name and size are, or where its size and an instance's box and keypoints are, to the last
     digit: renamed, it is found by its annotation. Packs keep no sum of the pictures themselves."""
-    known = {(c.name, c.graph.names) for c in trained.categories if trained.instances[c.id]}
+    known = {(c.name, c.graph.names) for part in trained for c in part.categories if part.instances[c.id]}
     there = [c for c in scored.categories if scored.instances[c.id]]
-    marks = {mark for group in trained.instances.values() for instance in group for mark in _marks(instance)}
+    groups = [group for part in trained for group in part.instances.values()]
+    marks = {mark for group in groups for instance in group for mark in _marks(instance)}
     pictures: dict[str, bool] = {}
     for group in scored.instances.values():
         for instance in group:

@@ -50,3 +50,8 @@ def ablations(part: Part) -> dict[str, Support]:
 
     wrong: dict[str, Support] = {"noise": noise, "shuffled": shuffled}
     return wrong | {"other": other} if len(filled) > 1 else wrong
+
+
+def supports(part: Part) -> dict[str, Support]:
+    """`own`, and the `ablations` of a part."""
+    return {"own": own, **ablations(part)}

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from capetune.models.execution import COMPILER
+
 Past = tuple[Tensor, Tensor | slice]
 FEW = 4  # queries, for which there are kernels of our own
 
@@ -69,9 +71,15 @@ class Attention(nn.Module):
 
 def few(x: Tensor, heads: int) -> bool:
     """Whether x, (B, T, d), are queries for `models.kernels`: few, on a GPU, in float32, no gradient asked for, and a
-    power of two wide in each head."""
+    power of two wide in each head; and whether kernels can be made here."""
     width = x.shape[2] // heads
-    fits = x.is_cuda and x.dtype == torch.float32 and x.shape[1] <= FEW and width & (width - 1) == 0
+    fits = (
+        COMPILER is not None
+        and x.is_cuda
+        and x.dtype == torch.float32
+        and x.shape[1] <= FEW
+        and width & (width - 1) == 0
+    )
     return fits and not torch.is_grad_enabled()
 
 

@@ -26,9 +26,39 @@ def compiled(function: F, wanted: bool) -> F:
 @cache
 def _compiled(function: Callable[..., Any], backend: str) -> Callable[..., Any]:
     torch._dynamo.config.recompile_limit = PROGRAMS
+    torch._dynamo.utils.set_compilation_metrics_limit(100 * PROGRAMS)  # it forgets what is more than 64
     return torch.compile(function, dynamic=False, backend=backend)
 
 
 def programs() -> int:
     """How many programs were compiled in this process so far."""
     return int(torch._dynamo.utils.counters["stats"]["unique_graphs"])
+
+
+def compiled_again() -> list[str]:
+    """Why programs of functions that had one already were compiled, or should have been, since this was last asked in
+    this process: of each what was different."""
+    utils = torch._dynamo.utils
+    reasons = [entry.recompile_reason for entry in utils.get_compilation_metrics()]
+    utils.clear_compilation_metrics()
+    # "0/1: tensor 'x' size mismatch at index 0. expected 3, actual 4": which program of which function goes first.
+    return [reason.partition(": ")[2] for reason in reasons if reason]
+
+
+def compiled_again_line(epoch: int, reasons: list[str]) -> str:
+    """What is to be said of it, with the cure. reasons: from `compiled_again`."""
+    times = f"{len(reasons)} time{'s' * (len(reasons) > 1)}"
+    why = f"in epoch {epoch} still, parts of the model were compiled again, {times}, last since {reasons[-1]}"
+    return f"{why}; --set model.execution=captured compiles nothing"
+
+
+def make_room(most: int = PROGRAMS // 2) -> None:
+    """Give up all programs of this process where there are `most` or more: with PROGRAMS of a function its further
+    shapes would be run as written. For a process between two trainings."""
+    global _given_up
+    if programs() - _given_up >= most:
+        torch._dynamo.reset()
+        _given_up = programs()
+
+
+_given_up = 0  # programs

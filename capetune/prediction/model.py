@@ -27,6 +27,7 @@ from capetune.runs.checkpoints import CheckpointMeta
 from capetune.runs.registry import chosen_checkpoint
 from capetune.training.checkpoint import load_model
 
+Cut = tuple[np.ndarray, np.ndarray]  # a crop as `Model.crop` gives it, and its box
 AS_IT_IS = np.array([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
 
 
@@ -98,9 +99,9 @@ class Model:
         """The official crop of a box as the model sees it, uint8 (S, S, 3): drawn as for training and evaluation."""
         return warp_crop(Crop(image, AS_IT_IS), source_to_unit(box), self.meta.config.data.size)
 
-    def predict_crops(self, crops: Iterator[tuple[np.ndarray, np.ndarray]], template: Template) -> Iterator[Poses]:
+    def predict_crops(self, crops: Iterator[Cut], template: Template) -> Iterator[Poses]:
         """crops: as `crop` gives them, and their boxes. Yields their poses in order, up to `batch_size` at a time."""
-        batch: list[tuple[np.ndarray, np.ndarray]] = []
+        batch: list[Cut] = []
         for each in crops:
             batch.append(each)
             if len(batch) == self.batch_size:
@@ -109,14 +110,28 @@ class Model:
         if batch:
             yield self._predict(batch, template)
 
-    def _predict(self, crops: Sequence[tuple[np.ndarray, np.ndarray]], template: Template) -> Poses:
-        images, boxes = zip(*crops, strict=True)
-        count, size = len(images), template.graph.size
-        asked = [Instance(0, 0, 0, "", (0, 0), box, np.zeros((size, 2)), np.zeros(size, dtype=bool)) for box in boxes]
-        shown = np.tile(template.xy, (count, 1, 1)), np.tile(template.known, (count, 1)), template.graph.adjacency()
-        batch = replace(pair_batch([(shown, asked)]), images=stack_images(images))
+    def _predict(self, crops: Sequence[Cut], template: Template) -> Poses:
+        (poses,) = self.predict_groups([(template, crops)])
+        return poses
+
+    def predict_groups(self, groups: Sequence[tuple[Template, Sequence[Cut]]]) -> list[Poses]:
+        """Crops of several templates, all in one batch, padded to the most keypoints. Returns each group's poses."""
+        asked = []
+        for template, crops in groups:
+            count, size = len(crops), template.graph.size
+            shown = np.tile(template.xy, (count, 1, 1)), np.tile(template.known, (count, 1)), template.graph.adjacency()
+            hidden = np.zeros((size, 2)), np.zeros(size, dtype=bool)
+            asked.append((shown, [Instance(0, 0, 0, "", (0, 0), box, *hidden) for _, box in crops]))
+        images = stack_images([image for _, crops in groups for image, _ in crops])
+        batch = replace(pair_batch(asked), images=images)
         prediction = self.estimator.predict(batch.to(self.device))
-        return Poses(to_source(prediction.xy, batch), prediction.score.double().cpu().numpy(), np.stack(boxes))
+        xy, score = to_source(prediction.xy, batch), prediction.score.double().cpu().numpy()
+        found, begin = [], 0
+        for template, crops in groups:
+            now, size = slice(begin, begin + len(crops)), template.graph.size
+            begin += len(crops)
+            found.append(Poses(xy[now, :size], score[now, :size], np.stack([box for _, box in crops])))
+        return found
 
 
 def load_best(folder: Path) -> Model:

@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from PIL import Image
@@ -26,7 +27,7 @@ class Picture:
 def find_pictures(asked: Iterable[Path]) -> list[Picture]:
     """The files as they are named, and of a folder, and of those in it, all that are called like a picture, by name.
 
-    Raises UserError where there is none, or two have one name.
+    Raises UserError where there is none, not one of the files is there, or two have one name.
     """
     suffixes = Image.registered_extensions()
     found: list[Picture] = []
@@ -45,11 +46,14 @@ def find_pictures(asked: Iterable[Path]) -> list[Picture]:
     twice = next((name for name in names if names.count(name) > 1), None) if len(set(names)) < len(names) else None
     if twice is not None:
         raise UserError(f"{twice} is there twice; give each picture once, and one folder at a time")
+    if not any(os.path.lexists(picture.file) for picture in found):
+        raise UserError(f"no such picture: {found[0].name}; give files or a folder that exist")
     return found
 
 
-def read_picture(file: Path) -> np.ndarray:
-    """uint8 (H, W, 3) RGB, the right way up by its EXIF tag, decoded as pictures are for a pack. Raises `Unusable`."""
+def read_picture(file: Path | BinaryIO) -> np.ndarray:
+    """uint8 (H, W, 3) RGB of a file or of its bytes, the right way up by its EXIF tag, decoded as pictures are for a
+    pack. Raises `Unusable`."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow's, of odd EXIF
         try:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, NotRequired
+from typing import Annotated, Literal, NotRequired
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -19,15 +19,15 @@ from capetune.pose import Instance, PoseGraph
 from capetune.runs.document import Odd, read_checked
 from capetune.storage.whole import write_aside
 
-FORMAT = "capetune-template"
 CURE = "`capetune template make` writes one"
 FARTHEST = 10.0  # box sides: what lies farther off is no place of a pose, but pixels that nobody has put into a box
 
 Place = Annotated[float, Field(allow_inf_nan=False, ge=-FARTHEST, le=FARTHEST)]
 
 
-class _File(TypedDict):
-    """xy: null where nobody knows the keypoint's place. edges: numbers of keypoints, from 0."""
+class TemplateTree(TypedDict):
+    """What a template's file holds. xy: null where nobody knows the keypoint's place. edges: numbers of keypoints, from
+    0."""
 
     format: Literal["capetune-template"]
     schema: Literal[1]
@@ -38,7 +38,7 @@ class _File(TypedDict):
     made_of: NotRequired[str]
 
 
-_FILE = TypeAdapter(_File)
+_FILE = TypeAdapter(TemplateTree)
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,21 +117,26 @@ class Template:
     def read(cls, file: Path) -> Template:
         """Raises UserError where the file is no template's."""
         try:
-            tree: _File = read_checked(file, _FILE)
+            tree: TemplateTree = read_checked(file, _FILE)
         except FileNotFoundError:
             raise UserError(f"{file}: there is no such template; {CURE}") from None
         except Odd as odd:
             raise UserError(f"{file} {odd}: no template; {CURE}") from None
-        xy = [(np.nan, np.nan) if place is None else place for place in tree["xy"]]
         try:
-            return cls.of(xy, tree["edges"], tree["names"], tree["category"], tree.get("made_of", ""))
+            return cls.of_tree(tree)
         except UserError as error:
             raise UserError(f"{file}: {error}") from None
 
-    def to_json(self) -> dict[str, Any]:
-        """What `read` reads."""
+    @classmethod
+    def of_tree(cls, tree: TemplateTree) -> Template:
+        """Of what `to_json` gives. Raises UserError where its parts don't fit together."""
+        xy = [(np.nan, np.nan) if place is None else place for place in tree["xy"]]
+        return cls.of(xy, tree["edges"], tree["names"], tree["category"], tree.get("made_of", ""))
+
+    def to_json(self) -> TemplateTree:
+        """What `read` and `of_tree` read."""
         return {
-            "format": FORMAT,
+            "format": "capetune-template",
             "schema": 1,
             "category": self.category,
             "made_of": self.made_of,

@@ -1,8 +1,9 @@
-"""How well the first rung of a search foretold the order of its trials at the end."""
+"""How well the rungs of a search foretold the order of its trials at later ones and at the end."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import combinations
 
 import numpy as np
 from scipy import stats
@@ -24,14 +25,16 @@ class Agreement:
     correlation: float
 
 
-def agreement(story: Story) -> Agreement | None:
-    """None where the scheduler has no rungs, fewer than 5 trials have both scores, or all have the same one."""
+def agreements(story: Story) -> list[Agreement]:
+    """Of each two rungs, and of each with the last epoch; none where the scheduler has no rungs. Two after which fewer
+    than 5 trials have both scores, or all have the same one, are left out."""
     if not story.rungs or story.config is None:
-        return None
-    first, last = story.rungs[0], story.config.train.epochs
+        return []
     rows = [row for row in story.rows if row.state != "failed"]
     scores = [epoch_scores(row, story.goal.metric) for row in rows]
-    both = np.array([(one[first], one[last]) for one in scores if first in one and last in one])
-    if len(both) < LEAST or (both == both[0]).all(axis=0).any():
-        return None
-    return Agreement(first, last, len(both), float(stats.spearmanr(both).statistic))
+    found = []
+    for first, last in combinations([*story.rungs, story.config.train.epochs], 2):
+        both = np.array([(one[first], one[last]) for one in scores if first in one and last in one])
+        if len(both) >= LEAST and not (both == both[0]).all(axis=0).any():
+            found.append(Agreement(first, last, len(both), float(stats.spearmanr(both).statistic)))
+    return found

@@ -11,6 +11,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from capetune.reports.story import Story
+from capetune.tuning.warm import EARLIER
 
 LONGEST = 18  # characters of a value on an axis
 
@@ -19,7 +20,8 @@ def copied(story: Story, places: list[int], scores: Mapping[int, float | None] |
     """A copy of the metrics at these places of the goal, with its parameters under their short labels.
 
     scores: trial's number → its value; a trial that has one is complete, any other failed, so that all keep their
-    numbers. Where none are given, states and values are the study's own. The story has a study.
+    numbers. Where none are given, states and values are the study's own; what an earlier search trained is failed.
+    The story has a study.
 
     Optuna's importances and colours take a target that is picked out of two as one to lower: a study of one metric
     knows its direction.
@@ -29,6 +31,8 @@ def copied(story: Story, places: list[int], scores: Mapping[int, float | None] |
     labels = story.labels
     for trial in story.study.get_trials(deepcopy=False):
         state, values = trial.state, trial.values and [trial.values[place] for place in places]
+        if EARLIER in trial.user_attrs:
+            state, values = TrialState.FAIL, None
         if scores is not None:
             score = scores.get(trial.number)
             state, values = (TrialState.FAIL, None) if score is None else (TrialState.COMPLETE, [score])

@@ -6,6 +6,7 @@ import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal, NotRequired
 
 import numpy as np
 from pydantic import TypeAdapter
@@ -82,6 +83,11 @@ class _Comparison(TypedDict):
     sentence: str
 
 
+class _Super(_Scores):
+    categories: int
+    template: _Scores
+
+
 class Result(_Scores):
     """What is looked at of an evaluation's JSON."""
 
@@ -112,6 +118,8 @@ class Result(_Scores):
     failures: _Failures
     curves: _Curves
     examples: dict[str, list[_Example]]
+    measure: NotRequired[Literal["official", "paper"]]  # older results are official
+    per_supercategory: NotRequired[dict[str, _Super]]
 
 
 _RESULT = TypeAdapter(Result)

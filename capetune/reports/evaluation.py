@@ -43,7 +43,7 @@ def print_report(report: Any, console: Console) -> None:
     lines += [
         f"{len(report.per_category)} of {len(report.per_category) + len(report.not_sampled)} categories, "
         f"{report.scores.pairs} pairs; {report.empty_pairs} of them have no common visible keypoint and score 0",
-        "AUC: of the whole PCK curve; NME: mean error in longer box sides; EPE: the same in pixels of the images",
+        f"AUC: of the whole PCK curve; NME: mean error in {_unit(report)}; EPE: the same in pixels of the images",
         f"data: {'synthetic' if report.synthetic else 'real'}",
         _missed_line(report.failures),
     ]
@@ -55,6 +55,9 @@ def print_report(report: Any, console: Console) -> None:
         if found is not None:
             ends = f"from {found.low:.3f} to {found.high:.3f}"
             lines.append(f"mPCK4 {report.scores.mpck4:.3f}, 95 % interval over {name} {ends}: with {meant}")
+    if report.measure == "paper":
+        lines.append("PCK by the IMAGE'S DIAGONAL, the paper's preliminary measure: compare it with no official figure")
+    lines += _super_lines(report)
     if report.scores.pairs < FEW:
         lines.append(f"{report.scores.pairs} pairs are too few to rest a claim on: take more --episodes or --queries")
     lines += _seen_lines(report)
@@ -84,6 +87,29 @@ def print_report(report: Any, console: Console) -> None:
         console.print(line, soft_wrap=True)
 
 
+def print_reports(reports: Any, console: Console) -> None:
+    """reports: EvalReports. One table, a row a result and one for each wrong support, and what sets results apart."""
+    from rich.table import Table
+
+    table = Table("result", "split", "shots", title="PCK, and mPCK4 of the template on the same pairs")
+    for title in ("pairs", "@.05", "@.10", "@.20", "mPCK4", "mPCK5", "template", "ahead"):
+        table.add_column(title, justify="right")
+    protocols: dict[str, list[str]] = {}
+    for name, report in reports.named().items():
+        what = name.split("/")[0]
+        protocol = f"{report.part}, {report.protocol}, {'synthetic' if report.synthetic else 'real'} data"
+        protocols.setdefault(protocol, []).append(f"{what} split {report.split}, {report.shots}-shot")
+        for kind, scores in {"": report.scores, **report.ablation}.items():
+            label = f"{what}, {kind} support" if kind else what
+            shares = _numbers(scores, ("@.05", "@.10", "@.20", "mPCK4", "mPCK5"))
+            beside = (f"{report.template.mpck4:.3f}", f"{scores.mpck4 - report.template.mpck4:+.3f}")
+            table.add_row(label, str(report.split), str(report.shots), str(scores.pairs), *shares, *beside)
+    console.print(table)
+    for protocol, names in protocols.items():
+        of = "" if len(protocols) == 1 else f" ({'; '.join(names)})"
+        console.print(f"{protocol}{of}", soft_wrap=True)
+
+
 def _missed_line(failures: Any) -> str:
     """What share of the keypoints was missed, and of which kinds. failures: of `evaluation.failures`."""
     every = max(failures.keypoints, 1)
@@ -92,6 +118,22 @@ def _missed_line(failures: Any) -> str:
     counts = failures.to_json()["kinds"].items()
     shares = ", ".join(f"{name} {count / failures.missed:.0%}" for name, count in counts if count)
     return f"{said}; of these {shares}" if shares else said
+
+
+def _unit(report: Any) -> str:
+    return "longer box sides" if report.measure == "official" else "image diagonals"
+
+
+def _super_lines(report: Any) -> list[str]:
+    """mPCK4 by super-category, and what has none."""
+    without = sum(not row.category.supercategory for row in report.per_category)
+    if not report.supercategories:
+        return ["no super-categories: the data names none; a pack from before they were kept is made again for them"]
+    lines = ["by super-category, mPCK4 and the template's:"]
+    for name, found in report.supercategories.items():
+        said = f"{found.categories} categor{'y' if found.categories == 1 else 'ies'}, {found.scores.pairs} pairs"
+        lines.append(f"  {name}: {found.scores.mpck4:.3f}, {found.template.mpck4:.3f} ({said})")
+    return lines + ([f"  without a super-category: {without} categories"] if without else [])
 
 
 def _seen_lines(report: Any) -> list[str]:

@@ -48,6 +48,16 @@ class Ground:
         whose = f"all {count} trials" if count == self.trials else f"{count} of {self.trials} trials"
         return f"final scores of {whose}" if self.epoch is None else f"scores after epoch {self.epoch} of {whose}"
 
+    def first(self, story: Story, most: int) -> tuple[optuna.Study, int]:
+        """The study with the best trials only, and how many others have the score."""
+        trials = self.scored
+        if len(trials) <= most:
+            return self.study, 0
+        place = story.goal.metrics.index(self.metric)
+        sign = 1 if story.goal.modes[place] == "max" else -1
+        best = sorted(trials, key=lambda trial: -sign * trial.values[0])[:most]
+        return copied(story, [place], {trial.number: trial.values[0] for trial in best}), len(trials) - most
+
 
 def ground(story: Story, place: int) -> Ground:
     """Of the metric at that place of the goal; the story has a study."""

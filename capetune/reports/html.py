@@ -7,18 +7,21 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from capetune.errors import UserError
-from capetune.reports.agreement import agreement
+from capetune.reports.agreement import agreements
+from capetune.reports.earlier import earlier_lines
 from capetune.reports.marks import STATES
 from capetune.reports.page import FIGURES, page_file, plotted, rendered, write_page
 from capetune.reports.panels import Panel, panels
 from capetune.reports.pictures import paint
 from capetune.reports.plots import draw
 from capetune.reports.quiet import quiet
+from capetune.reports.regret import cost
 from capetune.reports.story import Row, Story, read_story
 from capetune.runs.record import Run
 from capetune.runs.results import UNSCORED
 from capetune.storage.whole import write_aside
 
+ROWS, TOLD = 1000, 50  # trials in the page's table; failures, twins and starts with a word of their own
 CAUSES = {
     "lost": "its process was lost",
     "went on": "the search was cut off and went on",
@@ -84,7 +87,8 @@ def render(story: Story, drawn: list[tuple[Panel, str]]) -> str:
         "search.html",
         story.run,
         story=story,
-        agreement=agreement(story),
+        agreements=agreements(story),
+        cost=cost(story),
         causes=CAUSES,
         best=best,
         goes_on=story.open or len(story.rows) < facts.get("trials", 0),
@@ -95,7 +99,12 @@ def render(story: Story, drawn: list[tuple[Panel, str]]) -> str:
         panels=drawn,
         metrics=metrics,
         columns=list(dict.fromkeys([*metrics, "template_mpck4", "pck_0.2"])),
+        rows=story.rows[:ROWS],
+        told=TOLD,
         failures=[row for row in story.rows if row.state in UNSCORED],
+        earlier=earlier_lines(
+            story.run.folder, facts, story.goal, None if best is None else best.metrics[story.goal.metric]
+        ),
         twins=[row for row in story.rows if row.twin is not None],
         kept=sum(row.size for row in story.rows),
         seconds=sum(row.seconds for row in story.rows),
@@ -104,7 +113,9 @@ def render(story: Story, drawn: list[tuple[Panel, str]]) -> str:
 
 def _front(story: Story) -> list[Row]:
     """Of two metrics, the trials that no other beats in both; none of one metric."""
-    if len(story.goal.metrics) < 2 or story.study is None:
+    if len(story.goal.metrics) < 2:
         return []
-    numbers = {trial.number for trial in story.study.best_trials}
+    numbers = story.goal.front(
+        {row.number: row.metrics for row in story.rows if row.state == "completed" and not row.over}
+    )
     return [row for row in story.rows if row.number in numbers]

@@ -80,12 +80,13 @@ class SearchView:
             words.append(" " + "  ".join(f"{self.labels[k]}={short(v)}" for k, v in row["overrides"].items()))
         if row["twin"] is not None:
             words.append(f" the same configuration as trial {row['twin']}")
-        return " ".join([*words, *([f" {row['error']}"] if row["error"] else [])])
+        return " ".join([*words, *(f" {row[name]}" for name in ("error", "over") if row.get(name))])
 
     def render(self) -> Group:
         """The table: running trials, then ended ones from the best down, as many as fit; progress; the best."""
         rows = dict(self.rows)
-        best = max((row for row in rows.values() if row["score"] is not None), key=self._rank, default=None)
+        can_be = [row for row in rows.values() if row["score"] is not None and not row.get("over")]
+        best = max(can_be, key=self._rank, default=None)
         running = [row for row in rows.values() if row["state"] == "running"]
         ended = sorted((row for row in rows.values() if row["state"] != "running"), key=self._rank, reverse=True)
         shown = [*running, *ended][: max(3, self.console.height - 6)]

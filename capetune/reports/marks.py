@@ -17,14 +17,21 @@ STATES = {
 BROKEN = ("stopped", "unfinished", "running")  # states whose curves are to go on
 
 
+DRAWN = 200  # trials with a line each, at most: a browser draws no thousands
+
+
 def curves(story: Story, metric: str) -> list[tuple[Row, list[int], list[float]]]:
-    """(trial, epochs, scores) of every trial that finished an epoch, the best one last, to lie on top."""
+    """(trial, epochs, scores) of the first DRAWN trials that finished an epoch, the best one last, to lie on top."""
     found = []
-    for row in reversed(story.rows):
+    for row in reversed(with_epochs(story, metric)[:DRAWN]):
         epochs = [epoch for epoch in row.history if metric in epoch]
-        if epochs:
-            found.append((row, [int(epoch["epoch"]) for epoch in epochs], [epoch[metric] for epoch in epochs]))
+        found.append((row, [int(epoch["epoch"]) for epoch in epochs], [epoch[metric] for epoch in epochs]))
     return sorted(found, key=lambda curve: curve[0] is story.best)
+
+
+def with_epochs(story: Story, metric: str) -> list[Row]:
+    """The trials that finished an epoch, the best first."""
+    return [row for row in story.rows if any(metric in epoch for epoch in row.history)]
 
 
 def pruned(story: Story, metric: str) -> list[Row]:

@@ -71,15 +71,15 @@ def rendered(template: str, run: Run, **told: Any) -> str:
     )
 
 
-def filled(template: str, *, title: str, command: str, config_hash: str | None, **told: Any) -> str:
-    """A page. template: of this folder. command: what makes it, as it is typed. told: what the template wants to know
-    beside these."""
+def filled(template: str, *, title: str, command: str, config_hash: str | None, drawn: bool = True, **told: Any) -> str:
+    """A page. template: of this folder. command: what makes it, as it is typed. drawn: whether it has figures. told:
+    what the template wants to know beside these."""
     loader = FileSystemLoader(Path(__file__).parent)
     pages = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     pages.filters |= {"clock": clock, "share": share, "short": short, "metric": metric_title, "bytes": in_words}
     return pages.get_template(template).render(
         rules=RULES,
-        plotly=get_plotlyjs(),
+        plotly=get_plotlyjs() if drawn else "",
         title=title,
         command=command,
         config_hash=config_hash or "",

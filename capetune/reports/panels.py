@@ -10,10 +10,12 @@ import optuna
 
 from capetune.reports.copies import copied, done
 from capetune.reports.ground import Ground, ground
+from capetune.reports.marks import DRAWN, with_epochs
+from capetune.reports.regret import regret
 from capetune.reports.story import Story
 from capetune.runs.metrics import title
 
-Kind = Literal["curves", "history", "importances", "parallel", "slices", "front"]
+Kind = Literal["curves", "history", "regret", "importances", "parallel", "slices", "front"]
 ROW = 3  # slices beside each other
 LEAST, FEW = 4, 20  # trials: fewer tell no parameters apart, or say little of them
 
@@ -42,7 +44,12 @@ def panels(story: Story) -> list[Panel]:
         found.append(_front(story))
     for place, metric in enumerate(story.goal.metrics):
         on = None if story.study is None else ground(story, place)
-        of_metric = [_curves(story, metric), _history(story, place), _importances(story, metric, on)]
+        of_metric = [
+            _curves(story, metric),
+            _history(story, place),
+            _regret(story, place),
+            _importances(story, metric, on),
+        ]
         of_metric += [_parallel(story, metric, on), *_slices(story, metric, on)]
         if len(story.goal.metrics) == 2:
             of_metric = [replace(p, name=f"{p.name}-{metric}", title=f"{p.title}: {title(metric)}") for p in of_metric]
@@ -51,12 +58,15 @@ def panels(story: Story) -> list[Panel]:
 
 
 def _curves(story: Story, metric: str) -> Panel:
-    any_epoch = any(metric in epoch for row in story.rows for epoch in row.history)
-    note = "Every trial's validation score after each epoch."
+    drawn = len(with_epochs(story, metric))
+    whose = (
+        "Every trial's" if drawn <= DRAWN else f"The best {DRAWN} trials' ({drawn - DRAWN} more are in results.json)"
+    )
+    note = f"{whose} validation score after each epoch."
     if story.rungs and story.space:
         scheduler = story.space.header.scheduler
         note += f" Dashed verticals: the rungs, where one trial of {scheduler.factor} goes on."
-    why = None if any_epoch else "no trial has finished an epoch"
+    why = None if drawn else "no trial has finished an epoch"
     return Panel("curves", "curves", "Learning curves", note, metric, why=why)
 
 
@@ -70,6 +80,21 @@ def _history(story: Story, place: int) -> Panel:
         return replace(panel, why=story.no_study)
     study = copied(story, [place])
     return replace(panel, study=study, why=None if done(study) else _none(story))
+
+
+def _regret(story: Story, place: int) -> Panel:
+    metric = story.goal.metrics[place]
+    panel = Panel("regret", "regret", "Regret over epochs", "", metric)
+    found = regret(story, place)
+    if found is None:
+        return replace(panel, why="no trial has finished an epoch")
+    half = found.after(found.spent / 2)
+    note = f"How far the best score so far was from the final one, over the {found.spent} epochs of all trials"
+    note += f", of {found.budget} in the budget" if found.budget else ""
+    note += f"; the final one came after {found.at[-1]}."
+    note += "" if half is None else f" After half of them {half:.4f} was missing."
+    note += f" Dashed verticals: quarters of {'the budget' if found.budget else 'what was spent'}."
+    return replace(panel, note=note)
 
 
 def _importances(story: Story, metric: str, on: Ground | None) -> Panel:
@@ -102,10 +127,12 @@ def _parallel(story: Story, metric: str, on: Ground | None) -> Panel:
     why = _too_few(story, on)
     if on is None or why:
         return replace(panel, why=why)
-    note = f"A line a trial, from the {on.words}; the stronger its colour, the better. An axis each parameter."
+    study, left = on.first(story, DRAWN)
+    whose = f"; drawn are the best {DRAWN}, {left} more are in results.csv" if left else ""
+    note = f"A line a trial, from the {on.words}{whose}; the stronger its colour, the better. An axis each parameter."
     if len({frozenset(trial.params) for trial in on.scored}) > 1:
         note += " None: a trial without that one."
-    return replace(panel, note=note, study=on.study, score=on.score)
+    return replace(panel, note=note, study=study, score=on.score)
 
 
 def _slices(story: Story, metric: str, on: Ground | None) -> list[Panel]:

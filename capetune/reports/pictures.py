@@ -17,6 +17,7 @@ from capetune.reports.look import ACCENT, GREEN, GREY, INK
 from capetune.reports.marks import BROKEN, STATES, curves, pruned
 from capetune.reports.panels import Panel
 from capetune.reports.quiet import quiet
+from capetune.reports.regret import regret
 from capetune.reports.story import Story
 from capetune.runs.metrics import title
 
@@ -47,6 +48,8 @@ def _figure(panel: Panel, story: Story) -> Figure:
             axes = _curves(panel, story)
         case "history":
             axes = _history(panel, story)
+        case "regret":
+            axes = _regret(panel, story)
         case "importances":
             axes = optuna_plots.plot_param_importances(study, target_name=panel.score)
             axes.set(xlabel=f"importance for {panel.score}", ylabel="")
@@ -126,6 +129,19 @@ def _history(panel: Panel, story: Story) -> Any:
     _template(axes, panel, story)
     axes.set_xlabel("trial")
     return _legend(axes)
+
+
+def _regret(panel: Panel, story: Story) -> Any:
+    found = regret(story, story.goal.metrics.index(panel.metric))
+    assert found is not None
+    plt.style.use("ggplot")
+    _, axes = plt.subplots()
+    axes.step([*found.at, found.spent], [*found.short, 0.0], where="post", color=GREEN)
+    for at, words in found.marks:
+        axes.axvline(at, color=GREY, linestyle="--", linewidth=1)
+        axes.annotate(words, (at, 1), xycoords=("data", "axes fraction"), ha="right", va="top", fontsize=8, color=GREY)
+    axes.set(xlabel="epochs of all trials", ylabel=f"{title(panel.metric)} short of the best", xlim=(0, None))
+    return axes
 
 
 def _template(axes: Any, panel: Panel, story: Story) -> None:

@@ -17,14 +17,24 @@ MUCH = 0.02  # of the samples, that an epoch may not see before it is said how t
 def plan_table(plan: Plan) -> Table:
     """A row an epoch."""
     table = Table(title="What each epoch reads")
-    for title in ("epoch", "steps a rank", "shards a reader", "samples a reader", "seen once", "again", "not seen"):
+    for title in (
+        "epoch",
+        "steps a rank",
+        "shards a reader",
+        "samples a reader",
+        "seen once",
+        "again",
+        "not seen",
+        "of a category",
+    ):
         table.add_column(title, justify="right")
     table.add_column("bits of categories a batch", justify="right")
     for row in plan.epochs:
         ends = (
             f"{least}" if least == most else f"{least}-{most}" for least, most in (row.steps, row.shards, row.samples)
         )
-        counts = (str(number) for number in (row.once, row.again, row.never))
+        often = f"{row.often[0]}-{row.often[1]}"
+        counts = (*(str(number) for number in (row.once, row.again, row.never)), often)
         table.add_row(str(row.epoch), *ends, *counts, f"{row.entropy:.2f} of {row.ideal:.2f}")
     return table
 
@@ -54,7 +64,7 @@ def plan_warnings(plan: Plan) -> list[str]:
     if full > plan.samples:
         told.append(f"a step takes {full} samples, of {plan.samples}: give fewer --ranks or a smaller --batch")
     never = max(row.never for row in plan.epochs)
-    if never > MUCH * plan.samples:
+    if plan.balance == "instances" and never > MUCH * plan.samples:
         cure = f"pack with --shards {8 * readers}, which share more evenly" if plan.shards < 8 * readers else ""
         cure = cure or "fewer --loaders share more evenly"
         told.append(f"an epoch misses up to {never} of {plan.samples} samples, and others come twice; {cure}")

@@ -11,6 +11,7 @@ from plotly.colors import label_rgb, sequential, unlabel_rgb
 from capetune.reports.look import ACCENT, GREEN, GREY, INK, dressed
 from capetune.reports.marks import BROKEN, STATES, curves, pruned
 from capetune.reports.panels import Panel
+from capetune.reports.regret import regret
 from capetune.reports.story import Story
 from capetune.runs.metrics import title
 
@@ -31,6 +32,8 @@ def draw(panel: Panel, story: Story) -> go.Figure:
             figure = _curves(panel, story)
         case "history":
             figure = _history(panel, story)
+        case "regret":
+            figure = _regret(panel, story)
         case "importances":
             figure = optuna_plots.plot_param_importances(study, target_name=panel.score)
             figure.update_traces(marker_color=ACCENT)
@@ -109,6 +112,25 @@ def _history(panel: Panel, story: Story) -> go.Figure:
     _template(figure, panel, story)
     figure.update_layout(xaxis_title="trial", yaxis_title=title(panel.metric))
     figure.update_xaxes(dtick=1 if len(story.rows) <= 20 else None)
+    return figure
+
+
+def _regret(panel: Panel, story: Story) -> go.Figure:
+    found = regret(story, story.goal.metrics.index(panel.metric))
+    assert found is not None
+    figure = go.Figure()
+    figure.add_scatter(
+        x=[*found.at, found.spent],
+        y=[*found.short, 0.0],
+        mode="lines",
+        line={"color": GREEN, "width": 2, "shape": "hv"},
+        hovertemplate="epoch %{x}: %{y:.4f} short<extra></extra>",
+    )
+    for at, words in found.marks:
+        figure.add_vline(at, line={"color": GREY, "dash": "dash", "width": 1}, annotation={"text": words})
+        figure.update_annotations(font={"size": 11, "color": GREY})
+    figure.update_layout(xaxis_title="epochs of all trials", yaxis_title=f"{title(panel.metric)} short of the best")
+    figure.update_xaxes(range=[0, found.spent * 1.02])
     return figure
 
 

@@ -12,7 +12,7 @@ from pydantic import ConfigDict, TypeAdapter
 from typing_extensions import TypedDict
 
 from capetune.errors import UserError
-from capetune.evaluation.protocol import EPISODES, QUERIES, in_episodes
+from capetune.evaluation.protocol import EPISODES, in_episodes
 from capetune.reports.breaks import Breaks, read_breaks
 from capetune.runs.diary import read_events
 from capetune.runs.document import Odd, read_checked
@@ -61,7 +61,7 @@ class Protocol:
 @dataclass(frozen=True)
 class Score:
     """Of a job's best epoch on its test part, and the template's mPCK4 on the same pairs. left_out, missing: instances
-    and categories that the data lacks."""
+    and categories that the data lacks. official: of the official pairs."""
 
     mpck4: float
     pck_20: float | None
@@ -69,6 +69,7 @@ class Score:
     left_out: int
     missing: tuple[str, ...]
     data: str
+    official: bool
 
 
 @dataclass(frozen=True)
@@ -149,8 +150,8 @@ class Promoted:
 
     def words(self, protocol: Protocol) -> str:
         """What its scores are called."""
-        official = protocol == Protocol(EPISODES["test"], QUERIES) and not self.left_out(protocol)
-        named = "official pairs" if official else "sampled as officially"
+        found = [score.official for job in self.jobs for (other, _), score in job.scores.items() if other == protocol]
+        named = "official pairs" if all(found) else "sampled as officially"
         return f"{named}, {in_episodes(protocol.episodes, protocol.queries)}"
 
     def of_split(self, protocol: Protocol, shots: int, split: int) -> Mean | None:
@@ -235,5 +236,6 @@ def _scores(folder: Path, notes: list[str]) -> Iterator[tuple[tuple[Protocol, in
         episodes = EPISODES["test"] if found[2] == "official" else int(found[2])
         missing = tuple(category["name"] for category in tree["missing_categories"])
         template, left_out = tree["template"]["mpck4"], tree["left_out_instances"]
-        score = Score(tree["mpck4"], tree["pck"].get("0.2"), template, left_out, missing, tree["data"])
+        official = tree["protocol"] == "official"
+        score = Score(tree["mpck4"], tree["pck"].get("0.2"), template, left_out, missing, tree["data"], official)
         yield (Protocol(episodes, int(found[3])), int(found[1])), score

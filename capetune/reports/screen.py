@@ -23,10 +23,12 @@ WAITING = {
     "opening": "opening {} …",
     "ray": "starting Ray …",
     "machines": "no machine of the cluster has a CPU: waiting for one. A cluster that grows brings it …",
+    "memory": "measuring how much memory {} takes on a GPU …",
     "features": "computing features of {}, once",
-    "workers": "starting the training's {} worker(s) …",
+    "workers": "starting the training's {} worker{s} …",
     "evaluation": "scoring …",
     "prediction": "predicting {} …",
+    "serving": "starting the server of {} …",
     "export": "{} …",
 }
 
@@ -34,7 +36,7 @@ WAITING = {
 def waiting(event: events.StepBegan) -> str:
     """What is waited for, in words; of a newer capetune's step its name."""
     words = WAITING.get(event.step)
-    return f"{event.step} …" if words is None else words.format(event.what)
+    return f"{event.step} …" if words is None else words.format(event.what, s="" if event.what == "1" else "s")
 
 
 class Screen:
@@ -139,8 +141,28 @@ class Screen:
     @_hear.register
     def _(self, event: events.TrialChosen) -> None:
         note = "" if event.state == "completed" else f" ({event.state}: the best of the trials that ended)"
-        where = f"from scratch; {event.file}" if event.start is None else f"from {event.start}"
-        self._print(f"trial {event.trial} of search {event.search}{note}, {where}")
+        self._print(f"trial {event.trial} of search {event.search}{note}, from scratch; {event.file}")
+        if event.epochs is not None:
+            epochs = f"{event.epochs} epoch{'s' * (event.epochs > 1)}"
+            self._print(f"for {epochs}, as the search's trials: --set train.epochs=… trains longer")
+
+    @_hear.register
+    def _(self, event: events.StartChosen) -> None:
+        what = "goes on to epoch" if event.longer else "its weights and its model; epochs, schedule and optimiser anew:"
+        of = f"epoch {event.epoch}, trained on {event.pack}, split {event.split}"
+        epochs = f"{event.epochs}" if event.longer else f"{event.epochs} epoch{'s' * (event.epochs > 1)}"
+        self._print(f"from {event.checkpoint} ({of}): {what} {epochs}")
+
+    @_hear.register
+    def _(self, event: events.Stretched) -> None:
+        rate = f"the learning rate, {event.rate:.3g} after epoch {event.done}, "
+        rate += "stays" if event.rate == event.becomes else f"becomes {event.becomes:.3g} there"
+        self._print(f"{event.epochs} epochs in place of {event.before}: {rate} ({event.schedule})")
+
+    @_hear.register
+    def _(self, event: events.EndedEarly) -> None:
+        epochs = f"{event.stale} epoch{'s' * (event.stale > 1)}"
+        self._print(f"no better for {epochs}: ended after epoch {event.epoch} (train.patience)")
 
     @_hear.register
     def _(self, event: events.CheckpointChosen) -> None:
@@ -148,9 +170,14 @@ class Screen:
         self._print(f"best checkpoint of the latest run: {event.checkpoint}{epoch}")
 
     @_hear.register
+    def _(self, event: events.Serving) -> None:
+        self._print(f"page, with its token: {event.link}")
+        self._print(f"JSON: {event.url}api/predict, described at {event.url}openapi.json (Ctrl-C ends it)")
+
+    @_hear.register
     def _(self, event: events.RunComplete) -> None:
         if event.trials is None:
-            self._print(f"run {event.run} is complete already; --name starts another")
+            self._print(f"run {event.run} is complete already; --name starts another, --set train.epochs=… goes on")
         else:
             self._print(f"{event.run} is complete: {event.trials} trials; --trials with more extends it")
 
@@ -217,7 +244,12 @@ class Screen:
 
     @_hear.register
     def _(self, event: events.TrialSpared) -> None:
-        self._print(f"trial {event.trial}: the configuration of trial {event.twin}: not trained again")
+        whose = event.source or f"trial {event.twin}"
+        self._print(f"trial {event.trial}: the configuration of {whose}: not trained again")
+
+    @_hear.register
+    def _(self, event: events.TrialRefused) -> None:
+        self._print(f"trial {event.trial}: {event.why}: not trained")
 
     @_hear.register
     def _(self, event: events.NoMoreTrials) -> None:

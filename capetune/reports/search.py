@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table
 from rich.text import Text
 
+from capetune.reports.earlier import earlier_lines
 from capetune.reports.live import STYLES
 from capetune.reports.words import in_words, share, short, tails
 from capetune.runs.commands import again
@@ -17,6 +18,7 @@ from capetune.runs.results import UNSCORED, TrialResult, varied_keys
 from capetune.service.search import SearchResult
 from capetune.storage.scratch import named
 from capetune.tuning.goal import Goal
+from capetune.tuning.limits import over
 
 if TYPE_CHECKING:
     from capetune.reports.html import Report
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
 
 def results_table(results: list[TrialResult], goal: Goal, most: int = 10) -> Table:
     """The best trials, with the template's mPCK4 on the same pairs beside each."""
-    keys = varied_keys(results)
+    keys, best = varied_keys(results), best_numbers(results, goal)
     shown = f"best {min(most, len(results))} of {len(results)} trials" if len(results) > most else None
     table = Table(title=shown, title_justify="left", box=None, pad_edge=False, padding=(0, 2, 0, 0))
     metrics = list(dict.fromkeys([*goal.metrics, "mpck4"]))
@@ -32,17 +34,29 @@ def results_table(results: list[TrialResult], goal: Goal, most: int = 10) -> Tab
         table.add_column(name, justify="left" if name == "status" else "right", no_wrap=True)
     for name in tails(keys):
         table.add_column(name, justify="right", overflow="ellipsis")
-    for place, result in enumerate(results[:most]):
+    for result in results[:most]:
         scores = [share(result.metrics.get(name)) for name in (*metrics, "template_mpck4", "pck_0.2")]
+        if result.spread is not None:
+            scores[0] += f" ± {share(result.spread)}"
         values = [short(result.overrides[key]) if key in result.overrides else "–" for key in keys]
-        first = place == 0 and result.score is not None
+        first = result.number in best
         style = "bold green" if first else STYLES.get(result.status, "")
         mark = f"{result.number}{'★' if first else ' '}"
         status = Text(result.status)
         if result.twin is not None:
             status.append(f" = {result.twin}", "bold yellow")
+        if over(result.excess):
+            status.append(" over a limit", "bold yellow")
         table.add_row(mark, status, *scores, str(result.epochs), *values, style=style)
     return table
+
+
+def best_numbers(results: list[TrialResult], goal: Goal) -> set[int]:
+    """The first trial's; of two metrics, those of the front that trials trained to the end make."""
+    if len(goal.metrics) == 1:
+        return {result.number for result in results[:1] if result.eligible}
+    ended = [result for result in results if result.status == "completed" and result.eligible]
+    return goal.front({result.number: result.metrics for result in ended})
 
 
 def results_lines(folder: Path | str, results: list[TrialResult], facts: dict[str, Any], most: int = 10) -> list[str]:
@@ -67,15 +81,26 @@ def results_lines(folder: Path | str, results: list[TrialResult], facts: dict[st
             lines.append(
                 f"trial {result.number} {result.status}: {result.error}; traceback in {folder}/{result.traceback}"
             )
+    lines += [f"trial {result.number}: {why}" for result in results if (why := over(result.excess))]
     same = [f"{result.number} as {result.twin}" for result in results if result.twin is not None]
     if same:
         lines.append(f"trials with the configuration of an earlier one: {', '.join(same)}")
+    best, goal = (
+        results[0].score if results and results[0].eligible else None,
+        Goal(tuple(facts["goal"]), tuple(facts.get("mode", ["max"]))),
+    )
+    if len(goal.metrics) == 2 and (front := best_numbers(results, goal)):
+        which = ", ".join(str(result.number) for result in results if result.number in front)
+        lines.append(f"best are those that none beats in both (★): trials {which}; --best takes the first of them")
+    lines += earlier_lines(folder, facts, goal, best)
     return [*lines, f"written: {folder}/results.json, results.csv, best.yaml"]
 
 
 def next_lines(result: SearchResult) -> list[str]:
     """What to type next."""
     lines = [f"next: {again('train --best', result.folder)}"]
+    if result.best is None:
+        lines = ["no trial is the best: none has a score and keeps to the constraints"]
     if result.left:
         more = "a larger budget in --space FILE" if result.spent else "more --hours"
         go_on = again("search --resume", result.folder).removeprefix("capetune search ")

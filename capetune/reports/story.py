@@ -30,6 +30,7 @@ from capetune.runs.results import (
 )
 from capetune.storage.scratch import address_of
 from capetune.tuning.goal import Goal
+from capetune.tuning.limits import over
 from capetune.tuning.rebuild import readable_storage
 from capetune.tuning.schedulers import carries_checkpoints, rungs
 from capetune.tuning.space import Space
@@ -42,7 +43,8 @@ TRACEBACK_MOST = 20_000  # characters of a traceback's end
 @dataclass(frozen=True)
 class Row:
     """A trial. state: its result's status; of one without a result running or, where the search was cut off,
-    unfinished. metrics: its best epoch's. history: every finished epoch's. size: bytes of its checkpoints."""
+    unfinished. metrics: its best epoch's. history: every finished epoch's. size: bytes of its checkpoints.
+    over: which limits it is over, in words. spread: of its score, over seeds."""
 
     number: int
     state: str
@@ -56,6 +58,8 @@ class Row:
     twin: int | None = None
     error: str | None = None
     traceback: str | None = None
+    over: str | None = None
+    spread: float | None = None
 
     @property
     def epochs(self) -> int:
@@ -99,7 +103,8 @@ class Story:
     @property
     def best(self) -> Row | None:
         """The best trial that ended, None where none has a score."""
-        return self.rows[0] if self.goal.metric in self.rows[0].metrics else None
+        first = self.rows[0]
+        return first if self.goal.metric in first.metrics and first.over is None else None
 
     @property
     def template(self) -> float | None:
@@ -120,9 +125,9 @@ def read_story(run: Run) -> Story:
         damage = f" ({notes[0]})" if notes else ""
         raise UserError(f"no trial of {run.name} has ended yet, so there is nothing to report; {cure}{damage}")
 
-    def place(row: Row) -> tuple[bool, float, int]:
+    def place(row: Row) -> tuple[bool, bool, list[float], int]:
         score = row.metrics.get(goal.metric)
-        return score is None, -goal.rank(score or 0.0), row.number
+        return score is None, row.over is not None, goal.order(score, row.metrics), row.number
 
     rows = sorted(ended, key=place) + [row for row in still if row.state != "stopped"]
     config, space, unread = _settings(run.folder)
@@ -159,6 +164,8 @@ def _ended(run: Path, result: TrialResult, goal: Goal, notes: list[str]) -> Row:
         twin=result.twin,
         error=result.error,
         traceback=text,
+        over=over(result.excess),
+        spread=result.spread,
     )
 
 

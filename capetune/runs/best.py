@@ -13,14 +13,18 @@ from capetune.runs.results import RESULTS, read_results
 
 
 def ranked_trial(search: Run, rank: int) -> dict:
-    """The trial in that place among those with a score, as in results.json; 1 is the best.
+    """The trial in that place among those with a score and over no limit, as in results.json; 1 is the best.
 
     Raises UserError where there are fewer, or that is damaged.
     """
-    scored = [trial for trial in read_results(search.folder).get("trials", []) if trial.get("score") is not None]
+    scored = [trial for trial in read_results(search.folder).get("trials", []) if _eligible(trial)]
     if rank > len(scored):
         raise UserError(f"{search.name} has {len(scored)} trials with a score; give --rank 1 to {len(scored)}")
     return scored[rank - 1]
+
+
+def _eligible(trial: dict) -> bool:
+    return trial.get("score") is not None and not any(share > 0 for share in trial.get("excess", {}).values())
 
 
 def ranked_config(search: Run, rank: int, settings: Sequence[str] = ()) -> Config:

@@ -24,7 +24,8 @@ UNDER_WAY = "under-way"  # folder of the epoch that was under way when a machine
 
 @dataclass(frozen=True)
 class CheckpointMeta:
-    """epoch: finished epochs. metrics: those of its validation. data: where it was trained, as `describe_data` says."""
+    """epoch: finished epochs. metrics: those of its validation. data: where it was trained, as `describe_data` says;
+    `before`: where the weights that it began with were, earliest first, each as `trained_before` has it."""
 
     config: Config
     epoch: int
@@ -54,9 +55,20 @@ def read_meta(folder: Path) -> CheckpointMeta:
         config, epoch, metrics, data = tree["config"], int(tree["epoch"]), dict(tree["metrics"]), dict(tree["data"])
         if not all(isinstance(value, int | float) for value in metrics.values()):
             raise TypeError
+        for each in data.get("before", []):
+            _ = (each["pack"] + each["data_hash"], int(each["split"]))
     except (KeyError, TypeError, ValueError, OverflowError):
         raise UserError(f"{wrong} ({META} lacks a part, or has an odd one); take another checkpoint") from None
     return CheckpointMeta(parse_config(config, str(folder / META)), epoch, metrics, data)
+
+
+def trained_before(meta: CheckpointMeta, checkpoint: str) -> list[dict[str, Any]]:
+    """What a training that begins with a checkpoint's weights carries on of where those come from, earliest first:
+    pack, data_hash, data, split, train_instances, checkpoint, epoch and config_hash of each training."""
+    names = ("pack", "data_hash", "data", "split", "train_instances")
+    told = {name: meta.data[name] for name in names if name in meta.data}
+    said = {"checkpoint": checkpoint, "epoch": meta.epoch, "config_hash": meta.config.hash()}
+    return [*meta.data.get("before", []), told | said]
 
 
 def checkpoint_folder(folder: Path, epoch: int) -> Path:

@@ -41,10 +41,17 @@ def read_checked(file: Path, kind: TypeAdapter[Any]) -> Any:
     except RecursionError:
         raise Odd("is nested too deeply") from None
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise Odd(f"is odd: {where}: {first['msg']}" if where else f"is odd: {first['msg']}") from None
+        raise Odd(f"is odd: {_plain(error)}") from None
     return tree
+
+
+def _plain(error: ValidationError) -> str:
+    """The first of what is wrong, in words that a file's owner knows."""
+    first = error.errors()[0]
+    where, said = ".".join(map(str, first["loc"])) or "it", first["msg"]
+    if first["type"] == "missing":
+        return f"{where} is missing"
+    return f"{where} {said.removeprefix('Input ')}" if said.startswith("Input should") else f"{where}: {said}"
 
 
 def inside(folder: Path, recorded: str, record: Path) -> Path:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from capetune.config import TrainConfig
 from capetune.errors import UserError
 from capetune.storage.whole import write_aside
 
@@ -22,6 +23,12 @@ def add_to_history(folder: Path, metrics: dict[str, float]) -> None:
 def finished(history: Sequence[Mapping[str, float]]) -> int:
     """How many epochs are."""
     return int(history[-1]["epoch"]) if history else 0
+
+
+def at_end(history: Sequence[Mapping[str, float]], settings: TrainConfig) -> bool:
+    """Whether a training has trained its last epoch, or got no better for as many as its patience lasts."""
+    stale = history[-1].get("stale", 0) if history else 0
+    return finished(history) >= settings.epochs or (settings.patience is not None and stale >= settings.patience)
 
 
 def read_history(folder: Path) -> list[dict[str, float]]:

@@ -18,6 +18,7 @@ from typing_extensions import TypedDict
 
 from capetune.datasets.mp100.catalogue import known
 from capetune.errors import UserError
+from capetune.evaluation.protocol import OTHERS
 from capetune.pose import SPLITS
 from capetune.runs.document import Odd, read_checked
 
@@ -194,7 +195,7 @@ def _protocol(result: _Result) -> str:
     if result["data"] == "real":
         of = CATEGORIES.get(result["part"], len(scored) + lacks)
         if not all(known(int(id), category["name"]) for id, category in scored.items()):
-            told.append("categories that are not MP-100's")
+            told += [] if OTHERS in result["protocol"] else [OTHERS]  # older results don't say it
         elif len(scored) + lacks < of:
             told.append(f"{len(scored) + lacks} of MP-100's {of} categories")
     return ", ".join(told)

@@ -12,7 +12,7 @@ from typing import Any
 from capetune.config import Config
 from capetune.datasets.packs.reader import Pack
 from capetune.errors import UserError
-from capetune.evaluation.protocol import EPISODES, in_episodes
+from capetune.evaluation.protocol import EPISODES, in_episodes, is_official
 from capetune.runs.failures import ERROR, error_line
 from capetune.runs.record import TABLES, Asked
 
@@ -34,9 +34,10 @@ class Promotion:
 
     @property
     def protocol(self) -> str:
-        if self.episodes is None and self.queries == 15:
+        episodes = self.episodes or EPISODES["test"]
+        if all(is_official(self.pack.part(split, "test"), episodes, self.queries) for split in self.splits):
             return "official pairs"
-        return in_episodes(self.episodes or EPISODES["test"], self.queries)
+        return in_episodes(episodes, self.queries)
 
     def jobs(self) -> list[dict[str, Any]]:
         """The first seed is the configuration's own."""

@@ -48,6 +48,19 @@ class Asked(TypedDict):
     missing: dict[str, list[str]]
 
 
+class Origin(TypedDict):
+    """The checkpoint that a training was begun with. named: as it was asked for. longer: whether all of it was taken,
+    not only its weights. pack, data_hash, split: what it was trained on."""
+
+    named: str
+    checkpoint: str
+    epoch: int
+    longer: bool
+    pack: str | None
+    data_hash: str | None
+    split: int | None
+
+
 class _Facts(TypedDict, total=False):
     """Of a record's facts those that are read again, where they are there; it may have any others."""
 
@@ -75,10 +88,13 @@ class _Facts(TypedDict, total=False):
     keep: int
     workers: list[int]
     workers_per_trial: int
+    reserved: dict[str, float]  # by a trial: CPUs, GPUs
     cache_features: int
     features: str | None
     tracker: Literal["mlflow", "wandb"] | None
     environment: dict[str, Any]
+    config: dict[str, Any]
+    origin: Origin
     asked: Asked
 
 

@@ -7,9 +7,10 @@ import io
 import json
 import os
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
+from statistics import stdev
 from typing import Any, Literal
 
 from pydantic import ConfigDict, FiniteFloat, TypeAdapter
@@ -27,7 +28,21 @@ UNSCORED = ("diverged", "failed")
 TRIALS = "trials"  # the folder of a search's trials
 RESULT, VALUES = "result.json", "trial.json"  # of one trial
 RESULTS = "results.json"
-COLUMNS = ("number", "status", "score", "template", "epochs", "seconds", "config_hash", "twin", "checkpoint", "error")
+SCHEMA = "config.schema.json"  # of its YAML files, for editors, which find it wherever the run's folder goes
+SCHEMA_LINE = f"# yaml-language-server: $schema={SCHEMA}\n"
+COLUMNS = (
+    "number",
+    "status",
+    "score",
+    "spread",
+    "template",
+    "epochs",
+    "seconds",
+    "config_hash",
+    "twin",
+    "checkpoint",
+    "error",
+)
 
 
 @dataclass(frozen=True)
@@ -41,7 +56,9 @@ class TrialResult:
     reports them; empty without a score. history: (epoch, score) of every finished epoch. seconds: what it took in all.
     twin: an earlier trial with the same configuration. checkpoint: its best, None without a score or where others' were
     kept in its stead. error: the failure's last line, the whole of which is in the file `traceback`; bad_input: it is
-    the user's to cure. Paths start at the run's folder.
+    the user's to cure. excess: constraint → the share by which it is over that limit, ≤ 0 within. seeds: of
+    one that was trained with several, each one's score, of which `score` is the mean, as each of `metrics` is; history
+    and checkpoint are the first one's. Paths start at the run's folder.
     """
 
     number: int
@@ -57,6 +74,18 @@ class TrialResult:
     error: str | None = None
     bad_input: bool = False
     traceback: str | None = None
+    excess: dict[str, float] = field(default_factory=dict)
+    seeds: list[float] = field(default_factory=list)
+
+    @property
+    def spread(self) -> float | None:
+        """The scores' standard deviation over seeds; None where it has one."""
+        return stdev(self.seeds) if len(self.seeds) > 1 else None
+
+    @property
+    def eligible(self) -> bool:
+        """Whether it can be the best: it has a score, and is over no limit."""
+        return self.score is not None and not any(share > 0 for share in self.excess.values())
 
     @property
     def epochs(self) -> int:
@@ -85,6 +114,9 @@ class TrialRow(TypedDict, total=False):
     error: str | None
     bad_input: bool
     traceback: str | None
+    excess: dict[str, float]
+    seeds: list[float]
+    spread: float | None
     template: float | None
     epochs: int
 
@@ -113,6 +145,11 @@ def trial_folder(run: Path, number: int) -> Path:
     return run / trial_name(number)
 
 
+def repeat_folder(trial: Path, number: int) -> Path:
+    """Where a trial is trained with its seed of that number, from 1; with the first one it is in its own folder."""
+    return trial / f"repeat-{number}"
+
+
 def save_result(run: Path, result: TrialResult) -> None:
     write_aside(trial_folder(run, result.number) / RESULT, json.dumps(asdict(result), indent=2) + "\n")
 
@@ -130,9 +167,7 @@ def look_at_results(run: Path) -> tuple[list[TrialResult], list[str]]:
         if not os.path.lexists(file):
             continue
         try:
-            tree = read_checked(file, _TRIAL)
-            tree["history"] = [tuple(row) for row in tree["history"]]
-            result = TrialResult(**{each.name: tree[each.name] for each in fields(TrialResult) if each.name in tree})
+            result = result_of(read_checked(file, _TRIAL))
             if result.number != number:
                 raise Odd(f"is odd: it is trial {result.number}'s")
         except (Odd, FileNotFoundError) as error:
@@ -142,6 +177,12 @@ def look_at_results(run: Path) -> tuple[list[TrialResult], list[str]]:
         else:
             found.append(result)
     return found, damaged
+
+
+def result_of(tree: Mapping[str, Any]) -> TrialResult:
+    """A result of its fields as JSON has them, others left out."""
+    known = {each.name: tree[each.name] for each in fields(TrialResult) if each.name in tree}
+    return TrialResult(**{**known, "history": [tuple(row) for row in tree["history"]]})
 
 
 def trial_folders(run: Path) -> list[tuple[int, Path]]:
@@ -177,7 +218,10 @@ def read_results(folder: Path) -> dict[str, Any]:
 
 def trial_rows(results: Sequence[TrialResult]) -> list[dict[str, Any]]:
     """As JSON's plain types."""
-    return [{**asdict(result), "template": result.template, "epochs": result.epochs} for result in results]
+    return [
+        {**asdict(result), "template": result.template, "epochs": result.epochs, "spread": result.spread}
+        for result in results
+    ]
 
 
 def write_results(folder: Path, base: Config, facts: dict[str, Any], results: list[TrialResult]) -> None:
@@ -197,11 +241,11 @@ def write_results(folder: Path, base: Config, facts: dict[str, Any], results: li
         values = [*(row["metrics"].get(name) for name in pck), *(row["overrides"].get(key) for key in keys)]
         writer.writerow([*(row[name] for name in COLUMNS), *values])
     write_aside(folder / "results.csv", text.getvalue())
-    if results and results[0].score is not None:
+    if results and results[0].eligible:
         best = base.with_overrides(results[0].overrides)
         what = title(facts["goal"][0])
         head = f"# Trial {results[0].number} of {folder.name}: validation {what} {results[0].score:.4f}\n"
-        write_aside(folder / "best.yaml", head + best.to_yaml())
+        write_aside(folder / "best.yaml", head + SCHEMA_LINE + best.to_yaml())
 
 
 def varied_keys(results: list[TrialResult]) -> list[str]:

@@ -43,8 +43,12 @@ def means(history: Sequence[Mapping[str, float]]) -> dict[str, float]:
 
 
 def notable(metrics: Mapping[str, float]) -> str:
-    """In a few words what else than learning took a large share of an epoch: "data wait 31 %"; else nothing."""
+    """In a few words what else than learning took a large share of an epoch, and that parts of the model were compiled
+    again: "data wait 31 %, compiled again 12 times"; else nothing."""
     told = parts(metrics)
     whole = sum(told.values())
     shares = {part: told[part] / whole for part in NOTABLE if part in told and whole > 0}
-    return ", ".join(f"{WORDS[part]} {100 * share:.0f} %" for part, share in shares.items() if share >= NOTABLE[part])
+    said = [f"{WORDS[part]} {100 * share:.0f} %" for part, share in shares.items() if share >= NOTABLE[part]]
+    if again := metrics.get("recompiled"):
+        said.append(f"compiled again {again:.0f} time{'s' * (again > 1)}")
+    return ", ".join(said)

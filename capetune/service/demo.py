@@ -97,9 +97,14 @@ def run(request: DemoRequest, listener: Listener = ignore) -> DemoResult:
     shutil.rmtree(features)
     clock.begin("eval --split 1: categories never seen")
     asked = EvaluateRequest(
-        split=1, episodes=request.episodes, queries=request.queries, checkpoint=trained.checkpoint, runs=request.runs
+        split=(1,),
+        episodes=request.episodes,
+        queries=request.queries,
+        checkpoint=(trained.checkpoint,),
+        runs=request.runs,
     )
     report = evaluate.run(asked, listener)
+    assert isinstance(report, EvalReport)
     file = Path(trained.folder) / "eval-split1-test.json"
     write_aside(file, json.dumps(report.to_json(), indent=2, ensure_ascii=False) + "\n")
     return DemoResult(Path(searched.folder), Path(trained.checkpoint), report, file, clock.end())

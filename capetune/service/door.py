@@ -10,7 +10,7 @@ from typing import Any
 
 from capetune.errors import UserError
 from capetune.events import Listener, ignore
-from capetune.service import demo, evaluate, export, predict, promote, search, train
+from capetune.service import demo, evaluate, export, predict, promote, search, serve, train
 from capetune.service.request import Request
 
 VERBS: dict[str, tuple[ModuleType, type[Request]]] = {
@@ -19,6 +19,7 @@ VERBS: dict[str, tuple[ModuleType, type[Request]]] = {
     "promote": (promote, promote.PromoteRequest),
     "evaluate": (evaluate, evaluate.EvaluateRequest),
     "predict": (predict, predict.PredictRequest),
+    "serve": (serve, serve.ServeRequest),
     "export": (export, export.ExportRequest),
     "demo": (demo, demo.DemoRequest),
 }

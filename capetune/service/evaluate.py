@@ -2,102 +2,197 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from capetune.datasets.mp100.files import find_files, read_file
-from capetune.datasets.mp100.findings import noted, said
-from capetune.datasets.packs.manifest import file_sha256
-from capetune.datasets.packs.reader import Pack
+from capetune.cluster.environment import prepare_environment
 from capetune.errors import UserError
 from capetune.evaluation import baselines
 from capetune.evaluation.compare import check_same_pairs, compare
-from capetune.evaluation.evaluate import evaluate
+from capetune.evaluation.evaluate import Predictor, evaluate
 from capetune.evaluation.predictions import FromFile, Kept
-from capetune.evaluation.protocol import EPISODES, official_pairs, pairs_hash
+from capetune.evaluation.protocol import EPISODES, Measure, official_pairs, pairs_hash
 from capetune.evaluation.report import EvalReport
-from capetune.evaluation.seen import Seen, overlap
-from capetune.evaluation.support import ablations
-from capetune.events import CheckpointChosen, Doubted, Listener, Progress, StepBegan, ignore
-from capetune.pose import Part
-from capetune.runs.checkpoints import CheckpointMeta, read_meta
-from capetune.runs.copy import bring, evaluated
+from capetune.evaluation.support import supports
+from capetune.events import CheckPassed, Listener, Progress, StepBegan, ignore
 from capetune.runs.document import Odd, read_tree
-from capetune.runs.home import at_home
-from capetune.runs.registry import latest_best
-from capetune.service.request import Count, Request, Split, Where
-from capetune.service.steps import housed, open_data
-from capetune.storage.scratch import named
+from capetune.service.request import Count, Numbers, Request, Splits, Wheres
+from capetune.service.steps import housed, ray_joined
+from capetune.service.subjects import Subject, models, others
 from capetune.storage.whole import pour
+
+AGAIN = "the same command again"
+MOST_SHOTS = 100
 
 
 class EvaluateRequest(Request):
     verb: Literal["evaluate"] = "evaluate"
-    split: Split | None = None
+    split: Splits | None = None
     part: Literal["train", "val", "test"] = "test"
-    shots: Count = 1
+    shots: Numbers = (1,)
     episodes: Count | None = None
     queries: Count = 15
     predictor: Literal["model", "template", "center"] = "model"
     data: str | None = None
     annotations: Path | None = None
-    checkpoint: Where | None = None
+    checkpoint: Wheres = ()
     ablate: bool = False
     predictions: Path | None = None
     from_predictions: Path | None = None
     compare: Path | None = None
+    protocol: Measure = "official"
+    workers: Count | None = None
+    cpus: Count | None = None
+    address: str | None = None
+    verbose: bool = False
+
+    @property
+    def several(self) -> bool:
+        """Whether its result is EvalReports."""
+        return max(len(self.checkpoint), len(self.split or ()), len(self.shots)) > 1
 
 
 @dataclass(frozen=True)
-class _Subject:
-    """What is scored on which part. facts: fields of the report that only the caller of `evaluate` knows.
-    seen: what of the part a model was trained on."""
+class EvalReports:
+    """Those of several checkpoints, splits or numbers of supports, in this order."""
 
-    predictor: Any
-    part: Part
-    facts: dict[str, Any]
-    seen: Seen | None = None
+    reports: tuple[EvalReport, ...]
+
+    def named(self) -> dict[str, EvalReport]:
+        """By file, such as "smoke-epoch-0004/eval-split1-1shot.json": a folder holds the results of one method."""
+        folders: dict[str, str] = {}
+        for report in self.reports:
+            key = report.checkpoint or report.predictor
+            name = "-".join(key.rstrip("/").split("/")[-2:])
+            others = [folder for other, folder in folders.items() if other != key]
+            folders.setdefault(key, name if name not in others else f"{name}-{len(folders) + 1}")
+        return {
+            f"{folders[r.checkpoint or r.predictor]}/eval-split{r.split}-{r.shots}shot.json": r for r in self.reports
+        }
+
+    def to_json(self) -> dict[str, Any]:
+        return {"results": [report.to_json() for report in self.reports]}
 
 
-def run(request: EvaluateRequest, listener: Listener = ignore) -> EvalReport:
+Showing = Callable[[str], Predictor]
+"""A name of `evaluation.support.supports` to the predictor that is shown such supports."""
+
+
+def run(request: EvaluateRequest, listener: Listener = ignore) -> EvalReport | EvalReports:
     """Score it; with `ablate`, again with each wrong support of `evaluation.support.ablations`; with `predictions`,
-    write what was predicted; with `compare`, say how it differs from another result of the same pairs.
+    write what was predicted; with `compare`, say how it differs from another result of the same pairs. With `workers`
+    they share each model's pictures on a cluster; the digits are the same. EvalReports where several checkpoints,
+    splits or numbers of supports are asked for.
 
     Raises UserError for what the caller can cure: a model that was trained on another split of the same data, say, for
     it may have seen the categories.
     """
     _check(request)
-    with housed(request, listener) as (request, listener), ExitStack() as copies:
-        return _run(request, listener, copies)
+    with housed(request, listener) as (request, listener), ExitStack() as ends:
+        other = _read(request.compare, "--compare") if request.compare else None
+        subjects = _subjects(request, listener, ends)
+        found = list(_scored(request, subjects, other, listener, ends))
+        return EvalReports(tuple(found)) if request.several else found[0]
 
 
-def _run(request: EvaluateRequest, listener: Listener, copies: ExitStack) -> EvalReport:
-    """copies: takes what must be there to the end."""
-    other = _read(request.compare, "--compare") if request.compare else None
-    subject = _model(request, listener, copies) if _is_model(request) else _other(request, listener)
-    part, chosen = subject.part, subject.predictor
+def _subjects(request: EvaluateRequest, listener: Listener, ends: ExitStack) -> list[Subject]:
+    """ends: takes what must be there to the end."""
+    asked = request.split, request.part, request.data
+    if _is_model(request):
+        return models(request.checkpoint, *asked, request.runs_folder, listener, ends)
+    make: Callable[[], Any] = baselines.Template if request.predictor == "template" else baselines.Center
+    if request.from_predictions is not None:
+        tree = _read(request.from_predictions, "--from-predictions")
+        make = partial(FromFile, tree, str(request.from_predictions), request.queries)
+    assert request.split is not None
+    return list(others(make, request.split, request.part, request.data, request.annotations, listener))
+
+
+def _scored(
+    request: EvaluateRequest, subjects: list[Subject], other: Any, listener: Listener, ends: ExitStack
+) -> Iterator[EvalReport]:
+    for subject in subjects:
+        episodes = request.episodes or EPISODES.get(request.part, EPISODES["val"])
+        if request.compare:  # before what takes long
+            pairs = official_pairs(subject.part, request.shots[0], episodes, request.queries)
+            check_same_pairs(other, str(request.compare), pairs_hash(subject.part, pairs), request.protocol)
+    shows = _shows(request, listener, ends)
+    for subject in subjects:
+        showing = shows(subject)
+        for shots in request.shots:
+            yield _score(request, subject, showing, shots, other, listener)
+
+
+def _shows(request: EvaluateRequest, listener: Listener, ends: ExitStack) -> Callable[[Subject], Showing]:
+    """How a subject predicts: in this process, or by workers, which are started here."""
+    if not _is_model(request):
+        return lambda subject: lambda support: subject.predictor
+    # torch and Ray take seconds to import: not before what can be refused without them.
+    if request.workers is None:
+        return _here
+    prepare_environment(request.address, request.verbose)
+    listener(StepBegan("imports", "PyTorch and Ray"))
+    from capetune.tuning.preflight import plan
+    from capetune.tuning.scoring import SpreadPredictor, scorers
+
+    joined = ray_joined(request.address, request.verbose, listener, "capetune eval", AGAIN, request.cpus)
+    cluster = ends.enter_context(joined)
+    shared = plan(cluster, 1, request.workers)
+    if shared.at_once < request.workers and cluster.token is not None:
+        raise UserError(f"{request.workers} workers want a CPU each, and this machine has {cluster.cpus}: take fewer")
+    each = "1 GPU" if shared.device == "cuda" else f"{shared.threads} CPU{'s' * (shared.threads > 1)}"
+    later = request.workers - shared.at_once
+    more = f"; {later} of them when there is room" if later else ""
+    listener(CheckPassed("cluster", f"{request.workers} worker{'s' * (request.workers > 1)}, {each} each{more}"))
+    crew = ends.enter_context(scorers(shared, request.workers, "eval", listener))
+
+    def spread(subject: Subject) -> Showing:
+        assert subject.model is not None
+        model = subject.model
+        return partial(SpreadPredictor, crew, model.checkpoint, model.meta, model.pack, subject.part)
+
+    return spread
+
+
+def _here(subject: Subject) -> Showing:
+    from capetune.evaluation.model import ModelPredictor
+    from capetune.models.execution import usual_device
+    from capetune.training.checkpoint import load_model
+
+    assert subject.model is not None
+    device, known = usual_device(), supports(subject.part)
+    model, meta = load_model(subject.model.checkpoint)
+    predictor = ModelPredictor(model.settle(device), subject.model.pack, meta.config.data, device)
+
+    def showing(support: str) -> Predictor:
+        predictor.support = known[support]
+        return predictor
+
+    return showing
+
+
+def _score(
+    request: EvaluateRequest, subject: Subject, showing: Showing, shots: int, other: Any, listener: Listener
+) -> EvalReport:
+    part = subject.part
     episodes = request.episodes or EPISODES.get(request.part, EPISODES["val"])
-    if request.compare:  # before what takes long
-        pairs = official_pairs(part, request.shots, episodes, request.queries)
-        check_same_pairs(other, str(request.compare), pairs_hash(part, pairs))
-    supports = {"own": chosen.support, **ablations(part)} if request.ablate else {"own": None}
-    kept = Kept(chosen, request.queries) if request.predictions else None
+    kept = Kept(showing("own"), request.queries) if request.predictions else None
     found = {}
-    for name, support in supports.items():
+    for name in supports(part) if request.ablate else ("own",):
         what = f"{name} support" if request.ablate else ""
         listener(StepBegan("evaluation", what))
-        if support is not None:
-            chosen.support = support
         told = partial(_told, listener, what)
-        predictor = kept if kept and name == "own" else chosen
-        found[name] = evaluate(part, predictor, request.shots, episodes, request.queries, told)
+        predictor = kept if kept and name == "own" else showing(name)
+        found[name] = evaluate(part, predictor, shots, episodes, request.queries, told, request.protocol)
     own = replace(found.pop("own"), **subject.facts)
     own = replace(own, ablation={name: wrong.scores for name, wrong in found.items()})
     if subject.seen is not None:
-        own = own.known(subject.seen)
+        own = own.known(subject.seen, part)
     if request.compare:
         ours = {str(row.category.id): row.scores.mpck4 for row in own.per_category}
         own = replace(own, comparison=compare(ours, other, str(request.compare)))
@@ -123,12 +218,22 @@ def _check(request: EvaluateRequest) -> None:
     if request.from_predictions is not None and request.predictor != "model":
         raise UserError(f"--from-predictions has its own predictor; leave out --predictor {request.predictor}")
     who = f"--predictor {request.predictor}" if request.from_predictions is None else "--from-predictions"
-    if not _is_model(request) and request.checkpoint is not None:
+    if not _is_model(request) and request.checkpoint:
         raise UserError(f"{who} has no checkpoint; leave out one of the two")
     if not _is_model(request) and request.ablate:
         raise UserError(f"--ablate asks what a model owes to its support; {who} is none")
-    if not _is_model(request) and request.split is None:
+    if not _is_model(request) and not request.split:
         raise UserError(f"{who} has no split of its own: give --split")
+    if not _is_model(request) and request.workers is not None:
+        raise UserError(f"--workers share a model's pictures; {who} looks at none: leave --workers out")
+    # `capetune submit` says auto to every verb.
+    said = request.address not in (None, "auto", os.environ.get("RAY_ADDRESS"))
+    if request.workers is None and (request.cpus or said):
+        raise UserError("--address and --cpus say where --workers score: give --workers N too")
+    if not request.shots or not 1 <= min(request.shots) <= max(request.shots) <= MOST_SHOTS:
+        raise UserError(f"--shots wants numbers from 1 to {MOST_SHOTS}, not {','.join(map(str, request.shots))}")
+    if request.several and (request.predictions or request.from_predictions or request.compare):
+        raise UserError("--predictions, --from-predictions and --compare are of one result: ask for one at a time")
     out = request.predictions
     if out is not None and request.from_predictions is not None:
         raise UserError("--predictions would write what --from-predictions reads; leave out one of the two")
@@ -143,84 +248,3 @@ def _read(file: Path, option: str) -> Any:
         raise UserError(f"{option} {file}: there is no such file") from None
     except Odd as odd:
         raise UserError(f"{option} {file} {odd}") from None
-
-
-def _model(request: EvaluateRequest, listener: Listener, copies: ExitStack) -> _Subject:
-    """The model as a `Predictor`, on the split and data that it was trained on where no others are given."""
-    if request.checkpoint is None:
-        checkpoint, best = latest_best(request.runs_folder)
-        listener(CheckpointChosen(str(checkpoint), best.epoch))
-    else:
-        checkpoint = copies.enter_context(at_home(request.checkpoint))
-    bring(checkpoint, wanted=evaluated)
-    meta = read_meta(checkpoint)
-    pack = open_data(request.data or meta.data["pack"], listener)
-    trained = meta.data["split"]
-    split = request.split or trained
-    if trained != split and pack.synthetic == (meta.data["data"] == "synthetic"):
-        raise UserError(
-            f"{checkpoint} was trained on split {trained}: it may have seen categories that split {split} "
-            f"tests; train one with `capetune train --split {split}` or evaluate --split {trained}"
-        )
-    part = pack.part(split, request.part)
-
-    # torch takes seconds to import: not before what can be refused without it.
-    from capetune.evaluation.model import ModelPredictor
-    from capetune.models.execution import usual_device
-    from capetune.training.checkpoint import load_model, weights_hash
-
-    model, _ = load_model(checkpoint)
-    device = usual_device()
-    predictor = ModelPredictor(model.settle(device), pack, meta.config.data, device)
-    facts = {"checkpoint": named(str(checkpoint)), "config_hash": meta.config.hash(), "epoch": meta.epoch}
-    facts |= {"weights_hash": weights_hash(checkpoint), **_told_of(pack)}
-    return _Subject(predictor, part, facts, _seen(meta, pack, part, listener))
-
-
-def _seen(meta: CheckpointMeta, pack: Pack, part: Part, listener: Listener) -> Seen:
-    """What of the part the model was trained on: unknown where the pack that was of is gone or has changed."""
-    trained = meta.data.get("data_hash")
-    if pack.fingerprint != trained:
-        try:
-            pack = open_data(meta.data["pack"], listener)
-        except UserError as error:
-            listener(
-                Doubted(f"what the model was trained on can't be looked at, so seen isn't told from unseen: {error}")
-            )
-            return Seen(known=False)
-        if pack.fingerprint != trained:
-            listener(Doubted(f"{pack.address} has changed since the model was trained: seen isn't told from unseen"))
-            return Seen(known=False)
-    return overlap(pack.part(meta.data["split"], "train"), part)
-
-
-def _other(request: EvaluateRequest, listener: Listener) -> _Subject:
-    """A baseline, or predictions out of a file."""
-    predictor: Any = baselines.Template() if request.predictor == "template" else baselines.Center()
-    if request.from_predictions is not None:
-        tree = _read(request.from_predictions, "--from-predictions")
-        predictor = FromFile(tree, str(request.from_predictions), request.queries)
-    assert request.split is not None
-    return _Subject(predictor, *_part(request, request.split, listener))
-
-
-def _told_of(pack: Pack) -> dict[str, Any]:
-    return {"data_hash": pack.fingerprint, "coverage": pack.manifest.coverage, "pack": pack.place.resolved}
-
-
-def _part(request: EvaluateRequest, split: int, listener: Listener) -> tuple[Part, dict[str, Any]]:
-    """And what the result has to say of the data it is a part of."""
-    if request.annotations is not None and request.data is None:
-        files = find_files(request.annotations)
-        key = (split, request.part)
-        if key not in files:
-            there = ", ".join(path.name for path in files.values())
-            raise UserError(f"no mp100_split{split}_{request.part}.json in {request.annotations}; there are {there}")
-        reading = read_file(files[key], *key)
-        for line in said(noted(reading.dropped), noted(reading.doubts)):
-            listener(Doubted(f"{files[key].name}: {line}"))
-        return reading.part, {"data_hash": file_sha256(files[key])[:12]}
-    if request.data is not None and request.annotations is None:
-        pack = open_data(request.data, listener)
-        return pack.part(split, request.part), _told_of(pack)
-    raise UserError("give one of --data PACK and --annotations DIR: it says where the instances come from")

@@ -105,6 +105,9 @@ def _run(request: PredictRequest, listener: Listener, copies: ExitStack) -> Pred
     listener(StepBegan("prediction", f"{len(pictures)} picture{'s' * (len(pictures) > 1)}"))
     work = _Work(model, boxes, listener, len(pictures))
     poses = work.predict(pictures, template)
+    if work.far:
+        far = f"{len(work.far)} of {len(poses)} boxes reach far beyond their picture, {work.far[0]} for one"
+        listener(Doubted(f"{far}: only what lies in it was looked at; are they in pixels of these pictures?"))
     if not poses:
         first, why = next(iter(work.left_out.items()))
         raise UserError(f"none of the {len(pictures)} pictures can be used; {first}: {why}")
@@ -155,13 +158,14 @@ def _boxes(
 
 @dataclass
 class _Work:
-    """left_out: what couldn't be used so far, and why."""
+    """left_out: what couldn't be used so far, and why. far: boxes of which less than half lies in their picture."""
 
     model: Model
     boxes: Mapping[str, Sequence[np.ndarray | None]]
     listener: Listener
     total: int
     left_out: dict[str, str] = field(default_factory=dict)
+    far: list[str] = field(default_factory=list)
     asked: list[tuple[Picture, tuple[int, int], int]] = field(default_factory=list)
     done: int = 0
 
@@ -185,6 +189,9 @@ class _Work:
                     self._leave_out(f"{picture.name}, box {number}" if several else picture.name, crop)
                 else:
                     image, box, size = crop
+                    asked = self.boxes[picture.name][number]
+                    if asked is not None and box[2:].prod() < asked[2:].prod() / 2:
+                        self.far.append(f"{picture.name} ({asked[2]:g}×{asked[3]:g} in {size[0]}×{size[1]} pixels)")
                     self.asked.append((picture, size, number))
                     yield image, box
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal
-
-from pydantic import BeforeValidator
+from typing import Any, Literal
 
 from capetune.cluster.environment import prepare_environment
 from capetune.errors import UserError
@@ -20,28 +19,13 @@ from capetune.runs.promotion import Promotion, read_tables, tabulated, with_tabl
 from capetune.runs.record import TABLES, Run, recorded
 from capetune.runs.registry import begun, find_search
 from capetune.runs.trackers import Tracker, tracked, values_of
-from capetune.service.request import Count, Request, Settings
+from capetune.service.on_end import notified
+from capetune.service.request import Count, Numbers, Request, Settings
 from capetune.service.steps import housed, machines_checked, open_data, ray_joined
 from capetune.service.train import AGAIN
 from capetune.storage.scratch import address_of
 from capetune.storage.whole import write_aside
 from capetune.training.scorable import check_scorable
-
-
-def numbers(value: Any) -> Any:
-    """ "1-3,5" → (1, 2, 3, 5); another value as it is."""
-    if not isinstance(value, str):
-        return value
-    found: list[int] = []
-    for piece in value.split(","):
-        first, dash, last = piece.partition("-")
-        if not first.isdigit() or (dash and not last.isdigit()):
-            raise ValueError("wants numbers such as 1,5 or 1-5")
-        found += range(int(first), int(last if dash else first) + 1)
-    return tuple(dict.fromkeys(found))
-
-
-Numbers = Annotated[tuple[int, ...], BeforeValidator(numbers)]
 
 
 class PromoteRequest(Request):
@@ -59,6 +43,7 @@ class PromoteRequest(Request):
     episodes: Count | None = None
     queries: Count = 15
     track: Tracker | None = None
+    on_end: str | None = None
     address: str | None = None
     verbose: bool = False
 
@@ -92,6 +77,10 @@ def run(request: PromoteRequest, listener: Listener = ignore) -> PromoteResult:
 
     Raises UserError for what the caller can cure. Failed jobs are in the result.
     """
+    return notified(request.on_end, request.verb, request.runs, listener, partial(_housed, request))
+
+
+def _housed(request: PromoteRequest, listener: Listener) -> PromoteResult:
     with housed(request, listener) as (request, listener):
         return _run(request, listener)
 

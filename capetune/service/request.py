@@ -42,9 +42,42 @@ def _where(value: Any) -> Path | str:
     return str(value) if is_address(value) else Path(value)
 
 
+def _names(value: Any) -> Any:
+    """One name alone is a list of it."""
+    return (value,) if isinstance(value, str) else value
+
+
+Names = Annotated[tuple[str, ...], BeforeValidator(_names)]
 Where = Annotated[Path | str, PlainValidator(_where)]  # a path, or an address, which stays text
 Split = Annotated[int, Field(ge=1, le=5)]
 Count = Annotated[int, Field(ge=1)]
+
+
+def numbers(value: Any) -> Any:
+    """ "1-3,5" → (1, 2, 3, 5), each once; 1 → (1,); another value as it is."""
+    if isinstance(value, int):
+        return (value,)
+    if not isinstance(value, str):
+        return value
+    found: list[int] = []
+    for piece in value.split(","):
+        first, dash, last = piece.partition("-")
+        if not first.isdigit() or (dash and not last.isdigit()):
+            raise ValueError("wants numbers such as 1,5 or 1-5")
+        found += range(int(first), int(last if dash else first) + 1)
+    return tuple(dict.fromkeys(found))
+
+
+Numbers = Annotated[tuple[int, ...], BeforeValidator(numbers)]
+Splits = Annotated[tuple[Split, ...], BeforeValidator(numbers)]
+
+
+def _several(value: Any) -> Any:
+    """One is one of several; None, as older requests have it, is none."""
+    return () if value is None else (value,) if isinstance(value, str | Path) else value
+
+
+Wheres = Annotated[tuple[Where, ...], BeforeValidator(_several)]
 
 
 class Request(BaseModel):
@@ -95,13 +128,13 @@ class Configured(Request):
         """`set`, and `split` as one of them."""
         return [*self.set, *([] if self.split is None else [f"data.split={self.split}"])]
 
-    def configuration(self) -> Config:
-        """Raises UserError where a file, a key or a value of it is wrong."""
-        return load_config(self.preset or "tiny", self.config, self.settings)
+    def configuration(self, base: Config | None = None) -> Config:
+        """base: stands in the preset's place. Raises UserError where a file, a key or a value of it is wrong."""
+        return load_config(self.preset or "tiny", self.config, self.settings, base)
 
 
 def option(field: str) -> str:
-    return f"--{field.replace('_', '-')}"
+    return f"--{field.strip('_').replace('_', '-')}"  # from_, for `from` is Python's
 
 
 def _line(error: ValidationError, kind: type[Request]) -> str:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from pathlib import Path, PurePath
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from capetune.cluster.environment import prepare_environment
 from capetune.config import Config, load_config
@@ -18,28 +19,46 @@ from capetune.runs.commands import again
 from capetune.runs.copy import bring
 from capetune.runs.record import CONFIG, SPACE, read_run
 from capetune.runs.registry import find_run, run_folder
-from capetune.runs.results import TrialResult, trial_rows
+from capetune.runs.results import SCHEMA, TrialResult, trial_rows
 from capetune.runs.trackers import Tracker
-from capetune.service.request import Configured, Count
+from capetune.service.on_end import notified
+from capetune.service.request import Configured, Count, Names
 from capetune.service.steps import housed, open_data
 from capetune.storage.lease import FOLDER as LEASE
 from capetune.training.scorable import check_scorable
 from capetune.tuning.goal import Goal
 from capetune.tuning.space import Space, never_stops
 from capetune.tuning.space_file import load_space
+from capetune.tuning.warm import WARM, Question, Warmth, warm_start
 
 # What a search that goes on was begun with.
-FIXED = ("--preset", "--config", "--name", "--split", "--set", "--cache-features", "--resume-or-start")
+BEGUN_WITH = ("--preset", "--config", "--name", "--split", "--set", "--cache-features", "--warm-start", "--top")
+FIXED = (*BEGUN_WITH, "--resume-or-start")
+TOP = 5
+
+
+def as_many(value: Any) -> Any:
+    """ "4", as a command has it, is 4."""
+    if isinstance(value, str) and value.isdecimal():
+        value = int(value)
+    if value is None or value == "auto" or (isinstance(value, int) and value > 0):
+        return value
+    raise ValueError("wants how many, such as 4, or auto")
+
+
+GpuTrials = Annotated[int | Literal["auto"], BeforeValidator(as_many)]
 
 
 class SearchRequest(Configured):
     verb: Literal["search"] = "search"
     space: str | None = None
     data: str | None = None
+    warm_start: Names = ()
+    top: Count = TOP
     trials: Count | None = None
     hours: float | None = Field(None, ge=0)
     workers_per_trial: Count | None = None
-    trials_per_gpu: Count | None = None
+    trials_per_gpu: GpuTrials | None = None
     at_once: Count | None = None
     cpus: Count | None = None
     keep: Count | None = None
@@ -51,6 +70,7 @@ class SearchRequest(Configured):
     retry_failed: bool = False
     storage: str | None = None
     track: Tracker | None = None
+    on_end: str | None = None
     address: str | None = None
     verbose: bool = False
 
@@ -75,8 +95,8 @@ class SearchResult:
 
     @property
     def best(self) -> TrialResult | None:
-        """None where no trial has a score."""
-        return self.trials[0] if self.trials and self.trials[0].score is not None else None
+        """None where no trial has a score and is over no limit."""
+        return self.trials[0] if self.trials and self.trials[0].eligible else None
 
     def to_json(self) -> dict[str, Any]:
         """As results.json, with the run's folder."""
@@ -85,7 +105,8 @@ class SearchResult:
 
 @dataclass
 class Begun:
-    """A search that is to be run: what it was begun with, or is now. before: whether it was begun before."""
+    """A search that is to be run: what it was begun with, or is now. before: whether it was begun before. warmth: what
+    it takes of earlier searches."""
 
     config: Config
     space: Space
@@ -93,6 +114,7 @@ class Begun:
     folder: Path
     storage: str | None
     before: bool = False
+    warmth: Warmth = field(default_factory=Warmth)
 
 
 class SearchFailed(Exception):
@@ -104,6 +126,10 @@ def run(request: SearchRequest, listener: Listener = ignore) -> SearchResult:
 
     Raises UserError for what the caller can cure, SearchFailed where every trial failed of something else.
     """
+    return notified(request.on_end, request.verb, request.runs, listener, partial(_housed, request))
+
+
+def _housed(request: SearchRequest, listener: Listener) -> SearchResult:
     with housed(request, listener) as (request, listener):
         return _run(request, listener)
 
@@ -151,17 +177,27 @@ def _begun(request: SearchRequest, listener: Listener) -> Begun:
 def _begin(request: SearchRequest, listener: Listener) -> Begun:
     if request.space is None:
         raise UserError("what is to be searched? give --space FILE (`capetune space list` names built-in ones)")
+    if request.top != TOP and not request.warm_start:
+        raise UserError("--top says how many points of an earlier search come first: give --warm-start NAME too")
     config = request.configuration()
     space = load_space(request.space, config)
     pack = open_data(request.data, listener)
     folder = run_folder(request.runs_folder, request.name or f"{space.source.stem}-{datetime.now():%Y%m%d-%H%M%S}")
     bring(folder)
     # What a search that was killed before its record was written has left is written anew.
-    if folder.is_dir() and any(path.name not in (LEASE, CONFIG, SPACE) for path in folder.iterdir()):
+    begun = (LEASE, CONFIG, SPACE, SCHEMA, WARM)
+    if folder.is_dir() and any(path.name not in begun for path in folder.iterdir()):
         raise UserError(
             f"{folder} exists already; choose another --name, or go on with it: {again('search --resume', folder)}"
         )
-    return Begun(config, space, pack, folder, request.storage)
+    return Begun(config, space, pack, folder, request.storage, warmth=_warmth(request, config, space, pack))
+
+
+def _warmth(request: SearchRequest, config: Config, space: Space, pack: Pack) -> Warmth:
+    found = [find_run(request.runs_folder, name, "search") for name in dict.fromkeys(request.warm_start)]
+    copies, workers = request.cache_features, request.workers_per_trial or 1
+    facts = {"data_hash": pack.fingerprint, "cache_features": copies, "workers_per_trial": workers}
+    return warm_start(found, Question.of(space, config, facts), request.top)
 
 
 def _go_on(request: SearchRequest, name: str, listener: Listener) -> Begun:

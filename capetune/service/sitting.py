@@ -2,33 +2,39 @@
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Literal
 
+from capetune.cluster.machines import Cluster
 from capetune.errors import UserError
-from capetune.events import Listener, RunComplete, SearchBegan
+from capetune.events import CheckPassed, Doubted, Listener, RunComplete, SearchBegan, StepBegan
 from capetune.models.check import check_net
 from capetune.runs.commands import again
 from capetune.runs.facts import describe_protocol, environment
 from capetune.runs.home import at_work
 from capetune.runs.record import CONFIG, SPACE, Run, read_run, recorded
-from capetune.runs.results import UNSCORED, TrialResult, saved_results, write_results
+from capetune.runs.results import SCHEMA, SCHEMA_LINE, UNSCORED, TrialResult, saved_results, write_results
 from capetune.runs.trackers import Tracker, tracked
 from capetune.service.features import Keeping
+from capetune.service.schema import config_schema
 from capetune.service.search import Begun, SearchFailed, SearchRequest, SearchResult
 from capetune.service.steps import described, machines_checked, ray_joined
 from capetune.storage.scratch import address_of
 from capetune.storage.whole import write_aside
+from capetune.tuning.footprint import share_gpus
 from capetune.tuning.goal import Goal
-from capetune.tuning.preflight import plan, preflight
+from capetune.tuning.preflight import Plan, check_shareable, plan, preflight
 from capetune.tuning.room import Room
 from capetune.tuning.samplers import make_sampler
 from capetune.tuning.search import Search
-from capetune.tuning.space import Budget
+from capetune.tuning.space import Budget, Space
 from capetune.tuning.storage import check_new, study_name, without_password
 from capetune.tuning.study import run_search
+from capetune.tuning.warm import read_warm, save_warm, summary
 
 TRIALS = 20  # where neither the request nor the space says
 KEEP = 3
@@ -64,17 +70,25 @@ def sit(begun: Begun, request: SearchRequest, listener: Listener) -> SearchResul
             tracked(how.tracker, folder, listener, {}) as listener,
             ray_joined(request.address, request.verbose, listener, title, go_on, request.cpus) as cluster,
         ):
-            together = plan(cluster, how.workers_per_trial, how.trials, how.trials_per_gpu, request.at_once)
+            together = _together(cluster, begun, how, request.at_once, listener)
+            _check_workers(space, together)
             room = Room(together, cluster.token is not None, request.at_once)
             keeping.check_shared(folder, cluster)
             for check in preflight(config, space, pack, folder, cluster, together, how.keep, bytes_kept):
                 listener(check)
+            for found in begun.warmth.found:
+                listener(CheckPassed("warm start", found))
+            for doubt in begun.warmth.doubts:
+                listener(Doubted(doubt))
             machines_checked(cluster, folder, pack, listener)
             _write_down(begun)
+            if warm := summary(read_warm(folder), Goal.of(space.header)):
+                facts["warm_start"] = warm
             record = {"config_hash": config.hash(), "space": run.facts.get("space", str(space.source)), **vars(how)}
             study = study_name(folder, run.facts) if begun.before else folder.name
             url = None if begun.storage is None else without_password(begun.storage)
-            record |= {"study": study, "storage": url, "environment": environment(), **facts}
+            reserved = {name: each * together.workers for name, each in together.reserved.items()}
+            record |= {"study": study, "storage": url, "reserved": reserved, "environment": environment(), **facts}
             with recorded(run, record, go_on, listener):
                 features = keeping.make(folder, config, pack, listener)
                 kept = (how.keep, begun.storage, features, study)
@@ -91,7 +105,7 @@ def sit(begun: Begun, request: SearchRequest, listener: Listener) -> SearchResul
                     run.state = "interrupted"
                 else:
                     keeping.end(folder)
-    trained = sum(result.epochs for result in results)
+    trained = sum(result.epochs * max(1, len(result.seeds)) for result in results)
     return SearchResult(where, results, search.goal, facts, left, trained >= (search.budget.epochs or math.inf))
 
 
@@ -103,7 +117,7 @@ class _How:
     hours: float | None
     keep: int
     workers_per_trial: int
-    trials_per_gpu: int
+    trials_per_gpu: int | Literal["auto"]
     cache_features: int
     features: str | None
     tracker: Tracker | None
@@ -124,7 +138,7 @@ class _How:
             features=str(request.features.resolve()) if request.features else before.get("features"),
             tracker=request.track or before.get("tracker"),
         )
-        if how.cache_features and "generate_ms" in header.metric:
+        if how.cache_features and "generate_ms" in (*header.metric, *header.constraints):
             raise UserError(
                 f"{begun.space.source}: generate_ms counts the backbone's time, which kept features leave out"
             )
@@ -132,6 +146,32 @@ class _How:
 
     def budget(self, begun: Begun) -> Budget:
         return begun.space.header.budget.model_copy(update={"trials": self.trials, "hours": self.hours})
+
+
+def _check_workers(space: Space, together: Plan) -> None:
+    """Raises UserError where trials of several workers, or without a GPU, can't do what a space asks for."""
+    header, several = space.header, together.workers > 1
+    if "gpu_memory_gb" in header.constraints and (together.device == "cpu" or several):
+        what = "trials of several workers" if several else "without a GPU"
+        raise UserError(f"{space.source}: gpu_memory_gb isn't measured {what}; leave that constraint out")
+    if header.repeats > 1 and several:
+        raise UserError(f"{space.source}: repeats are trained by one worker each: leave --workers-per-trial out")
+
+
+def _together(cluster: Cluster, begun: Begun, how: _How, at_once: int | None, listener: Listener) -> Plan:
+    """How trials share the cluster; where that depends on their memory it is measured, if there is a GPU."""
+    workers, trials, asked = how.workers_per_trial, how.trials, how.trials_per_gpu
+    if asked != "auto":
+        return plan(cluster, workers, trials, asked, at_once)
+    check_shareable(workers)
+    if not cluster.gpus:
+        listener(Doubted("there is no GPU to be shared: --trials-per-gpu auto changes nothing"))
+        return plan(cluster, workers, trials, 1, at_once)
+    listener(StepBegan("memory", "the largest model of the space"))
+    most, kept = min(trials, at_once or trials), bool(how.cache_features)
+    share = share_gpus(begun.config, begun.space, begun.pack, cluster, most, kept)
+    listener(CheckPassed("memory", share.words))
+    return plan(cluster, workers, trials, share.per_gpu, at_once, share.aside)
 
 
 def _began(search: Search, trials: int) -> SearchBegan:
@@ -146,8 +186,10 @@ def _same_data(run: Run, facts: dict) -> None:
 
 def _write_down(begun: Begun) -> None:
     """What --resume goes on with."""
-    write_aside(begun.folder / CONFIG, begun.config.to_yaml())
+    write_aside(begun.folder / SCHEMA, json.dumps(config_schema()) + "\n")
+    write_aside(begun.folder / CONFIG, SCHEMA_LINE + begun.config.to_yaml())
     write_aside(begun.folder / SPACE, begun.space.text)
+    save_warm(begun.folder, begun.warmth.taken)
 
 
 def _raise_if_all_failed(results: list[TrialResult], folder: Path) -> None:

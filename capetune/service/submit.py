@@ -22,6 +22,7 @@ from capetune.errors import UserError
 from capetune.service.predict import PredictRequest
 from capetune.service.request import Configured, Request, option
 from capetune.service.search import SearchRequest
+from capetune.service.serve import ServeRequest
 from capetune.storage.address import is_address
 from capetune.tuning.space_file import load_space
 
@@ -52,7 +53,7 @@ def submit(request: Request, jobs: Jobs, id: str | None = None) -> Job:
 
 def _check_here(request: Request) -> None:
     """Raises UserError for a configuration or a space that can be told to be wrong before it is sent."""
-    if getattr(request, "resume", None) is not None or getattr(request, "best", False):
+    if any(getattr(request, field, None) for field in ("resume", "best", "from_", "longer")):
         return  # it goes on with what the cluster has
     if isinstance(request, Configured):
         config = request.configuration()
@@ -71,11 +72,15 @@ def packed(request: Request) -> Iterator[Path]:
     """A folder with all that the job needs, until the end. Raises UserError as `submit` does."""
     if isinstance(request, PredictRequest):
         raise UserError("predict reads pictures of this machine and writes here: run it here, it needs no cluster")
+    if isinstance(request, ServeRequest):
+        raise UserError("serve listens on the machine that it is run on: run it there, it starts a Ray of its own")
     with tempfile.TemporaryDirectory(prefix="capetune-") as place:
         folder = Path(place)
         changed = {name: _carried(name, getattr(request, name, None), folder) for name in CARRIED}
         for name in ELSEWHERE:
-            _check_seen(name, getattr(request, name, None))
+            value = getattr(request, name, None)
+            for each in value if isinstance(value, tuple) else (value,):
+                _check_seen(name, each)
         told = {name: value for name, value in changed.items() if value is not None} | {"address": "auto"}
         fields = type(request).model_fields
         sent = request.model_copy(update={name: value for name, value in told.items() if name in fields})

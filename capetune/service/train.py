@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePath
@@ -25,18 +26,29 @@ from capetune.events import (
     ignore,
 )
 from capetune.models.check import check_net
-from capetune.runs.best import ranked_checkpoint, ranked_config, ranked_trial
-from capetune.runs.checkpoints import UNDER_WAY, CheckpointMeta, best_checkpoint, checkpoint_folder, read_meta
+from capetune.runs.best import ranked_config, ranked_trial
+from capetune.runs.checkpoints import CheckpointMeta, best_checkpoint, checkpoint_folder, latest_checkpoint
 from capetune.runs.diary import noted
 from capetune.runs.facts import describe_data, environment
-from capetune.runs.history import read_history
+from capetune.runs.history import at_end, finished, read_history
 from capetune.runs.home import Desk, at_work
 from capetune.runs.ledger import LEDGER
 from capetune.runs.record import Run, recorded
 from capetune.runs.registry import begun, find_search, run_folder
 from capetune.runs.trackers import Tracker, tracked, values_of
 from capetune.service.features import Keeping
+from capetune.service.on_end import notified
 from capetune.service.request import Configured, Count
+from capetune.service.starting import (
+    Source,
+    begun_with,
+    came_to_nothing,
+    check_backbone,
+    check_same,
+    find_source,
+    own_config,
+    stretched,
+)
 from capetune.service.steps import described, housed, machines_checked, open_data, ray_joined
 from capetune.storage.scratch import address_of
 from capetune.training.scorable import check_scorable
@@ -71,7 +83,8 @@ class TrainRequest(Configured):
     search: str | None = None
     best: bool = False
     rank: Count = 1
-    from_checkpoint: bool = False
+    from_: str | None = None
+    longer: str | None = None
     data: str | None = None
     workers: Workers = (1, 1)
     cpus: Count | None = None
@@ -81,15 +94,22 @@ class TrainRequest(Configured):
     ledger: bool = False
     name: str | None = None
     track: Tracker | None = None
+    on_end: str | None = None
     address: str | None = None
     verbose: bool = False
 
     @model_validator(mode="before")
     @classmethod
     def _named(cls, fields: Any) -> Any:
-        """best="decoder-1", as Python likes to say it, is `--best decoder-1`."""
-        if isinstance(fields, dict) and isinstance(fields.get("best"), str):
-            return {**fields, "best": True, "search": fields["best"]}
+        """best="decoder-1", as Python likes to say it, is `--best decoder-1`; JSON may say "from". An older request has
+        from_checkpoint."""
+        if not isinstance(fields, dict):
+            return fields
+        fields = {"from_" if name == "from" else name: value for name, value in fields.items()}
+        if isinstance(fields.get("best"), str):
+            fields |= {"best": True, "search": fields["best"]}
+        if fields.pop("from_checkpoint", False):
+            fields |= {"best": False, "search": None, "longer": fields.get("search")}
         return fields
 
 
@@ -111,26 +131,38 @@ class TrainResult:
 
 
 def run(request: TrainRequest, listener: Listener = ignore) -> TrainResult:
-    """Train to the last epoch; the same request again goes on where it was interrupted.
+    """Train to the last epoch; the same request again goes on where it was interrupted, and with more train.epochs it
+    goes on to those.
 
     Raises UserError for what the caller can cure, `training.launch.TrainingFailed` where a worker failed otherwise.
     """
+    return notified(request.on_end, request.verb, request.runs, listener, partial(_housed, request))
+
+
+def _housed(request: TrainRequest, listener: Listener) -> TrainResult:
     _check(request)
-    with housed(request, listener) as (request, listener):
-        return _run(request, listener)
+    with housed(request, listener) as (request, listener), ExitStack() as copies:
+        return _run(request, listener, copies)
 
 
-def _run(request: TrainRequest, listener: Listener) -> TrainResult:
-    config, stem, data, start = _chosen(request, listener)
-    pack = open_data(data, listener)
-    folder = run_folder(request.runs_folder, request.name or f"{stem}-{config.hash()[:6]}")
+def _run(request: TrainRequest, listener: Listener, copies: ExitStack) -> TrainResult:
+    """copies: takes what must be there to the end."""
+    chosen = _chosen(request, listener, copies)
+    config, source = chosen.config, chosen.source
+    pack = open_data(chosen.data, listener)
+    if source is not None:
+        source.check(config, pack)
+    folder = run_folder(request.runs_folder, request.name or f"{chosen.stem}-{config.hash()[:6]}")
     found = begun(folder)
     if found is None or came_to_nothing(found):
         found = Run(folder, "train", "running")
-    check_same(found, config.hash(), describe_data(pack, config.data.split))
-    if found.state == "completed":
+    before = check_same(found, config, describe_data(pack, config.data.split), source)
+    history = read_history(folder)
+    if found.state == "completed" and (before is None or at_end(history, config.train)):
         listener(RunComplete(found.name))
         return _result(found)
+    if source is not None:
+        source.say(config, listener)
     check_scorable(pack, config)
 
     # torch and Ray take seconds to import: not before what can be refused without them.
@@ -143,11 +175,23 @@ def _run(request: TrainRequest, listener: Listener) -> TrainResult:
     check_readers(pack, most, config.data.workers)
     keeping = Keeping(request.cache_features, request.features, request.cpus)
     keeping.check(config, pack)
-    check_net(config.model.backbone)  # missing weights are said here, not by every worker
+    if source is None:
+        check_net(config.model.backbone)  # missing weights are said here, not by every worker
+    origin = found.facts.get("origin") or (None if source is None else source.to_json())
+    if request.cache_features and origin is not None:
+        own = latest_checkpoint(folder)
+        if own is not None:
+            check_backbone(own[0])
+        elif source is not None:
+            check_backbone(source.checkpoint)
     facts = described(pack, config.data.split, listener)
-    history = read_history(folder)
     title = f"capetune train {found.name}"
     tracker = request.track or found.facts.get("tracker")
+    done = finished(history) or (source.meta.epoch if source is not None and source.longer else 0)
+    if before is None and source is not None and source.longer and not history:
+        before = source.meta.config
+    if before is not None and (stretch := stretched(found.name, before, config, done, pack, most)) is not None:
+        listener(stretch)
     with (
         tracked(tracker, folder, listener, values_of(config)) as listener,
         ray_joined(request.address, request.verbose, listener, title, AGAIN, request.cpus) as cluster,
@@ -156,6 +200,7 @@ def _run(request: TrainRequest, listener: Listener) -> TrainResult:
         keeping.check_shared(folder, cluster)
         record = facts | {"config_hash": config.hash(), "config": config.model_dump(mode="json"), "tracker": tracker}
         record |= {"workers": list(request.workers), "environment": environment()}
+        record |= {} if origin is None else {"origin": origin}
         with at_work(folder, listener, patient=True) as desk:
             machines_checked(cluster, folder, pack, listener)
             with recorded(found, record, AGAIN, listener):
@@ -168,7 +213,9 @@ def _run(request: TrainRequest, listener: Listener) -> TrainResult:
                 at |= {"lost_nodes": LostNodes(), "profile": request.profile}
                 at["ledger"] = request.ledger or (folder / LEDGER).exists()  # one that was begun has no gaps
                 asked = (config, pack, folder, cluster, request.workers, ears.hear)
-                launch_training(*asked, start=start, features=features, **at)
+                if source is not None:
+                    at |= {"start": source.checkpoint, "afresh": not source.longer}
+                launch_training(*asked, features=features, **at)
                 keeping.end(folder)
     return _result(found)
 
@@ -196,59 +243,61 @@ class _Best:
 
 
 def _check(request: TrainRequest) -> None:
-    if not request.best and (request.rank != 1 or request.from_checkpoint):
-        raise UserError("--rank and --from-checkpoint say which trial of a search to train: give --best too")
+    if request.rank != 1 and not (request.best or request.from_ or request.longer):
+        raise UserError("--rank says which trial of a search to train: give --best, --from or --longer too")
     if request.search is not None and not request.best:
         raise UserError(
             f"what is {request.search!r}? A search's name wants --best before it: "
             f"capetune train --best {request.search}"
         )
+    chosen = {"--best": request.best, "--from": request.from_, "--longer": request.longer}
+    several = [option for option, value in chosen.items() if value]
+    if len(several) > 1:
+        raise UserError(f"{' and '.join(several)} each say what to begin with: give one")
     for option, value in {"--preset": request.preset, "--config": request.config}.items():
-        if request.best and value is not None:
-            raise UserError(f"--best and {option} both say what to train: give one, and change keys of it with --set")
+        if several and value is not None and several != ["--from"]:
+            both = f"{several[0]} and {option} both say what to train"
+            raise UserError(f"{both}: give one, and change keys of it with --set")
 
 
-def _chosen(request: TrainRequest, listener: Listener) -> tuple[Config, str, str | None, Path | None]:
-    """The configuration, the stem of the run's name, the data, and a checkpoint to start from."""
-    if not request.best:
-        return request.configuration(), request.preset or "tiny", request.data, None
+@dataclass(frozen=True)
+class _Chosen:
+    """stem: of the run's name, where none is given. data: None for the built-in set."""
+
+    config: Config
+    stem: str
+    data: str | None
+    source: Source | None = None
+
+
+def _chosen(request: TrainRequest, listener: Listener, copies: ExitStack) -> _Chosen:
+    if request.best:
+        return _best(request, listener)
+    found = begun(run_folder(request.runs_folder, request.name)) if request.name else None
+    if found is not None and came_to_nothing(found):
+        found = None
+    named = request.from_ or request.longer
+    bare = request.preset is None and request.config is None and named is None
+    source = None if found is None else begun_with(found, named, copies)
+    if named is not None:
+        source = source or find_source(request.runs_folder, named, request.rank, named == request.longer, copies)
+        config = request.configuration(source.base(request.preset))
+        same = str(source.meta.data["pack"]) if request.longer else None
+        return _Chosen(config, source.stem, request.data or same, source)
+    own = own_config(found) if bare else None
+    if found is None or own is None:
+        return _Chosen(request.configuration(), request.preset or "tiny", request.data)
+    return _Chosen(request.configuration(own), found.name, request.data or str(found.told("pack")), source)
+
+
+def _best(request: TrainRequest, listener: Listener) -> _Chosen:
     found = find_search(request.runs_folder, request.search)
     config = ranked_config(found, request.rank, request.settings)
-    start = ranked_checkpoint(found, request.rank) if request.from_checkpoint else None
-    if start is not None:
-        check_start(start, config)
     number = ranked_trial(found, request.rank)["number"]
-    file = str(found.folder / "best.yaml")
-    listener(TrialChosen(found.name, number, found.state, file, None if start is None else str(start)))
-    return config, found.name, request.data or str(found.told("pack")), start
-
-
-def check_start(start: Path, config: Config) -> None:
-    """Raises UserError where a training can't start from that checkpoint: another split's test categories may be among
-    those that it was trained on."""
-    meta, split = read_meta(start), config.data.split
-    if meta.config.data.split != split:
-        raise UserError(
-            f"{start} was trained on split {meta.config.data.split}, and has seen categories that split {split} tests; "
-            "leave --from-checkpoint out"
-        )
-    if meta.epoch >= config.train.epochs:
-        raise UserError(f"{start} is of epoch {meta.epoch} already; give more with --set train.epochs=…")
-
-
-def came_to_nothing(run: Run) -> bool:
-    """Whether a training has ended before anything of it was kept: its name is free for another."""
-    kept = read_history(run.folder) or (run.folder / UNDER_WAY).is_dir()
-    return run.kind == "train" and run.state_now not in ("running", "completed") and not kept
-
-
-def check_same(run: Run, config_hash: str, facts: dict[str, Any]) -> None:
-    """Raises UserError where a run was begun with another configuration or other data, or is no training."""
-    if run.kind != "train":
-        raise UserError(f"{run.folder} was made by `capetune {run.kind}`; choose another --name")
-    facts = {"config_hash": config_hash, **facts}
-    if any(run.facts.get(key, facts[key]) != facts[key] for key in ("config_hash", "data_hash")):
-        raise UserError(f"{run.folder} holds a run of another configuration or other data; choose another --name")
+    kept = not any(text.startswith("train.epochs=") for text in request.settings)
+    epochs = config.train.epochs if kept else None
+    listener(TrialChosen(found.name, number, found.state, str(found.folder / "best.yaml"), epochs))
+    return _Chosen(config, found.name, request.data or str(found.told("pack")))
 
 
 def _result(run: Run) -> TrainResult:

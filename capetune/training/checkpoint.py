@@ -17,11 +17,13 @@ from typing import Any, NotRequired
 import safetensors
 import torch
 from pydantic import TypeAdapter
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load, load_file, save_file
 from typing_extensions import TypedDict
 
 from capetune import __version__
+from capetune.config import ModelConfig
 from capetune.errors import UserError
+from capetune.models.backbone import Backbone
 from capetune.models.estimator import PoseEstimator
 from capetune.runs.checkpoints import FORMAT, META, UNDER_WAY, CheckpointMeta, read_meta
 from capetune.runs.document import Odd, read_checked
@@ -130,11 +132,32 @@ def load_model(folder: Path) -> tuple[PoseEstimator, CheckpointMeta]:
     of older checkpoints, which don't say that, are as its tokens have them. Raises UserError where the folder isn't a
     whole checkpoint."""
     meta = read_meta(folder)
-    model = PoseEstimator(meta.config.model, pretrained=False)
+    model = _unfilled(meta)
     fill(model, folder)
+    return model.eval(), meta
+
+
+def read_weights(folder: Path) -> bytes:
+    """Those of a whole checkpoint, for `model_of`, as they travel to other machines. Raises UserError as `fill`."""
+    _check(folder, MODEL, "take another checkpoint")
+    try:
+        return (folder / MODEL).read_bytes()
+    except OSError as error:
+        raise UserError(f"{folder / MODEL} can't be read ({error}); take another checkpoint") from None
+
+
+def model_of(meta: CheckpointMeta, weights: bytes) -> PoseEstimator:
+    """The model that `load_model` gives, of what `read_weights` has read."""
+    model = _unfilled(meta)
+    model.load_state_dict(load(weights))
+    return model.eval()
+
+
+def _unfilled(meta: CheckpointMeta) -> PoseEstimator:
+    model = PoseEstimator(meta.config.model, pretrained=False)
     if "score_slope" in meta.metrics and "score_offset" in meta.metrics:
         model.calibration = meta.metrics["score_slope"], meta.metrics["score_offset"]
-    return model.eval(), meta
+    return model
 
 
 def fill(model: PoseEstimator, folder: Path) -> None:
@@ -146,6 +169,15 @@ def fill(model: PoseEstimator, folder: Path) -> None:
         raise UserError(f"{folder / MODEL} can't be read ({error}); take another checkpoint") from None
     except RuntimeError:
         raise UserError(f"{folder / MODEL} doesn't fit the configuration beside it; take another checkpoint") from None
+
+
+def has_pretrained_backbone(folder: Path, config: ModelConfig) -> bool:
+    """Whether a checkpoint's backbone is still as it was pretrained. Raises UserError as `fill` does, and where those
+    weights can't be had."""
+    model = PoseEstimator(config, pretrained=False)
+    fill(model, folder)
+    kept = model.backbone.net.state_dict()
+    return all(torch.equal(value, kept[name]) for name, value in Backbone(config).net.state_dict().items())
 
 
 def weights_hash(folder: Path) -> str:

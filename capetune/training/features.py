@@ -18,6 +18,7 @@ import torch
 
 from capetune.config import Config
 from capetune.datasets.episodes.augment import Augmentation, draw
+from capetune.datasets.episodes.balance import balanced, rates
 from capetune.datasets.episodes.batch import augmented_to_unit, collate, place_item, stack_images
 from capetune.datasets.episodes.loader import Loader, Stream
 from capetune.datasets.episodes.queries import query_images, stored_crops
@@ -72,8 +73,8 @@ class Features:
         """Of batches without pixels, images (B, 3, 0, 0), each with what `Backbone.features` gave for them; pin: as
         `Loader` has it.
 
-        Instances come in an order drawn for the epoch, each once before any twice on all ranks together; crop and
-        template are drawn.
+        Instances come in an order drawn for the epoch, each once before any twice on all ranks together, or as
+        `data.balance` has it; crop and template are drawn.
         """
         return Loader(_Batches(self, train, config, rank, world), config.data.workers, pin=pin)
 
@@ -88,13 +89,21 @@ class _Batches(Stream[tuple[Batch, Maps]]):
 
     def made(self, epoch: int, first: int, end: int, worker: int, workers: int) -> Iterator[tuple[Batch, Maps]]:
         order, size = generator(self.config.seed, epoch), self.config.train.batch_size
-        passes = (order.permutation(len(self.features.ids)).tolist() for _ in count())
-        rows = chain.from_iterable(passes)
+        rows = chain.from_iterable(self._pass(order) for _ in count())
         mine = [self.rank] if self.world > 1 else []
         for step in range(end):
             chosen = list(islice(rows, size * self.world))[self.rank * size : (self.rank + 1) * size]
             if step >= first and step % workers == worker:
                 yield self._batch(chosen, generator(self.config.seed, epoch, step, *mine))
+
+    def _pass(self, rng: np.random.Generator) -> list[int]:
+        """Each row once, or as often as `data.balance` has it, mixed."""
+        rows = rng.permutation(len(self.features.ids))
+        if self.config.data.balance == "categories":
+            of = [self.train.instances[id].category_id for id in self.features.ids.tolist()]
+            rows = rng.permutation(list(balanced(rates(self.train), of.__getitem__, rng, rows.tolist())))
+        chosen: list[int] = rows.tolist()
+        return chosen
 
     def _batch(self, rows: list[int], rng: np.random.Generator) -> tuple[Batch, Maps]:
         features, train, shots = self.features, self.train, self.config.data.shots

@@ -13,11 +13,13 @@ import numpy as np
 import psutil
 import torch
 import torch.distributed as dist
+from torch import nn
 
 LOOPBACK = "127.0.0.1"
 TIMEOUT = timedelta(minutes=30)  # for a collective: a rank may validate or write a checkpoint as long as that
 DTYPES = (np.dtype(np.float64), np.dtype(np.float32), np.dtype(np.int64), np.dtype(np.bool_))
 AXES = 4
+BUCKET = 25  # MiB of gradients that are sent at a time: six of the paper's model, while the backward pass goes on
 
 
 @contextmanager
@@ -53,6 +55,20 @@ def process_group(
         yield
     finally:
         dist.destroy_process_group()
+
+
+def exchange(model: nn.Module) -> dict[str, Any]:
+    """How DistributedDataParallel exchanges this model's gradients, as its arguments. Buffers are sent round before
+    each forward pass where BatchNorm changes them, and only there.
+
+    No `static_graph`: it exchanges nothing of a model whose output is no tuple or dict, and doesn't say so.
+    """
+    changing = any(isinstance(module, nn.BatchNorm2d) and module.training for module in model.train().modules())
+    return {
+        "bucket_cap_mb": BUCKET,
+        "gradient_as_bucket_view": True,  # a copy less, and as much memory as the gradients take
+        "forward_sync_buffers": changing,
+    }
 
 
 def gather(array: np.ndarray, device: torch.device) -> list[np.ndarray]:

@@ -16,6 +16,7 @@ from capetune.datasets.packs.reader import Pack, PackAway, PackDamaged, check_re
 from capetune.errors import Diverged, UserError
 from capetune.events import (
     Doubted,
+    EndedEarly,
     EpochDone,
     Event,
     Listener,
@@ -26,7 +27,7 @@ from capetune.events import (
     WorkersCounted,
 )
 from capetune.runs.failures import ERROR, error_line
-from capetune.runs.history import read_history
+from capetune.runs.history import finished, read_history
 from capetune.runs.record import TRACE
 from capetune.storage.address import is_address
 from capetune.storage.scratch import address_of, plain_name
@@ -62,6 +63,7 @@ def launch_training(
     metric: str = "mpck4",
     mode: Literal["max", "min"] = "max",
     start: Path | None = None,
+    afresh: bool = False,
     features: Path | None = None,
     run: str | None = None,
     lease: int = 0,
@@ -75,12 +77,13 @@ def launch_training(
 
     folder: of the training; the history and the checkpoints land in it, the best by `metric` and the latest are kept.
     Called again for a folder where a training was interrupted, however many workers it had, it goes on from the latest;
-    else from the checkpoint `start`, where one is given. features: a folder of kept ones. Where
-    the folder is a copy of what lies at an address, the workers keep it there: run is the address of the run that it is
-    of, None for its own, lease the number of that run's, and fetch brings the folder up to date. lost_nodes: names of
-    the machines that were lost since it was last asked. profile: trace some steps of the first worker into the
-    folder's TRACE. ledger: note the ids of every step in its LEDGER. listener: hears StepsDone and EpochDone, Doubted
-    of what can't be sent, NodeLost, WorkersBeganAgain and StepsTraced, on this thread.
+    else from the checkpoint `start`, where one is given; afresh: only its weights are taken, and the epochs begin with
+    the first. features: a folder of kept ones. Where the folder is a copy of what lies at an address, the workers keep
+    it there: run is the address of the run that it is of, None for its own, lease the number of that run's, and fetch
+    brings the folder up to date. lost_nodes: names of the machines that were lost since it was last asked. profile:
+    trace some steps of the first worker into the folder's TRACE. ledger: note the ids of every step in its LEDGER.
+    listener: hears StepsDone and EpochDone, Doubted of what can't be sent, NodeLost, WorkersBeganAgain, StepsTraced and
+    EndedEarly, on this thread.
 
     Raises UserError as `check_workers` does, or where a worker found the input bad; TrainingFailed where a worker
     failed otherwise, three times on end.
@@ -128,6 +131,7 @@ def launch_training(
             "threads": threads,
             "events": events,
             "start": None if start is None else address_of(start) or str(start.resolve()),
+            "afresh": afresh,
             "features": None if features is None else str(features.resolve()),
             "keep": (metric, mode),
             "profile": profile,
@@ -215,6 +219,8 @@ class _Course:
 
 def _typed(event: dict[str, Any], folder: Path) -> Event:
     run = folder.name
+    if "stale" in event:
+        return EndedEarly(run, finished(read_history(folder)), event["stale"])
     if "traced" in event:
         return StepsTraced(run, str(folder / TRACE), *event["traced"])
     if "metrics" in event:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import cast
@@ -17,22 +17,26 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from capetune.config import Config
 from capetune.datasets.episodes.quarantine import left_out_line
-from capetune.datasets.episodes.stream import steps_per_epoch
 from capetune.datasets.packs.reader import Pack
-from capetune.errors import UserError
 from capetune.models.backbone import Maps
+from capetune.models.compiled import compiled_again, compiled_again_line
 from capetune.models.estimator import PoseEstimator
+from capetune.models.execution import COMPILER, NO_COMPILER
 from capetune.pose import Batch
-from capetune.runs.checkpoints import CheckpointMeta, read_meta
+from capetune.runs.checkpoints import CheckpointMeta, read_meta, trained_before
 from capetune.runs.facts import describe_data
 from capetune.runs.ledger import Ledger
+from capetune.storage.scratch import address_of
 from capetune.training.checkpoint import Shape, fill, load_training, save_checkpoint
 from capetune.training.divergence import Watch, check_scores
 from capetune.training.features import Features
 from capetune.training.feed import Feed, loader_processes
 from capetune.training.laps import Laps, laps_on
+from capetune.training.memory import KEPT, LESS, named_memory_error, smaller_batch
 from capetune.training.optim import make_optimizer, make_schedule
+from capetune.training.patience import STATE, Patience
 from capetune.training.ranks import Ranks
+from capetune.training.rate import steps_of
 from capetune.training.share import shared
 from capetune.training.step import CapturedStep, Learn, Losses, train_step
 from capetune.training.under_way import Beginning, State, UnderWay, beginning, rank_states, set_random
@@ -53,8 +57,11 @@ def fit(
     under_way: UnderWay | None = None,
     doubt: Callable[[str], None] = lambda line: None,
     ledger: Ledger | None = None,
+    weights: Path | None = None,
+    patience: Patience | None = None,
 ) -> None:
-    """Train for `config.train.epochs` epochs on the split's train part, validating after each on its val part.
+    """Train for `config.train.epochs` epochs, or until `patience` is spent, on the split's train part, validating after
+    each on its val part.
 
     report: called after every epoch, on every rank, with its metrics and a function that writes a checkpoint into a
     folder; it may raise to stop. resume: a checkpoint of the same configuration to go on from. progress: called after
@@ -62,23 +69,34 @@ def fit(
     pack's images. under_way: looked at after every step; where it finds the first epoch begun,
     that is gone on with, as `beginning` says. doubt: hears of train samples that are left out since they can't be read,
     after the epoch in which a rank has met them, on every rank. ledger: is told the ids of every step, by rank 0.
+    weights: a checkpoint of the same model to begin with, where there is none to resume: its weights, and nothing else
+    of it. patience: hears of every epoch; whoever gives it sees whether it was spent.
 
     Metrics: epoch; train_ and val_ loss, tokens, coordinates; and of the val part's pairs: mpck4, mpck5, pck_0.05 …
     pck_0.25, template_mpck4, forced_mpck4 (teacher-forced), score_slope and score_offset (`evaluation.calibration`) and
-    generate_ms, milliseconds a pair from pixels to keypoints; corrupt, train samples left out so far, where there are
-    any; learning_rate, of the last step; images, trained on by all ranks; and where this rank's time went:
+    generate_ms, milliseconds a pair from pixels to keypoints; corrupt, train samples left out so far, and recompiled,
+    programs of the model that were compiled again in this epoch, where there are any; stale, where `patience` has a
+    most; learning_rate, of the last step; images, trained on by all ranks; and where this rank's time went:
     seconds_data, seconds_steps and what `train_epoch` tells of them, seconds_validation. A rank that is slower than
     others makes those wait in their backward pass, where gradients are exchanged.
     """
     ranks, under_way = ranks or Ranks(), under_way or UnderWay()
     torch.manual_seed(config.seed)
-    model = PoseEstimator(config.model, pretrained=resume is None)
+    patience = patience or Patience(config.train.patience)
+    model = PoseEstimator(config.model, pretrained=resume is None and weights is None)
+    before = [] if resume is None else read_meta(resume).data.get("before", [])
+    if resume is None and weights is not None:
+        fill(model, weights)
+        before = trained_before(read_meta(weights), address_of(weights) or str(weights.resolve()))
     part = pack.part(config.data.split, "train")
     settings, full = config.train, ranks.full or ranks.world
-    steps = settings.steps or steps_per_epoch(len(part), settings.batch_size * settings.accumulate, full)
+    steps = steps_of(settings, len(part), full)
     working = shared(config, ranks.world, full)
     alone = ranks.world == 1  # what several exchange isn't captured, nor is their model compiled unless it is asked for
-    model.settle(ranks.device, steps * settings.epochs if alone and features is None else 0)
+    with named_memory_error("for the model by itself", lambda: LESS):
+        model.settle(ranks.device, steps * settings.epochs if alone and features is None else 0)
+    if torch.device(ranks.device).type == "cuda" and COMPILER is None:
+        doubt(NO_COMPILER)
     captured = model.way.captured and alone
     averaged = average(model, settings.ema)
     kept = model if averaged is None else cast(PoseEstimator, averaged.module)  # what is evaluated and saved
@@ -86,9 +104,11 @@ def fit(
     schedule = make_schedule(optimizer, settings, steps * settings.epochs)
     done = 0
     if resume is not None:
-        done = read_meta(resume).epoch
+        meta = read_meta(resume)
+        done = meta.epoch
         fill(kept, resume)
         state = load_training(resume)
+        patience.go_on(state, meta.metrics)
         _restore(optimizer, schedule, state, steps * done)
         if averaged is not None:
             averaged.n_averaged.fill_(schedule.last_epoch)
@@ -123,10 +143,14 @@ def fit(
     wrapped = ranks.wrap(model)
     learn = CapturedStep(wrapped, optimizer, schedule, working) if captured else None
     validation = Validation(kept, pack, config, ranks, features)
-    data = describe_data(pack, config.data.split)
+    data = describe_data(pack, config.data.split) | ({"before": before} if before else {})
     left_out: set[int] = set()
+    compiled_again()  # what an earlier training in this process was compiled for
+    warned = False
     with closing(Feed(pack, working, ranks, features, captured or model.way.compiled)) as feed:
         for epoch in range(done + 1, settings.epochs + 1):
+            if patience.spent:
+                return
             at, begin = begin, Beginning(epoch + 1)
             # Dropout and noise differ by rank and epoch, and repeat when a run is resumed.
             torch.manual_seed((config.seed * 1_000_003 + at.order) * 4099 + ranks.rank)
@@ -164,12 +188,19 @@ def fit(
             if left_out:
                 metrics["corrupt"] = float(len(left_out))
             begun = time.monotonic()
-            metrics |= validation()
+            with named_memory_error(f"in the validation of epoch {epoch}", lambda: KEPT):
+                metrics |= validation()
             check_scores(metrics, settings.learning_rate)
             metrics["seconds_validation"] = time.monotonic() - begun
+            if again := compiled_again():
+                metrics["recompiled"] = float(len(again))
+            if again and epoch > done + 2 and not warned:  # by then all shapes have come, and validation's too
+                warned = True
+                doubt(compiled_again_line(epoch, again))
             metrics["epoch"] = epoch
+            patience.hear(metrics)
             meta = CheckpointMeta(config, epoch, metrics, data)
-            training = {"optimizer": optimizer.state_dict(), "schedule": schedule.state_dict()}
+            training = {"optimizer": optimizer.state_dict(), "schedule": schedule.state_dict(), STATE: patience.state()}
             if averaged is not None:
                 training["model"] = model.state_dict()
             report(metrics, partial(save_checkpoint, model=kept, meta=meta, training=training))
@@ -239,7 +270,8 @@ def train_epoch(
         if not pairs:
             break
         group, kept = [batch for batch, _ in pairs], [maps for _, maps in pairs if maps]
-        with named_memory_error(config, count + 1):
+        where = f"at step {count + 1} with a batch of {config.train.batch_size} images of {config.data.size} px"
+        with named_memory_error(where, partial(smaller_batch, model, optimizer, config, group, kept, learn)):
             losses = learn(group, kept)
         if averaged is not None:
             averaged.update_parameters(model)
@@ -257,22 +289,6 @@ def train_epoch(
     told = ("data", "copy", "forward", "backward", "optimiser")
     metrics |= {f"seconds_{part}": seconds[part] for part in told if part in seconds}
     return metrics | {"images": float(images), "seconds_steps": taken - seconds["data"]}
-
-
-@contextmanager
-def named_memory_error(config: Config, step: int) -> Iterator[None]:
-    """Raises UserError, naming the batch and the cure, where memory runs out inside."""
-    try:
-        yield
-    except RuntimeError as error:  # torch.OutOfMemoryError is one; the CPU's allocator has no class of its own
-        if not isinstance(error, torch.OutOfMemoryError) and "can't allocate memory" not in str(error):
-            raise
-        batch, size = config.train.batch_size, config.data.size
-        raise UserError(
-            f"out of memory at step {step} with a batch of {batch} images of {size} px; "
-            f"--set train.batch_size={max(1, batch // 2)} --set train.accumulate={2 * config.train.accumulate} "
-            "trains alike with less"
-        ) from error
 
 
 def average(model: PoseEstimator, decay: float) -> AveragedModel | None:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import nn
 
 from capetune.config import TrainConfig
 from capetune.models.estimator import PoseEstimator
+from capetune.training.rate import share
 
 
 def make_optimizer(model: PoseEstimator, config: TrainConfig) -> torch.optim.AdamW:
@@ -45,14 +44,5 @@ def make_capturable(optimizer: torch.optim.Optimizer) -> None:
 def make_schedule(
     optimizer: torch.optim.Optimizer, config: TrainConfig, steps: int
 ) -> torch.optim.lr_scheduler.LambdaLR:
-    """The share of the learning rate at each of `steps` steps: linear warm-up, then constant or a cosine to zero."""
-
-    def share(step: int) -> float:
-        if step < config.warmup:
-            return (step + 1) / config.warmup
-        if config.schedule == "constant":
-            return 1.0
-        done = (step - config.warmup) / max(1, steps - config.warmup)
-        return 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
-
-    return torch.optim.lr_scheduler.LambdaLR(optimizer, share)
+    """The share of the learning rate at each of `steps` steps, as `rate.share` has it."""
+    return torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: share(config, steps, step))

@@ -74,6 +74,16 @@ class CapturedStep:
         self._schedule.step()
         return losses
 
+    def forget(self) -> None:
+        """Let go of its graphs and their memory."""
+        self._captured = None
+
+
+def losses_of(model: nn.Module, batch: Batch, config: Config, kept: Maps = ()) -> Losses:
+    """A batch's losses, scalars. kept: what `Backbone.features` once gave for it, where it has no pixels."""
+    output = model(batch, config.train, kept or None)
+    return total_loss(output.logits, output.points, output.tokens, config.loss)
+
 
 def _grouped(update: Learn, share: int, tensors: Sequence[torch.Tensor]) -> Losses:
     """update of batches, each given as `share` tensors: its own, and the maps kept for it."""
@@ -97,8 +107,7 @@ def _update(
         shared = isinstance(model, DistributedDataParallel) and i + 1 < len(group)
         # The ranks exchange gradients once a step.
         with cast(DistributedDataParallel, model).no_sync() if shared else nullcontext():
-            output = model(batch, config.train, kept[i] if kept else None)
-            losses = total_loss(output.logits, output.points, output.tokens, config.loss)
+            losses = losses_of(model, batch, config, kept[i] if kept else ())
             mark("forward")
             (losses["loss"] / len(group)).backward()
             mark("backward")

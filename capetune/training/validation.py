@@ -31,7 +31,7 @@ class Validation:
         """With the model's weights as they are now."""
         settings, ranks, predictor = self.config.validation, self.ranks, self.predictor.begin()
         shared = SharedPredictor(predictor, ranks.rank, ranks.world, ranks.gather)
-        report = evaluate(self.part, shared, settings.shots, settings.episodes, settings.queries)
+        report = evaluate(self.part, shared, settings.shots, settings.episodes, settings.queries, looked=False)
         losses = predictor.mean_losses() | {"generate_ms": 1000 * predictor.seconds / max(predictor.pairs, 1)}
         shares = np.stack(ranks.gather(np.array([predictor.pairs, *losses.values()])))
         means = np.average(shares[:, 1:], axis=0, weights=shares[:, 0])

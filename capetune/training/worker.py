@@ -74,11 +74,13 @@ def train_worker(settings: dict[str, Any]) -> None:
     settings: config (a dict), pack and folder (of the data and of the training), run and lease (as `runs.desk.at_bench`
     takes them), names (of the run and of its trial, by which the metrics are told apart), workers (how many the
     configuration's batch is for), threads (for torch on a CPU), start (a checkpoint's folder to begin with, or None),
-    features (a folder of kept ones, or None), keep (the metric and mode by which the best checkpoint is kept), profile
-    (whether rank 0 traces some steps, by a `Tracer`), ledger (whether the ids of every step are noted), events (a ray
-    queue; rank 0 puts {"epoch", "step", "steps"} twice a second, {"metrics"} after each epoch, {"doubt"}, a line, and
-    {"traced"}, what its tracer says; any rank {"error", "kind"}, a line and the name of its class, where it finds the
-    input bad). Rank 0 keeps checkpoints and history in the folder: from there a training goes on, however it was ended.
+    afresh (whether only with its weights), features (a folder of kept ones, or None), keep (the metric and mode by
+    which the best checkpoint is kept), profile (whether rank 0 traces some steps, by a `Tracer`), ledger (whether the
+    ids of every step are noted), events (a ray queue; rank 0 puts {"epoch", "step", "steps"} twice a second,
+    {"metrics"} after each epoch, {"doubt"}, a line, {"traced"}, what its tracer says, and {"stale"}, for how many
+    epochs it got no better, where that ends it; any rank {"error", "kind"}, a line and the name of its class, where it
+    finds the input bad). Rank 0 keeps checkpoints and history in the folder: from there a training goes on, however it
+    was ended.
     """
     import ray.train
 
@@ -118,9 +120,10 @@ def _train(settings: dict[str, Any], bench: Bench) -> None:
     from capetune.runs.ledger import Ledger
     from capetune.runs.record import TRACE
     from capetune.training.features import open_features
-    from capetune.training.group import LOOPBACK, gather, process_group
+    from capetune.training.group import LOOPBACK, exchange, gather, process_group
     from capetune.training.loop import fit
     from capetune.training.pace import Pace
+    from capetune.training.patience import Patience
     from capetune.training.ranks import Ranks
     from capetune.training.share import shared, step_size
     from capetune.training.tensorboard import scalars
@@ -184,7 +187,7 @@ def _train(settings: dict[str, Any], bench: Bench) -> None:
         str(device),
         settings["threads"],
         settings["workers"],
-        lambda model: ray.train.torch.prepare_model(model, move_to_device=False),
+        lambda model: ray.train.torch.prepare_model(model, False, parallel_strategy_kwargs=exchange(model)),
         lambda array: gather(array, device),
     )
     mine = shared(config, world, settings["workers"])
@@ -203,13 +206,19 @@ def _train(settings: dict[str, Any], bench: Bench) -> None:
         scalars(folder) if rank == 0 else nullcontext(lambda metrics: None) as write,
         metered(run, trial, rank, step_size(mine, 1), str(device)) as meter,
     ):
+        weights = None
         if start is None and settings["start"]:
             start = copies.enter_context(at_home(settings["start"]))
             bring(start, wanted=lambda name: True)
+            if settings["afresh"]:
+                start, weights = None, start
         due = Pace(config.train.save_minutes, ranks).due
         under_way = UnderWay(folder, due, _leaving if rank == 0 else frozenset, keep)
         ledger = Ledger(folder, rank, ranks.gather) if settings["ledger"] else None
-        fit(config, pack, report, ranks, start, progress, features, under_way, doubt, ledger)
+        patience = Patience(config.train.patience, *settings["keep"])
+        fit(config, pack, report, ranks, start, progress, features, under_way, doubt, ledger, weights, patience)
+        if rank == 0 and patience.spent:
+            _put(events, {"stale": patience.stale})
 
 
 def _leaving() -> frozenset[str]:

@@ -28,13 +28,19 @@ SPARE = 2  # checkpoints of a running trial: the best and the latest; one more w
 @dataclass(frozen=True)
 class Plan:
     """How trials share the cluster. workers: training workers a trial. threads: CPUs a worker. device: cpu or cuda.
-    per_gpu: trials that share a GPU."""
+    per_gpu: trials that share a GPU. aside: the part of its memory that each takes beside its tensors, for CUDA."""
 
     at_once: int
     workers: int
     threads: int
     device: str
     per_gpu: int = 1
+    aside: float = 0.0
+
+    @property
+    def fence(self) -> float:
+        """The part of a GPU's memory that a trial's tensors may take."""
+        return 1 / self.per_gpu - self.aside
 
     @property
     def reserved(self) -> dict[str, float]:
@@ -51,22 +57,30 @@ class Plan:
         return f"{each}, {what} a worker: {self.at_once} trial{'s' * (self.at_once > 1)} at once"
 
 
-def plan(cluster: Cluster, workers: int, trials: int, per_gpu: int = 1, at_once: int | None = None) -> Plan:
+def plan(
+    cluster: Cluster, workers: int, trials: int, per_gpu: int = 1, at_once: int | None = None, aside: float = 0.0
+) -> Plan:
     """As many trials at once as the cluster has GPUs for now, or else CPUs, and not more than `at_once`; per_gpu: of
-    one worker each that share a GPU.
+    one worker each that share a GPU. aside: as `Plan` has it.
 
     Raises UserError where that is none, or where nothing can be shared so.
     """
     if per_gpu > 1 and not cluster.gpus:
         raise UserError("there is no GPU to be shared: leave --trials-per-gpu out")
-    if per_gpu > 1 and workers > 1:
-        raise UserError("trials of several workers have their GPUs to themselves: leave --trials-per-gpu out")
+    if per_gpu > 1:
+        check_shareable(workers)
     cluster = replace(cluster, machines=tuple((cpus, gpus * per_gpu) for cpus, gpus in cluster.machines))
     have, what = cluster.places(1), "GPUs" if cluster.gpus else "CPUs"
     if workers > have:
         raise UserError(f"a trial of {workers} workers needs {workers} {what}, the cluster has {have}; use fewer")
     fit = max(1, min(trials, have // workers, at_once or trials))
-    return Plan(fit, workers, cluster.threads(fit * workers), "cuda" if cluster.gpus else "cpu", per_gpu)
+    return Plan(fit, workers, cluster.threads(fit * workers), "cuda" if cluster.gpus else "cpu", per_gpu, aside)
+
+
+def check_shareable(workers: int) -> None:
+    """Raises UserError where trials of so many workers can't share a GPU."""
+    if workers > 1:
+        raise UserError("trials of several workers have their GPUs to themselves: leave --trials-per-gpu out")
 
 
 def preflight(

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import traceback
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -20,14 +21,14 @@ from ray.tune.schedulers import FIFOScheduler
 from capetune.cluster.gauges import states_counted
 from capetune.cluster.probe import LostNodes
 from capetune.datasets.packs.reader import open_pack
-from capetune.evaluation.evaluate import evaluate
+from capetune.evaluation.evaluate import Predictor, evaluate
 from capetune.evaluation.model import ModelPredictor
 from capetune.evaluation.protocol import EPISODES
 from capetune.evaluation.seen import overlap
 from capetune.events import EpochDone, JobChanged, Listener, NodeLost, ignore
 from capetune.runs.checkpoints import keep_checkpoints
 from capetune.runs.failures import ERROR
-from capetune.runs.history import finished, read_history
+from capetune.runs.history import at_end, finished, read_history
 from capetune.runs.promotion import Promotion, report_name
 from capetune.storage.scratch import address_of
 from capetune.storage.whole import write_aside
@@ -35,6 +36,7 @@ from capetune.training.checkpoint import load_model, weights_hash
 from capetune.tuning.goal import Goal
 from capetune.tuning.names import name_epoch, name_task, named_trainable
 from capetune.tuning.room import GivesWay, Room
+from capetune.tuning.scoring import SpreadPredictor, scorers
 from capetune.tuning.searcher import JobSearcher
 from capetune.tuning.trial import Work, at_part, fill_folder
 from capetune.tuning.tuner import resources, run_tuner
@@ -87,8 +89,7 @@ def run_job(given: dict[str, Any], work: Work, asked: dict[str, Any]) -> None:
     with at_part(work, job["name"]) as bench:
         folder = bench.folder
         config = work.config.with_overrides(job["overrides"])
-        history = read_history(folder)
-        if not history or history[-1]["epoch"] < config.train.epochs:
+        if not at_end(read_history(folder), config.train):
             fill_folder(bench, {"number": job["number"], "overrides": job["overrides"]}, work)
             if (folder / ERROR).is_file():
                 return
@@ -97,23 +98,29 @@ def run_job(given: dict[str, Any], work: Work, asked: dict[str, Any]) -> None:
             best = keep_checkpoints(folder, also_latest=False)
             assert best is not None
             bench.bring(best)
-            _score(best, work, **asked)
+            _score(best, work, job["name"], **asked)
         except Exception:
             write_aside(folder / ERROR, traceback.format_exc())
 
 
-def _score(checkpoint: Path, work: Work, shots: Sequence[int], episodes: int | None, queries: int) -> None:
+def _score(checkpoint: Path, work: Work, name: str, shots: Sequence[int], episodes: int | None, queries: int) -> None:
+    """By as many workers as have trained it: a job of several has no CPU and no GPU of its own."""
     model, meta = load_model(checkpoint)
-    pack, device, data = open_pack(work.pack), work.plan.device, meta.config.data
+    pack, plan, data = open_pack(work.pack), work.plan, meta.config.data
     part = pack.part(data.split, "test")
-    seen = overlap(pack.part(data.split, "train"), part)
-    predictor = ModelPredictor(model.settle(device), pack, data, device)
+    seen = overlap([pack.part(data.split, "train")], part)
     facts = {"checkpoint": checkpoint.name, "config_hash": meta.config.hash(), "epoch": meta.epoch}
     facts |= {"weights_hash": weights_hash(checkpoint), "data_hash": pack.fingerprint, "pack": pack.place.resolved}
-    for count in shots:
-        report = evaluate(part, predictor, count, episodes or EPISODES["test"], queries).known(seen)
-        tree = {**replace(report, coverage=pack.manifest.coverage).to_json(), **facts}
-        write_aside(checkpoint.parent / report_name(count, episodes, queries), json.dumps(tree, indent=2) + "\n")
+    with ExitStack() as ends:
+        if plan.workers > 1:
+            crew = ends.enter_context(scorers(plan, plan.workers, name, ignore))
+            predictor: Predictor = SpreadPredictor(crew, checkpoint, meta, pack, part)
+        else:
+            predictor = ModelPredictor(model.settle(plan.device), pack, data, plan.device)
+        for count in shots:
+            report = evaluate(part, predictor, count, episodes or EPISODES["test"], queries).known(seen, part)
+            tree = {**replace(report, coverage=pack.manifest.coverage).to_json(), **facts}
+            write_aside(checkpoint.parent / report_name(count, episodes, queries), json.dumps(tree, indent=2) + "\n")
 
 
 class _Callback(tune.Callback):

@@ -9,7 +9,7 @@ from typing import Any
 import optuna
 from optuna.storages import BaseStorage, JournalStorage
 from optuna.storages.journal import JournalFileBackend
-from optuna.trial import FrozenTrial, TrialState, create_trial
+from optuna.trial import FrozenTrial
 
 from capetune.config import Config, load_config
 from capetune.runs.history import read_history
@@ -20,6 +20,8 @@ from capetune.tuning.goal import Goal
 from capetune.tuning.space import Space
 from capetune.tuning.space_file import load_space
 from capetune.tuning.storage import open_storage, study_name
+from capetune.tuning.telling import frozen
+from capetune.tuning.warm import as_known, first_points, read_warm, tell_earlier
 
 
 def rebuild(folder: Path, name: str, space: Space, config: Config) -> int:
@@ -29,7 +31,9 @@ def rebuild(folder: Path, name: str, space: Space, config: Config) -> int:
     The journal appears with all of them; other studies that it holds stay. Ended trials are told as they ended; begun
     ones are running, to go on, and so is a number without a folder: it is drawn anew, unless it was one of the points.
     """
-    goal, points = Goal.of(space.header), space.points(config)
+    goal, warm = Goal.of(space.header), read_warm(folder)
+    points = first_points(space, config, warm)
+    earlier = [each for each in warm if each.result is not None]  # they come after the points
     journal = folder / JOURNAL
     aside = journal.with_name(f".{JOURNAL}")
     aside.write_bytes(journal.read_bytes() if journal.is_file() else b"")
@@ -38,10 +42,14 @@ def rebuild(folder: Path, name: str, space: Space, config: Config) -> int:
     results = {result.number: result for result in saved_results(folder)}
     count = 1 + max((number for number, _ in trial_folders(folder)), default=-1)
     for number in range(count):
-        point = points[number] if number < len(points) else {}
-        study.add_trial(_trial(folder, space, goal, number, results.get(number), point))
+        if 0 <= number - len(points) < len(earlier):
+            study.add_trial(as_known(earlier[number - len(points)], space, goal))
+        else:
+            point = points[number] if number < len(points) else {}
+            study.add_trial(_trial(folder, space, goal, number, results.get(number), point))
     for point in points[count:]:
         study.enqueue_trial(point)
+    tell_earlier(study, space, goal, warm)
     os.replace(aside, journal)
     return count
 
@@ -63,31 +71,5 @@ def _trial(
 ) -> FrozenTrial:
     """point: what it was to begin with, where it hasn't yet."""
     folder = trial_folder(run, number)
-    overrides = saved_overrides(folder) or point
-    ranges = {key: space.parameters[key].distribution for key in overrides if key in space.parameters}
-    values = {key: value for key, value in overrides.items() if key in ranges and _within(ranges[key], value)}
-    one = len(goal.metrics) == 1
-    state, scores = TrialState.RUNNING, None
-    if result is not None and result.status == "failed":
-        state = TrialState.FAIL
-    elif result is not None and result.status == "pruned" and one:
-        state = TrialState.PRUNED
-    elif result is not None and result.status != "stopped":
-        state, scores = TrialState.COMPLETE, goal.values(result)
-    epochs: dict[int, float] = {}
-    if one and state != TrialState.FAIL:
-        epochs = {int(row["epoch"]): row[goal.metric] for row in read_history(folder)}
-    return create_trial(
-        state=state,
-        values=scores,
-        params=values,
-        distributions={key: ranges[key] for key in values},
-        intermediate_values=epochs,
-    )
-
-
-def _within(distribution: optuna.distributions.BaseDistribution, value: Any) -> bool:
-    try:
-        return bool(distribution._contains(distribution.to_internal_repr(value)))
-    except (ValueError, TypeError):
-        return False
+    epochs = {int(row["epoch"]): row[goal.metric] for row in read_history(folder)}
+    return frozen(space, goal, saved_overrides(folder) or point, result, epochs)

@@ -24,6 +24,7 @@ from capetune.errors import UserError
 from capetune.runs.history import read_history
 from capetune.runs.results import TrialResult, trial_folder
 from capetune.tuning.goal import Goal
+from capetune.tuning.limits import MEASURED
 from capetune.tuning.space import Parameter, Space
 
 # Values that a trial can change while it trains; others shape its network, its data or its schedule.
@@ -78,22 +79,30 @@ def ends(space: Space, config: Config) -> frozenset[int] | None:
     """The epochs after which a trial may end: its last one, and where the scheduler may stop it; None: any."""
     if space.header.scheduler.name not in ("asha", "none"):
         return None
-    return frozenset([*rungs(space, config), config.train.epochs])
+    first = [1] if set(MEASURED) & set(space.header.constraints) else []  # where it may be over a limit
+    return frozenset([*first, *rungs(space, config), config.train.epochs])
 
 
-def recall(scheduler: TrialScheduler, results: Sequence[TrialResult]) -> None:
-    """Tell ASHA or the median rule of trials that ended before, so that new ones are measured by them too."""
+def recall(scheduler: TrialScheduler, results: Sequence[TrialResult], others: Sequence[TrialResult] = ()) -> None:
+    """Tell ASHA or the median rule of trials that ended before, so that new ones are measured by them too. others: of
+    earlier searches, whose folders aren't here."""
     if isinstance(scheduler, _Remembers):
         controller: Any = SimpleNamespace(get_live_trials=list)
         for result in results:
             trial: Any = _Earlier(result.number)
+            scheduler.on_trial_add(controller, trial)
+        for number, result in enumerate(others):
+            trial = _Earlier(f"other-{number}")
+            trial.history = [{"epoch": epoch, scheduler._metric: score} for epoch, score in result.history]
             scheduler.on_trial_add(controller, trial)
 
 
 class _Earlier:
     """As much of a trial as schedulers ask for."""
 
-    def __init__(self, number: int) -> None:
+    history: list[dict[str, float]] | None = None  # None: it is in its folder
+
+    def __init__(self, number: int | str) -> None:
         self.trial_id = f"earlier-{number}"
         self.config = {"number": number}
 
@@ -107,7 +116,8 @@ class _Remembers(TrialScheduler):
 
     def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:
         super().on_trial_add(tune_controller, trial)
-        for metrics in read_history(trial_folder(self.run, trial.config["number"])):
+        known = trial.history if isinstance(trial, _Earlier) else None
+        for metrics in read_history(trial_folder(self.run, trial.config["number"])) if known is None else known:
             super().on_trial_result(tune_controller, trial, metrics)
 
 

@@ -16,7 +16,7 @@ import optuna
 from optuna.trial import FrozenTrial
 from ray.tune.search import Searcher
 
-from capetune.events import Listener, NoMoreTrials, TrialSpared
+from capetune.events import Listener, NoMoreTrials, TrialRefused, TrialSpared
 from capetune.runs.results import saved_overrides, trial_folder
 from capetune.tuning.room import Room
 from capetune.tuning.space import Space
@@ -103,13 +103,20 @@ class StudySearcher(JobSearcher):
                 trial = self.study.ask() if job is None else optuna.trial.Trial(self.study, job._trial_id)
                 drawn = self.space.suggest(trial)
             overrides = saved_overrides(trial_folder(self.folder, trial.number))
+            why = self.twins.refused(trial.number, drawn) if overrides is None else None
+            if why is not None:
+                self.say(TrialRefused(self.folder.name, trial.number, why, drawn))
+                job = None
+                continue
             twin = self.twins.spared(trial.number, drawn) if overrides is None else None
             if twin is None:
                 return {"number": trial.number, "overrides": overrides or drawn}
-            self.say(TrialSpared(self.folder.name, trial.number, twin, drawn))
+            source = self.twins.earlier[twin].name if twin in self.twins.earlier else None
+            self.say(TrialSpared(self.folder.name, trial.number, twin, drawn, source))
             job = None
         else:
-            why = f"{ASKED} proposals on end had been tried already"
+            limited = "parameters" in self.space.header.constraints
+            why = f"{ASKED} proposals on end had been tried already{', or are over a limit' * limited}"
         self.ended = True
         self.say(NoMoreTrials(self.folder.name, why))
         return None

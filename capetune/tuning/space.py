@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import optuna
 from optuna.distributions import (
@@ -23,6 +23,8 @@ from capetune.errors import UserError
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)  # it announces every study and trial
 Mode = Literal["max", "min"]
+Constraint = Literal["parameters", "generate_ms", "gpu_memory_gb"]
+Limit = Annotated[float, Field(gt=0)]
 GRID = 1000  # points of a space, at most, that are counted and may be tried one by one
 ONE_SPACE = ("gp", "cmaes", "nsga2")  # samplers that draw a parameter at random if its range differs between trials
 
@@ -46,7 +48,7 @@ class Budget(Section):
 class Header(Section):
     """How a search is run; every key may stand in a space's file beside the ranges.
 
-    A second metric, with its own mode, makes the search one for trade-offs (`sampler: nsga2`).
+    A second metric, with its own mode, makes the search one for trade-offs (`scheduler: none`, any sampler but cmaes).
     """
 
     metric: tuple[str, ...] = ("mpck4",)
@@ -55,6 +57,8 @@ class Header(Section):
     scheduler: SchedulerConfig = SchedulerConfig()
     budget: Budget = Budget()
     points: tuple[dict[str, Any], ...] = Field((), description="tried right after the default configuration")
+    repeats: int = Field(1, ge=1, le=20, description="seeds that each configuration is trained with; the mean counts")
+    constraints: dict[Constraint, Limit] = Field({}, description="what a trial must keep to, to be the best")
 
 
 @dataclass(frozen=True)
@@ -98,6 +102,11 @@ class Space:
     header: Header
     source: Path
     text: str
+
+    @property
+    def conditional(self) -> bool:
+        """Whether some keys are varied under conditions only."""
+        return any(parameter.when for parameter in self.parameters.values())
 
     def suggest(self, trial: optuna.Trial) -> dict[str, Any]:
         """The trial's value of every parameter that applies; asked again, the same ones."""
@@ -158,6 +167,10 @@ class Space:
             )
         if self.header.metric != older.header.metric or self.header.mode != older.header.mode:
             raise UserError(f"{self.source}: a search goes on with its metric, {' and '.join(older.header.metric)}")
+        if self.header.repeats != older.header.repeats:
+            raise UserError(f"{self.source}: a search goes on with its repeats: {older.header.repeats}")
+        if self.header.constraints != older.header.constraints:
+            raise UserError(f"{self.source}: a search goes on with its constraints: its trials were judged by them")
         for key, parameter in self.parameters.items():
             before, now = older.parameters[key].distribution, parameter.distribution
             try:

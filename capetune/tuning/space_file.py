@@ -19,7 +19,8 @@ from capetune.tuning.space import GRID, Header, Parameter, Space, describe, plai
 from capetune.yaml12 import read_document
 
 BUILT_IN = Path(__file__).parents[1] / "search_spaces"
-COMMON = ("train.epochs", "data.split", "validation.")  # what a score is of, and when a trial is complete
+# What a score is of, and when a trial is complete.
+COMMON = ("train.epochs", "train.patience", "data.split", "validation.")
 POINTS = 100  # drawn to see whether values go together
 LOWER = ("val_loss", "val_coordinates", "generate_ms")  # the lower the better, unless the file says otherwise
 EXAMPLE = "a search space maps keys to ranges, such as 'loss.tokens: {log: [0.1, 2]}'"
@@ -78,6 +79,9 @@ def load_space(name: str | Path, config: Config, begun: bool = False) -> Space:
             f"{path}, line {lines['sampler']}: grid tries every point, and this space has more than {GRID}, or ranges "
             "without a step; give choices or steps, or take sampler: random"
         )
+    if space.header.repeats > 1 and "seed" in parameters:
+        line = lines["repeats"]
+        raise UserError(f"{path}, line {line}: repeats: the space varies seed itself: leave one of the two out")
     _check_together(space, config)
     if not begun:
         space.default(config)
@@ -97,7 +101,7 @@ def _header(tree: dict[str, Any], path: Path, lines: Mapping[str, int]) -> Heade
         header = Header.model_validate(tree)
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
+        where = ".".join(str(part) for part in first["loc"] if part != "[key]")
         known = Header.model_fields.get(str(first["loc"][0]))
         kind = known.annotation if known else None
         names = getattr(kind, "model_fields", None)
@@ -116,8 +120,14 @@ def _header(tree: dict[str, Any], path: Path, lines: Mapping[str, int]) -> Heade
         raise wrong("metric", f"{len(header.metric)} metrics and {len(header.mode)} modes; give one of each, or two")
     if len(set(header.metric)) < len(header.metric):
         raise wrong("metric", f"{header.metric[0]} stands there twice; give it once, or another beside it")
-    if len(header.metric) == 2 and (header.sampler not in ("nsga2", "random") or header.scheduler.name != "none"):
-        raise wrong("metric", "two metrics want `sampler: nsga2` and `scheduler: none`: no epoch is better in both")
+    if len(header.metric) == 2 and header.scheduler.name != "none":
+        raise wrong("metric", "two metrics want `scheduler: none`: which trial is poor, two of them don't say")
+    if len(header.metric) == 2 and header.sampler == "cmaes":
+        raise wrong("metric", "cmaes searches by one metric: two want tpe, gp, nsga2, random or grid")
+    if header.repeats > 1 and header.scheduler.name not in ("asha", "none"):
+        raise wrong(
+            "repeats", f"{header.scheduler.name} moves trials about between epochs: take scheduler asha or none"
+        )
     if header.scheduler.name == "pbt" and header.sampler != "random":
         raise wrong(
             "scheduler", "pbt changes values while trials train, so no sampler can learn from them: `sampler: random`"

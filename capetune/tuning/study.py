@@ -29,10 +29,12 @@ from capetune.runs.history import read_history
 from capetune.runs.record import JOURNAL
 from capetune.runs.results import TRIALS, TrialResult, saved_overrides, saved_results, trial_folder, trial_folders
 from capetune.storage.scratch import address_of
+from capetune.tuning.ending import Limit
 from capetune.tuning.goal import Goal
 from capetune.tuning.names import named_trainable
 from capetune.tuning.patience import away
 from capetune.tuning.rebuild import rebuild
+from capetune.tuning.repeats import repeated_epochs, whole
 from capetune.tuning.room import GivesWay, Room
 from capetune.tuning.samplers import make_sampler
 from capetune.tuning.schedulers import carries_checkpoints, ends, make_scheduler, recall
@@ -43,7 +45,8 @@ from capetune.tuning.telling import tell
 from capetune.tuning.trial import Work, no_room, run_trial
 from capetune.tuning.tuner import resources, run_tuner
 from capetune.tuning.twins import begun, due, queue_failed
-from capetune.tuning.watcher import ENOUGH, Keep, Limit, Watcher
+from capetune.tuning.warm import by_number, first_points, read_warm, tell_earlier
+from capetune.tuning.watcher import Keep, Watcher
 
 
 def run_search(
@@ -75,8 +78,10 @@ def _searched(search: Search, room: Room, listener: Listener, keep: Keep) -> Sea
     for result in earlier:
         tell(study, result, search.goal)
     spent = sum(len(read_history(folder)) for folder in (search.folder / TRIALS).glob("trial-*"))
-    limit = Limit(search.budget, spent)
-    watcher = Watcher(search, study, earlier, limit, listener, keep, LostNodes())
+    spent += sum(repeated_epochs(search, trial_folder(search.folder, result.number)) for result in earlier)
+    limit = Limit(search.budget, spent, limits=search.space.header.constraints)
+    warm = by_number(study, read_warm(search.folder))
+    watcher = Watcher(search, study, earlier, limit, listener, keep, LostNodes(), warm)
     watcher.say_earlier()
     ended = {result.number for result in earlier}
     unfinished = []
@@ -107,9 +112,8 @@ def _searched(search: Search, room: Room, listener: Listener, keep: Keep) -> Sea
     if limit.broken:
         failed = next(result for result in reversed(watcher.ended.values()) if result.status == "failed")
         go_on = again("search --resume", search.folder)
-        why = f"{ENOUGH} trials on end failed of this: {limit.broken}; its traceback is in "
-        cure = f"`{go_on}` goes on, and with --retry-failed tries them again"
-        raise UserError(f"{why}{search.folder / str(failed.traceback)}; {cure}")
+        cure = f"`{go_on}` goes on, and with --retry-failed tries what failed again"
+        raise UserError(f"{limit.broken}; its traceback is in {search.folder / str(failed.traceback)}; {cure}")
     results = watcher.results()
     cut = sum(trial.state == TrialState.RUNNING for trial in study.get_trials(deepcopy=False))
     return Searched(results, cut + (0 if over else due(study, search.budget)))
@@ -129,7 +133,7 @@ def _ended_unsaid(search: Search, number: int) -> bool:
     """Whether the search was cut off between a trial's last epoch, or its failure, and the writing of its result."""
     folder = trial_folder(search.folder, number)
     history = read_history(folder)
-    return (folder / ERROR).is_file() or bool(history and history[-1]["epoch"] >= search.config.train.epochs)
+    return (folder / ERROR).is_file() or (bool(history) and whole(search, folder, history))
 
 
 def _found(search: Search, earlier: list[TrialResult], listener: Listener) -> optuna.Study:
@@ -168,13 +172,15 @@ def _study(search: Search, storage: BaseStorage) -> optuna.Study:
     seed = (search.config.seed + sum(summary.n_trials for summary in known)) % 2**32
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        sampler = make_sampler(header.sampler, seed)
+        sampler = make_sampler(header.sampler, seed, search.space.conditional)
     study = optuna.create_study(
         study_name=name, storage=storage, sampler=sampler, directions=search.goal.directions, load_if_exists=True
     )
+    warm = read_warm(search.folder)
     if not begun(study) or header.sampler == "grid":  # a wider grid has points that weren't queued
-        for point in search.space.points(search.config):
+        for point in first_points(search.space, search.config, warm):
             study.enqueue_trial(point, skip_if_exists=True)
+    tell_earlier(study, search.space, search.goal, warm)
     return study
 
 
@@ -200,9 +206,11 @@ def _run(
         portable=carries_checkpoints(search.space),
         lease=search.lease,
         ends=ends(search.space, search.config),
+        repeats=search.space.header.repeats,
     )
     scheduler = make_scheduler(search.space, search.config, search.folder)
-    recall(scheduler, watcher.results())
+    others = [each.result for each in watcher.twins.earlier.values() if each.result is not None]
+    recall(scheduler, watcher.results(), others)
     # pbt compares trials that are all begun, and pauses those that are ahead.
     paced = None if search.space.header.scheduler.name == "pbt" else room
     watched = (watcher.twins, watcher.over, watcher.say)

@@ -2,29 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import optuna
-from optuna.trial import TrialState
+from optuna.distributions import BaseDistribution
+from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from capetune.runs.results import TrialResult
 from capetune.tuning.goal import Goal
+from capetune.tuning.limits import set_excess
+from capetune.tuning.space import Space
 
 
 def tell_epochs(study: optuna.Study, number: int, epochs: Sequence[tuple[int, float]]) -> None:
     """Let the study of one metric know a running trial's scores, by which samplers judge those that are pruned."""
-    trial = study.get_trials(deepcopy=False)[number]
-    new = [pair for pair in epochs if pair[0] not in trial.intermediate_values]
-    if new and not trial.state.is_finished() and len(study.directions) == 1:  # Optuna takes none of two metrics
-        running = optuna.trial.Trial(study, trial._trial_id)
-        for epoch, score in new:
-            running.report(score, epoch)
+    if len(study.directions) > 1:
+        return  # Optuna takes none of two metrics
+    storage = study._storage  # `study.get_trials` copies all trials, for each epoch of each
+    identity = storage.get_trial_id_from_study_id_trial_number(study._study_id, number)
+    trial = storage.get_trial(identity)
+    for epoch, score in epochs:
+        if epoch not in trial.intermediate_values and not trial.state.is_finished():
+            storage.set_trial_intermediate_value(identity, epoch, score)
 
 
 def tell(study: optuna.Study, result: TrialResult, goal: Goal) -> None:
     """Let the study know how a trial ended; one that it knows of stays as it is. One that diverged is the worst there
     is: a sampler that weren't told would go on proposing what diverges."""
     tell_epochs(study, result.number, result.history)
+    set_excess(study, result.number, result.excess)
     if result.status == "failed":
         study.tell(result.number, state=TrialState.FAIL, skip_if_finished=True)
     elif result.status == "pruned" and len(goal.metrics) == 1:
@@ -32,3 +39,43 @@ def tell(study: optuna.Study, result: TrialResult, goal: Goal) -> None:
     else:
         values = goal.values(result)
         study.tell(result.number, values, TrialState.COMPLETE, skip_if_finished=True)
+
+
+def frozen(
+    space: Space,
+    goal: Goal,
+    overrides: Mapping[str, Any],
+    result: TrialResult | None,
+    epochs: Mapping[int, float],
+    attributes: Mapping[str, Any] | None = None,
+) -> FrozenTrial:
+    """A trial as a study would know it, had it been told of it: as it ended or, without a result, as one that runs.
+
+    epochs: its scores; attributes: for the study's user. Values outside the space's ranges are left out.
+    """
+    ranges = {key: space.parameters[key].distribution for key in overrides if key in space.parameters}
+    values = {key: value for key, value in overrides.items() if key in ranges and _within(ranges[key], value)}
+    one = len(goal.metrics) == 1
+    state, scores = TrialState.RUNNING, None
+    if result is not None and result.status == "failed":
+        state = TrialState.FAIL
+    elif result is not None and result.status == "pruned" and one:
+        state = TrialState.PRUNED
+    elif result is not None and result.status != "stopped":
+        state, scores = TrialState.COMPLETE, goal.values(result)
+    return create_trial(
+        state=state,
+        values=scores,
+        params=values,
+        distributions={key: ranges[key] for key in values},
+        intermediate_values=dict(epochs) if one and state != TrialState.FAIL else {},
+        user_attrs=dict(attributes or {}),
+        constraints=None if result is None else result.excess,
+    )
+
+
+def _within(distribution: BaseDistribution, value: Any) -> bool:
+    try:
+        return bool(distribution._contains(distribution.to_internal_repr(value)))
+    except (ValueError, TypeError):
+        return False

@@ -14,7 +14,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -28,24 +28,28 @@ from capetune.config import Config
 from capetune.datasets.packs.reader import Pack, PackDamaged, open_pack
 from capetune.errors import Diverged, UserError
 from capetune.events import Doubted, EpochDone, Event
+from capetune.models.compiled import make_room
 from capetune.runs.checkpoints import resume_point
 from capetune.runs.desk import Bench, at_bench, late
 from capetune.runs.failures import ERROR
+from capetune.runs.history import at_end, read_history
 from capetune.runs.record import CONFIG
-from capetune.runs.results import VALUES, trial_name
+from capetune.runs.results import VALUES, repeat_folder, trial_name
 from capetune.storage.address import is_address
 from capetune.storage.hold import held
 from capetune.storage.scratch import plain_name
 from capetune.storage.whole import write_aside
-from capetune.training.features import open_features
+from capetune.training.features import Features, open_features
 from capetune.training.launch import TrainingFailed, launch_training
 from capetune.training.loop import Metrics, Save, fit
 from capetune.training.pace import Pace
+from capetune.training.patience import Patience
 from capetune.training.ranks import Ranks
 from capetune.training.share import step_size
 from capetune.training.tensorboard import scalars
 from capetune.training.under_way import UnderWay
 from capetune.tuning.goal import Goal
+from capetune.tuning.limits import GB
 from capetune.tuning.preflight import Plan
 
 
@@ -56,7 +60,7 @@ class Work:
     config: the base. pack: its address. run: its folder, that every machine sees, or its address. features: a folder of
     kept ones, that every machine sees. portable: whether the scheduler carries checkpoints from trial to trial. lease:
     the number of that under which the run is worked on. ends: epochs after which the scheduler may end a trial, None:
-    after any.
+    after any. repeats: how many seeds each is trained with.
     """
 
     config: Config
@@ -68,6 +72,7 @@ class Work:
     portable: bool = False
     lease: int = 0
     ends: frozenset[int] | None = None
+    repeats: int = 1
 
     def may_end(self, epoch: int) -> bool:
         """Whether a trial may end after that epoch. Tune ends its process then, whatever that is sending still."""
@@ -146,20 +151,58 @@ def fill_folder(bench: Bench, trial: dict[str, Any], work: Work) -> None:
 def _train(config: Config, bench: Bench, work: Work) -> None:
     plan = work.plan
     torch.set_num_threads(plan.threads)
+    make_room()
     if plan.device == "cuda":
         gc.collect()  # what the trial before in this process left
         torch.cuda.empty_cache()
-        torch.cuda.set_per_process_memory_fraction(1 / plan.per_gpu)  # it fails by itself, not its neighbours
+        torch.cuda.reset_peak_memory_stats()
+        torch.cuda.set_per_process_memory_fraction(plan.fence)  # it fails by itself, not its neighbours
     pack = _pack(work)
     features = open_features(work.features) if work.features else None
-    begun = time.monotonic()
     doubts: list[str] = []
+    common = (work, pack, features, doubts)
+    epochs = config.train.epochs
+    if work.repeats == 1:
+        _fit(config, bench, *common, tell=epochs)
+        return
+    # Tune ends a trial with its last epoch, so of that it hears when all seeds are through; of one that patience ended
+    # it has heard.
+    for number in range(work.repeats):
+        part = replace(bench, folder=repeat_folder(bench.folder, number)) if number else bench
+        if not at_end(read_history(part.folder), config.train):
+            part.folder.mkdir(exist_ok=True)
+            if number and (start := resume_point(part.folder)) is not None:
+                bench.bring(start)
+            seeded = config.with_overrides({"seed": config.seed + number})
+            _fit(seeded, part, *common, tell=0 if number else epochs - 1)
+        if number:
+            for path in part.folder.glob("epoch-*"):
+                shutil.rmtree(path)
+    if trouble := bench.sent():
+        doubts.append(late(trouble))
+    last = read_history(bench.folder)[-1]
+    if last["epoch"] == epochs or doubts:
+        tune.report(told(last, "; ".join(doubts) or None))
+
+
+def _fit(
+    config: Config, bench: Bench, work: Work, pack: Pack, features: Features | None, doubts: list[str], tell: int
+) -> None:
+    """Train with one seed. doubts: gets what is to be said with the next epoch of which Tune hears. tell: the last one
+    of which it does."""
+    plan = work.plan
+    begun = time.monotonic()
 
     def report(metrics: Metrics, save: Save) -> None:
         nonlocal begun
         metrics["seconds"] = time.monotonic() - begun
         meter.epoch(metrics)
+        if plan.device == "cuda":
+            metrics["gpu_memory_gb"] = torch.cuda.max_memory_reserved() / GB
         path, trouble = bench.keep_epoch(metrics, save, write, work.goal.metric, work.goal.modes[0])
+        if metrics["epoch"] > tell:
+            begun = time.monotonic()
+            return
         if work.may_end(int(metrics["epoch"])):
             trouble = bench.sent() or trouble
         said = [*doubts, *([] if trouble is None else [late(trouble)])]
@@ -181,8 +224,9 @@ def _train(config: Config, bench: Bench, work: Work) -> None:
         ranks = Ranks(device=plan.device, cpus=plan.threads)
         # A scheduler's checkpoint may be another trial's, of the same epoch.
         due = Pace(config.train.save_minutes, ranks).due
-        own = UnderWay() if work.portable else UnderWay(bench.folder, due, keep=keep)
-        fit(config, pack, report, ranks, start, meter.step, features, own, doubts.append)
+        own = UnderWay() if work.portable or not tell else UnderWay(bench.folder, due, keep=keep)
+        patience = Patience(config.train.patience, work.goal.metric, work.goal.modes[0])
+        fit(config, pack, report, ranks, start, meter.step, features, own, doubts.append, patience=patience)
 
 
 def _pack(work: Work) -> Pack:

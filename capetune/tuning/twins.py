@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any
 
 import optuna
@@ -11,30 +13,48 @@ from optuna.trial import FrozenTrial, TrialState
 
 from capetune.errors import UserError
 from capetune.runs.results import TrialResult
+from capetune.tuning.limits import known_excess, over, set_excess
 from capetune.tuning.search import Search
 from capetune.tuning.space import Budget
 from capetune.tuning.telling import tell
+from capetune.tuning.warm import EARLIER, Earlier
 
 # Attributes of a study's trials:
+REFUSED = "capetune:refused"  # of one that wasn't trained: over which limit it is
 TWIN = "capetune:twin"  # of one that wasn't trained: the number of the one that was
 AGAIN = "capetune:again"  # of one that repeats a failed one: that one's number
+HASHES = 1024  # of the latest configurations, that are kept
 
 
 class Twins:
-    """Which trial had a configuration first. ended: those that did, by number; it may grow."""
+    """Which trial had a configuration first. ended: those that did, by number; it may grow. earlier: those of the study
+    that other searches trained, by their numbers here."""
 
-    def __init__(self, search: Search, study: optuna.Study, ended: Mapping[int, TrialResult]) -> None:
+    def __init__(
+        self,
+        search: Search,
+        study: optuna.Study,
+        ended: Mapping[int, TrialResult],
+        earlier: Mapping[int, Earlier] | None = None,
+    ) -> None:
         self.search = search
         self.study = study
         self.ended = ended
         self.numbers: dict[str, int] = {}
+        self._hash = lru_cache(HASHES)(self._hash_of)  # asked for at each epoch
         for result in ended.values():
             self.first(result.number, result.config_hash)
+        self.earlier = earlier or {}
+        for number, each in self.earlier.items():
+            self.first(number, self.hash(each.overrides))
 
     def hash(self, overrides: dict[str, Any]) -> str | None:
         """The hash of the whole configuration; None for values that don't go together: the trial will fail of it."""
+        return self._hash(json.dumps(overrides))
+
+    def _hash_of(self, overrides: str) -> str | None:
         try:
-            return self.search.config.with_overrides(overrides).hash()
+            return self.search.config.with_overrides(json.loads(overrides)).hash()
         except UserError:
             return None
 
@@ -42,6 +62,20 @@ class Twins:
         """The first other trial that had this configuration."""
         first = number if config_hash is None else self.numbers.setdefault(config_hash, number)
         return None if first == number else first
+
+    def refused(self, number: int, overrides: dict[str, Any]) -> str | None:
+        """Over which limit this new trial of the study would be, in words; None where it may be trained. The study is
+        told that, and of the worst scores there are."""
+        goal, limits = self.search.goal, self.search.space.header.constraints
+        excess = known_excess(limits, self.search.config, overrides)
+        why = over(excess)
+        if why is not None:
+            self.first(number, self.hash(overrides))
+            mine = self.study.get_trials(deepcopy=False)[number]
+            optuna.trial.Trial(self.study, mine._trial_id).set_user_attr(REFUSED, why)
+            set_excess(self.study, number, excess)
+            self.study.tell(number, goal.worst)
+        return why
 
     def spared(self, number: int, overrides: dict[str, Any]) -> int | None:
         """The trial whose configuration this new one of the study would repeat; None where it is to be trained.
@@ -51,7 +85,7 @@ class Twins:
         may be trained again.
         """
         first = self.first(number, self.hash(overrides))
-        result = None if first is None else self.ended.get(first)
+        result = None if first is None else self._result(first)
         if first is None or (result is not None and result.status == "failed"):
             return None
         mine = self.study.get_trials(deepcopy=False)[number]
@@ -61,6 +95,9 @@ class Twins:
         else:
             self.study.tell(number, state=TrialState.FAIL)
         return first
+
+    def _result(self, number: int) -> TrialResult | None:
+        return self.earlier[number].result if number in self.earlier else self.ended.get(number)
 
 
 def queue_failed(study: optuna.Study, results: Sequence[TrialResult]) -> None:
@@ -80,9 +117,10 @@ def due(study: optuna.Study, budget: Budget) -> int:
 
 
 def begun(study: optuna.Study) -> list[FrozenTrial]:
-    """The trials that were begun, whatever became of them, no twins."""
+    """The trials that were begun here, whatever became of them, no twins."""
     trials = study.get_trials(deepcopy=False)
-    return [trial for trial in trials if trial.state != TrialState.WAITING and TWIN not in trial.user_attrs]
+    own = [trial for trial in trials if not {TWIN, EARLIER, REFUSED} & trial.user_attrs.keys()]
+    return [trial for trial in own if trial.state != TrialState.WAITING]
 
 
 def repeats_wait(study: optuna.Study) -> bool:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import math
 import re
 import shutil
 import sys
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import optuna
@@ -17,7 +18,7 @@ from ray import tune
 from ray.tune.experiment import Trial
 
 from capetune.cluster.head import HeadLost
-from capetune.errors import Diverged, UserError
+from capetune.errors import UserError
 from capetune.events import (
     CheckpointKept,
     Doubted,
@@ -31,64 +32,25 @@ from capetune.events import (
 )
 from capetune.runs.checkpoints import keep_checkpoints
 from capetune.runs.diary import write_event
-from capetune.runs.failures import ERROR, error_line
+from capetune.runs.failures import ERROR, failure
 from capetune.runs.history import add_to_history, finished, read_history
 from capetune.runs.results import UNSCORED, Status, TrialResult, save_result, trial_folder, trial_name
 from capetune.storage.lease import Superseded
 from capetune.storage.scratch import address_of
-from capetune.storage.whole import write_aside
 from capetune.training.loop import Metrics
+from capetune.tuning.ending import Limit
+from capetune.tuning.limits import known_excess, measured_excess, over
 from capetune.tuning.names import name_epoch
+from capetune.tuning.repeats import best_of, histories, repeated_epochs, whole
 from capetune.tuning.search import Search
-from capetune.tuning.space import Budget
 from capetune.tuning.telling import tell, tell_epochs
 from capetune.tuning.trial import Away, DiskFull
 from capetune.tuning.twins import Twins
+from capetune.tuning.warm import Earlier
 
 ARRIVAL = 120.0  # seconds that the last epoch of a trial may take to a store
-ENOUGH = 3  # trials on end that failed of the same
+SPARING = 20  # times what the writing of all results took, between two
 Keep = Callable[[list[TrialResult]], None]
-
-
-@dataclass
-class Limit(tune.Stopper):
-    """Ends a search when its hours or its epochs are spent, the disk is full, or every trial fails. Tune calls it with
-    every result.
-
-    spent: epochs so far, those of earlier sittings too.
-    """
-
-    budget: Budget
-    spent: int = 0
-    begun: float = field(default_factory=time.time)
-    full: bool = False  # the disk is
-    away: str = ""  # why the store of the run can't be written, or the pack be read
-    broken: str = ""  # of what all trials fail
-    failed: tuple[str, ...] = ()  # of what the latest trials failed, since one didn't
-
-    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
-        self.spent += 1
-        return False
-
-    def stop_all(self) -> bool:
-        late = self.budget.hours is not None and time.time() - self.begun >= self.budget.hours * 3600
-        return (
-            self.no_place
-            or bool(self.broken)
-            or late
-            or (self.budget.epochs is not None and self.spent >= self.budget.epochs)
-        )
-
-    def ended(self, error: str | None) -> None:
-        """A trial did, of that error, or well: after ENOUGH that failed of one thing the next ones would, too."""
-        self.failed = () if error is None else (*self.failed, re.sub(r"\d+", "#", error))
-        if len(self.failed) >= ENOUGH and len(set(self.failed[-ENOUGH:])) == 1:
-            self.broken = str(error)
-
-    @property
-    def no_place(self) -> bool:
-        """Whether nothing more can be kept."""
-        return self.full or bool(self.away)
 
 
 class Watcher(tune.Callback):
@@ -103,8 +65,10 @@ class Watcher(tune.Callback):
         listener: Listener,
         keep: Keep,
         lost_nodes: Callable[[], list[str]] = list,
+        warm: Mapping[int, Earlier] | None = None,
     ) -> None:
-        """lost_nodes: names of the machines that the cluster has lost since it was last asked."""
+        """lost_nodes: names of the machines that the cluster has lost since it was last asked. warm: trials of the
+        study that other searches trained."""
         self.search = search
         self.study = study
         self.limit = limit
@@ -114,7 +78,9 @@ class Watcher(tune.Callback):
         self.ending: list[Trial] = []
         self.heard: dict[int, tuple[int, float]] = {}  # of an ended trial: how many epochs, and since when it is over
         self.ended = {result.number: result for result in earlier}
-        self.twins = Twins(search, study, self.ended)
+        self.unspared = set(self.ended)  # ended trials that may have checkpoints
+        self.written = -math.inf, 0.0  # when all results were, and how long it took
+        self.twins = Twins(search, study, self.ended, warm)
 
     def __getstate__(self) -> dict:
         return {}  # Tune pickles callbacks with its own state; a live display can't be
@@ -169,6 +135,8 @@ class Watcher(tune.Callback):
                 self._end(left.pop(0))
             else:
                 time.sleep(1)
+        if not self.limit.no_place:
+            self._keep(self.results(), at_once=True)
 
     def results(self) -> list[TrialResult]:
         """Every trial that ended, best first, failed ones last."""
@@ -176,7 +144,8 @@ class Watcher(tune.Callback):
 
     def over(self) -> str | None:
         """Why nothing more is worth a trial, though the budget isn't spent."""
-        stale, ended = self.search.budget.stale, [result for result in self.results() if result.score is not None]
+        stale = self.search.budget.stale
+        ended = [] if stale is None else [result for result in self.results() if result.eligible]
         if stale is None or not ended or sum(result.number > ended[0].number for result in ended) < stale:
             return None
         return f"none of {stale} since is better than trial {ended[0].number} (budget: stale)"
@@ -219,42 +188,62 @@ class Watcher(tune.Callback):
             return  # the budget was spent before its first epoch: it stays open
         result = self._result(number, overrides, history, lost)
         self.limit.ended(result.error if result.status == "failed" else None)
+        self.limit.spent += repeated_epochs(self.search, folder)
+        scored = any(other.score is not None for other in self.ended.values())
+        if number == 0 and result.status == "failed" and lost is None and not scored:
+            self.limit.ended_first(str(result.error))
         self.ended[result.number] = result
         if result.status != "stopped":  # else it stays open, to go on
             save_result(self.search.folder, result)
             tell(self.study, result, self.search.goal)
-        self._spare()
-        self.keep(self.results())
-        facts = self._facts(number, overrides, scored=result.status not in UNSCORED)
+        self.unspared.add(number)
+        results = self.results()
+        self._spare(results)
+        self._keep(results)
+        facts = self._facts(number, overrides, scored=result.status not in UNSCORED) | {"score": result.score}
         if result.checkpoint is not None:
             path = str(self.search.folder / result.checkpoint)
             self.say(CheckpointKept(self.search.folder.name, int(result.metrics["epoch"]), path, number))
-        self.say(TrialEnded(**facts, status=result.status, error=result.error))
+        self.say(TrialEnded(**facts, status=result.status, error=result.error, over=over(result.excess)))
 
-    def _spare(self) -> None:
+    def _spare(self, results: list[TrialResult]) -> None:
         """Keep the checkpoints of the best trials; remove those of the others that have ended for good."""
-        scored = [result for result in self.results() if result.status != "stopped"]
-        for result in scored[self.search.kept :]:
-            folder = trial_folder(self.search.folder, result.number)
-            for path in folder.glob("epoch-*"):
+        scored = (result.number for result in results if result.status != "stopped")
+        best = set(itertools.islice(scored, self.search.kept))
+        for number in self.unspared - best:
+            result = self.ended[number]
+            if result.status == "stopped":
+                continue
+            for path in trial_folder(self.search.folder, number).glob("epoch-*"):
                 shutil.rmtree(path)
             if result.checkpoint is not None:
-                self.ended[result.number] = replace(result, checkpoint=None)
-                save_result(self.search.folder, self.ended[result.number])
+                self.ended[number] = replace(result, checkpoint=None)
+                save_result(self.search.folder, self.ended[number])
+            self.unspared.discard(number)
+
+    def _keep(self, results: list[TrialResult], at_once: bool = False) -> None:
+        """Have all results written, which of thousands takes seconds: for a twentieth of the time at most, and at once
+        when the search ends."""
+        ended, took = self.written
+        if self.ended and (at_once or time.monotonic() - ended >= SPARING * took):
+            begun = time.monotonic()
+            self.keep([self.ended[result.number] for result in results])
+            self.written = time.monotonic(), time.monotonic() - begun
 
     def _result(self, number: int, overrides: dict[str, Any], history: list[Metrics], lost: str | None) -> TrialResult:
         folder, goal = trial_folder(self.search.folder, number), self.search.goal
-        why = _failure(folder, self.search.folder, lost or (None if history else "it ended without a result"))
+        why = failure(folder, self.search.folder, lost or (None if history else "it ended without a result"))
         status: Status = "pruned"
         if why:
             status = why.pop("status")
-        elif history[-1]["epoch"] >= self.search.config.train.epochs:
+        elif whole(self.search, folder, history):
             status = "completed"
         elif self.limit.stop_all():
             status = "stopped"
-        best = {} if why else dict(goal.best(history))
+        seeds = [history, *histories(self.search, folder)] if status == "completed" else [history]
+        best, scores = ({}, []) if why else best_of(goal, seeds)
         found = None if why else keep_checkpoints(folder, goal.metric, goal.modes[0], status == "stopped")
-        config_hash = self.twins.hash(overrides)
+        config_hash, limits = self.twins.hash(overrides), self.search.space.header.constraints
         return TrialResult(
             number=number,
             overrides=overrides,
@@ -262,10 +251,13 @@ class Watcher(tune.Callback):
             score=best.get(goal.metric),
             metrics=best,
             history=[(int(metrics["epoch"]), metrics[goal.metric]) for metrics in history],
-            seconds=sum(metrics["seconds"] for metrics in history),
+            seconds=sum(metrics["seconds"] for each in seeds for metrics in each),
             config_hash=config_hash,
             checkpoint=str(found.relative_to(self.search.folder)) if found else None,
             twin=self.twins.first(number, config_hash),
+            seeds=scores,
+            excess=known_excess(limits, self.search.config, overrides)
+            | measured_excess(limits, next(iter(history), {})),
             **why,
         )
 
@@ -284,6 +276,7 @@ class Watcher(tune.Callback):
                     result.twin,
                     result.error,
                     earlier=True,
+                    over=over(result.excess),
                 )
             )
 
@@ -312,22 +305,3 @@ class Watcher(tune.Callback):
             self.listener(event)
         except Superseded as error:
             self.limit.away = str(error)
-
-
-def _failure(folder: Path, run: Path, lost: str | None) -> dict[str, Any]:
-    """`TrialResult`'s status, error, bad_input and traceback of a trial without a score; nothing for another."""
-    file = folder / ERROR
-    if not file.is_file():
-        if lost is None:
-            return {}
-        folder.mkdir(parents=True, exist_ok=True)
-        write_aside(file, lost + "\n")
-    line = error_line(file.read_text())
-    kind, _, rest = line.partition(": ")
-    bad_input, diverged = (kind == f"{k.__module__}.{k.__qualname__}" for k in (UserError, Diverged))
-    return {
-        "status": "diverged" if diverged else "failed",
-        "error": rest if bad_input or diverged else line,
-        "bad_input": bad_input or diverged,
-        "traceback": str(file.relative_to(run)),
-    }

@@ -7,21 +7,25 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from itertools import chain, combinations, count, islice
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from capetune.config import DataConfig
-from capetune.datasets.episodes.stream import Sample, TrainStream, every, generator, shards, steps_per_epoch
+from capetune.datasets.episodes.steps import steps_per_epoch
+from capetune.datasets.episodes.stream import Sample, TrainStream, every, generator, shards
 from capetune.datasets.episodes.supports import TrainSet
 from capetune.datasets.packs.reader import Pack, check_readers
+
+Balance = Literal["instances", "categories"]
 
 
 @dataclass(frozen=True)
 class Planned:
     """One epoch. steps: the fewest and the most of a rank; of a reader's first pass, shards and samples likewise.
 
-    once, again, never: samples that are trained on once, more than once and not at all. entropy, ideal: bits, means of
+    once, again, never: samples that are trained on once, more than once and not at all. often: how many samples of a
+    category, the fewest and the most. entropy, ideal: bits, means of
     the categories in a batch, and of batches out of one shuffled heap of all samples. alike: pairs of ranks that see
     the same, and ranks that see what they saw in the epoch before, in the same order.
     """
@@ -33,6 +37,7 @@ class Planned:
     once: int
     again: int
     never: int
+    often: tuple[int, int]
     entropy: float
     ideal: float
     alike: int
@@ -41,7 +46,7 @@ class Planned:
 @dataclass(frozen=True)
 class Plan:
     """batch: samples a rank and step. samples, categories: that are trained on. lonely: categories that aren't, having
-    one sample each. surplus: samples that the last step's batches take of a second pass."""
+    one sample each. balance: as `data.balance`. surplus: samples that the last step's batches take of a second pass."""
 
     pack: str
     split: int
@@ -52,6 +57,7 @@ class Plan:
     samples: int
     categories: int
     lonely: int
+    balance: Balance
     surplus: int
     epochs: tuple[Planned, ...]
 
@@ -59,13 +65,22 @@ class Plan:
         return asdict(self)
 
 
-def plan(pack: Pack, split: int, ranks: int, loaders: int, batch: int, seed: int, epochs: int = 2) -> Plan:
+def plan(
+    pack: Pack,
+    split: int,
+    ranks: int,
+    loaders: int,
+    batch: int,
+    seed: int,
+    epochs: int = 2,
+    balance: Balance = "instances",
+) -> Plan:
     """Of the first epochs of a training with so many ranks, each with so many loader processes, 0: none.
 
     Raises UserError, as the training would, where a reader would have no shard or there is nothing to train on.
     """
     check_readers(pack, ranks, loaders)
-    part, train, config = pack.part(split, "train"), TrainSet(pack, split), DataConfig(split=split)
+    part, train, config = pack.part(split, "train"), TrainSet(pack, split), DataConfig(split=split, balance=balance)
     steps = steps_per_epoch(len(part), batch, ranks)
     streams = [_Unread(pack, train, config, batch, seed, rank, ranks) for rank in range(ranks)]
     planned: list[Planned] = []
@@ -76,6 +91,7 @@ def plan(pack: Pack, split: int, ranks: int, loaders: int, batch: int, seed: int
         times = Counter(chain.from_iterable(flat))
         shares = [share for stream in streams for share in stream.shares(epoch, max(1, loaders))]
         of = [[train.instances[id].category_id for id in some] for some in chain.from_iterable(seen)]
+        drawn = Counter(chain.from_iterable(of))
         alike = sum(one == other for one, other in [*combinations(flat, 2), *zip(flat, before, strict=False)])
         planned.append(
             Planned(
@@ -86,14 +102,15 @@ def plan(pack: Pack, split: int, ranks: int, loaders: int, batch: int, seed: int
                 sum(number == 1 for number in times.values()),
                 sum(number > 1 for number in times.values()),
                 len(train) - len(times),
+                _ends(drawn[id] for id in train.categories),
                 _bits(of),
-                _bits(_shuffled(train, batch, len(of), generator(seed, epoch))),
+                _bits(_shuffled(streams[0], batch, len(of), generator(seed, epoch))),
                 alike,
             )
         )
         before = flat
     surplus = steps * ranks * batch - len(train)
-    found = (len(pack.manifest.shards), len(train), len(train.categories), len(train.lonely), surplus)
+    found = (len(pack.manifest.shards), len(train), len(train.categories), len(train.lonely), balance, surplus)
     return Plan(pack.address, split, ranks, loaders, batch, *found, tuple(planned))
 
 
@@ -133,11 +150,16 @@ def _ends(values: Iterable[int]) -> tuple[int, int]:
     return min(found), max(found)
 
 
-def _shuffled(train: TrainSet, batch: int, batches: int, rng: np.random.Generator) -> list[list[int]]:
+def _shuffled(stream: TrainStream, batch: int, batches: int, rng: np.random.Generator) -> list[list[int]]:
     """The categories of so many batches out of one heap."""
-    of = np.array([instance.category_id for instance in train.instances.values()])
-    passes = (of[rng.permutation(len(of))].tolist() for _ in count())
-    heap = chain.from_iterable(passes)
+    every: list[Sample] = [(instance, b"") for instance in stream.train.instances.values()]
+
+    def one_pass() -> list[int]:
+        of = np.array([instance.category_id for instance, _ in stream.balance(rng, every)])
+        heap: list[int] = of[rng.permutation(len(of))].tolist()
+        return heap
+
+    heap = chain.from_iterable(one_pass() for _ in count())
     return [list(islice(heap, batch)) for _ in range(batches)]
 
 

@@ -7,7 +7,6 @@ they are split. What can't be read changes none of it: the next sample comes in 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, nullcontext
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ import webdataset
 
 from capetune.config import DataConfig
 from capetune.datasets.episodes.augment import Augmentation, draw
+from capetune.datasets.episodes.balance import balanced, rates
 from capetune.datasets.episodes.batch import Item, collate, make_item
 from capetune.datasets.episodes.loader import Loader, Stream
 from capetune.datasets.episodes.quarantine import Quarantine
@@ -33,11 +33,6 @@ SHUFFLE = 256  # encoded samples a reader holds to draw from; shards are mixed a
 
 Sample = tuple[Instance, bytes | PackDamaged]  # and its jpg, or why that can't be had
 Read = Callable[[Pack, TrainSet, Iterable[int]], Iterator[Sample]]
-
-
-def steps_per_epoch(instances: int, batch_size: int, world: int) -> int:
-    """Steps in which `world` ranks of `batch_size` see about each instance once; at least 1."""
-    return max(1, math.ceil(instances / (batch_size * world)))
 
 
 def train_batches(
@@ -90,6 +85,7 @@ class TrainStream(Stream[Batch]):
         super().__init__()
         self.pack, self.train, self.config, self.batch_size = pack, train, config, batch_size
         self.seed, self.rank, self.world = seed, rank, world
+        self.rates = rates(train)
         self.quarantine = Quarantine(train, config.max_corrupt)
 
     def share_memory(self) -> None:
@@ -123,17 +119,23 @@ class TrainStream(Stream[Batch]):
             yield from decode(self.pack, self.train, self.quarantine, self.config.size, 2 * self.batch_size, wanted)
 
     def one_pass(self, epoch: int, number: int, worker: int, workers: int, read: Read | None = None) -> Iterable[Drawn]:
-        """What this reader draws from its share of the shards, each train instance there once. read: `read_shards`, or
-        what stands for it."""
+        """What this reader draws from its share of the shards, each train instance there once, or as often as
+        `data.balance` has it. read: `read_shards`, or what stands for it."""
         rng = generator(self.seed, epoch, number, self.rank, worker)
         return webdataset.DataPipeline(
             partial(shards, self.pack, generator(self.seed, epoch, number)),  # the same for every reader
             partial(every, self.rank, self.world),
             partial(every, worker, workers),
             partial(read or read_shards, self.pack, self.train),
+            partial(self.balance, rng),
             partial(shuffle, rng),
             partial(episode, self.train, self.config, rng),
         )
+
+    def balance(self, rng: np.random.Generator, samples: Iterable[Sample]) -> Iterable[Sample]:
+        if self.config.balance == "instances":
+            return samples
+        return balanced(self.rates, lambda sample: sample[0].category_id, rng, samples)
 
 
 def generator(seed: int, *numbers: int) -> np.random.Generator:

@@ -50,6 +50,11 @@ class TrainSet:
     def __len__(self) -> int:
         return len(self.instances)
 
+    @property
+    def counts(self) -> dict[int, int]:
+        """How many instances each category has, by id."""
+        return {id: len(group) for id, group in self._groups.items()}
+
     def template(
         self, query: Instance, shots: Sequence[int | Literal["all"]], rng: np.random.Generator
     ) -> tuple[np.ndarray, np.ndarray]:

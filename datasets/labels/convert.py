@@ -94,7 +94,7 @@ def _read(format: Format, source: Path, pictures: Pictures, out: Path) -> Labels
         case "coco":
             return read_coco(source, pictures)
         case "cvat":
-            return read_cvat(source, pictures)
+            return read_cvat(source, pictures, out / IMAGES)
         case "labelstudio":
             return read_labelstudio(source, pictures)
         case "labelme":

@@ -1,4 +1,4 @@
-"""CVAT's own export, "CVAT for images 1.1": an XML file, its skeletons drawn as SVG among the task's labels.
+"""CVAT's own exports: an XML file, of images or a video's tracks; its skeletons are drawn as SVG among the labels.
 
 Source of the format: docs.cvat.ai, XML annotation format.
 """
@@ -8,7 +8,9 @@ from __future__ import annotations
 from pathlib import Path
 from xml.etree import ElementTree
 
-from capetune.datasets.labels.labels import HIDDEN, VISIBLE, Box, Labels
+from capetune.datasets.labels.cvat_shapes import number, read_box, read_points
+from capetune.datasets.labels.cvat_video import read_tracks
+from capetune.datasets.labels.labels import Labels
 from capetune.datasets.labels.pictures import Pictures
 from capetune.datasets.labels.reading import files, read_xml
 from capetune.errors import UserError
@@ -16,7 +18,7 @@ from capetune.errors import UserError
 Element = ElementTree.Element
 
 
-def read_cvat(source: Path, pictures: Pictures) -> Labels:
+def read_cvat(source: Path, pictures: Pictures, images: Path) -> Labels:
     """A file, or a folder of them. An element that is `outside` is unlabelled, `occluded` is hidden; a box of the
     skeleton's group is its box. Raises UserError where a file isn't of that format."""
     labels = Labels()
@@ -24,13 +26,13 @@ def read_cvat(source: Path, pictures: Pictures) -> Labels:
         root = read_xml(file)
         if root.tag != "annotations":
             raise UserError(f"{file} is no XML file of CVAT's (it holds <{root.tag}>); export as CVAT for images 1.1")
-        if root.find("track") is not None:
-            raise UserError(f"{file} is of CVAT for video, whose frames have no names; export as CVAT for images 1.1")
         for label in root.iterfind("meta//label"):
             if label.findtext("type") == "skeleton":
                 _declare(label, root, labels, file)
         for image in root.iterfind("image"):
             _read_image(image, labels, pictures, file)
+        if root.find("track") is not None:
+            read_tracks(root, labels, pictures, file, images)
     return labels
 
 
@@ -63,7 +65,7 @@ def _declare(label: Element, root: Element, labels: Labels, file: Path) -> None:
 def _read_image(image: Element, labels: Labels, pictures: Pictures, file: Path) -> None:
     place = f"{file}, image {image.get('name')!r}"
     name = pictures.name(image.get("name") or "")
-    width, height = (int(_number(image, side, place)) for side in ("width", "height"))
+    width, height = (int(number(image.attrib, side, place)) for side in ("width", "height"))
     labels.picture(name, (width, height), place)
     skeletons = image.findall("skeleton")
     boxes: dict[str, Element] = {}
@@ -75,33 +77,8 @@ def _read_image(image: Element, labels: Labels, pictures: Pictures, file: Path) 
         elif shape.tag != "skeleton":
             labels.lose(f"{shape.tag} that belongs to no skeleton", name)
     for skeleton in skeletons:
-        points = []
-        for point in skeleton.iterfind("points"):
-            x, y = _pair(point, place)
-            hidden = HIDDEN if point.get("occluded") == "1" else VISIBLE
-            points.append((point.get("label") or "", x, y, 0 if point.get("outside") == "1" else hidden))
+        points = read_points(skeleton, place)
         if skeleton.find(".//attribute") is not None:
             labels.lose("attributes of an object", name)
         box = boxes.pop(skeleton.get("group_id", "0"), None)
-        labels.add(skeleton.get("label") or "", name, points, _box(box, place) if box is not None else None)
-
-
-def _pair(point: Element, place: str) -> tuple[float, float]:
-    try:
-        x, y = (float(value) for value in point.get("points", "").split(","))
-    except ValueError:
-        said = f"keypoint {point.get('label')!r} has points={point.get('points')!r}"
-        raise UserError(f"{place}: {said}, not one x,y; export it again") from None
-    return x, y
-
-
-def _box(box: Element, place: str) -> Box:
-    left, top, right, bottom = (_number(box, side, place) for side in ("xtl", "ytl", "xbr", "ybr"))
-    return left, top, right - left, bottom - top
-
-
-def _number(element: Element, name: str, place: str) -> float:
-    try:
-        return float(element.attrib[name])
-    except (KeyError, ValueError):
-        raise UserError(f"{place}: {name} is {element.get(name)!r}, no number; export it again") from None
+        labels.add(skeleton.get("label") or "", name, points, read_box(box, place) if box is not None else None)

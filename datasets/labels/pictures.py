@@ -57,6 +57,13 @@ class Pictures:
             except Exception:  # Pillow raises anything from SyntaxError to struct.error on broken files
                 return None
 
+    @property
+    def listed(self) -> list[str]:
+        """All files below the folder that are called like a picture."""
+        suffixes = Image.registered_extensions()
+        names = [name for group in self._by_name.values() for name in group]
+        return sorted(name for name in names if PurePosixPath(name).suffix.lower() in suffixes)
+
     @cached_property
     def _by_name(self) -> dict[str, list[str]]:
         found: dict[str, list[str]] = {}

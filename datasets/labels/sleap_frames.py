@@ -13,6 +13,7 @@ import h5py
 import numpy as np
 from pydantic import BaseModel
 
+from capetune.datasets.labels.films import filmed
 from capetune.datasets.labels.pictures import Pictures
 from capetune.errors import UserError
 
@@ -119,23 +120,10 @@ def _embedded(video: Video, h5: h5py.File, file: Path, frames: list[int]) -> Ite
 
 
 def _filmed(video: Video, file: Path, frames: list[int], pictures: Pictures) -> Iterator[tuple[int, np.ndarray]]:
-    """From the first frame on, since seeking in a video is exact in few formats."""
+    """Frames out of the video file that its name means."""
     path = Path(video.path)
     if not path.is_file():
         path = pictures.folder / pictures.name(video.path)
     if not path.is_file():
         raise UserError(f"{file}: its video {video.path} isn't below {pictures.folder}; give --images, its folder")
-    film = cv2.VideoCapture(str(path))
-    try:
-        if not film.isOpened():
-            raise UserError(f"{path} can't be read as a video; save a package (.pkg.slp), which holds its frames")
-        wanted = set(frames)
-        for index in range(max(frames) + 1):
-            if not film.grab():
-                return
-            if index in wanted:
-                read, image = film.retrieve()
-                if read:
-                    yield index, image
-    finally:
-        film.release()
+    return filmed(path, set(frames), "save a package (.pkg.slp), which holds its frames")

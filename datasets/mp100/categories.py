@@ -29,7 +29,7 @@ def split_by_categories(
     gathered = gather(annotations)
     ids = chosen(gathered, categories)
     instances = [instance for instance in gathered.instances.values() if instance.category_id in ids]
-    parts = by_categories(Counter(instance.category_id for instance in instances))
+    parts = by_categories(Counter(instance.category_id for instance in instances), "--by frames")
     if len(set(parts.values())) < len(PARTS):
         raise UserError(f"{len(ids)} categories aren't one to train on, one to validate and one to test: --by frames")
     listed = {part: [id for id in parts if parts[id] == part] for part in PARTS}

@@ -47,7 +47,9 @@ def read_category(
         quirks.append("name differs from folder")
     if id > 100:
         quirks.append("id above 100: not in MP-100")
-    return Category(id, name, folder, PoseGraph(names, edges)), base, quirks + odd
+    above = entry.get("supercategory")
+    above = above if isinstance(above, str) else ""
+    return Category(id, name, folder, PoseGraph(names, edges), above), base, quirks + odd
 
 
 def leaves(name: str) -> bool:

@@ -57,7 +57,7 @@ PartOf = Callable[[Instance], str]
 
 
 def _by_categories(counts: Counter[int]) -> PartOf:
-    parts = by_categories(counts)
+    parts = by_categories(counts, "--by pictures")
     return lambda instance: parts.get(instance.category_id, "train")
 
 
@@ -76,8 +76,8 @@ def _gathered(read: Exports, path: Path, part_of: PartOf) -> Gathered:
         mine = [instance for instance in read.instances if part_of(instance) == part]
         groups = {id: tuple(i for i in mine if i.category_id == id) for id in read.categories}
         groups = {id: group for id, group in groups.items() if group}
-        made = Part(1, part, tuple(read.categories[id] for id in groups), groups, read.synthetic)
+        made = Part(1, part, tuple(read.categories[id] for id in groups), groups, read.synthetic, own=True)
         readings[1, part] = Reading(path, made, read.dropped if part == "train" else (), (), (), {})
     doubts = (*read.doubts, *in_several_parts(read.instances, part_of))
     instances = {instance.id: instance for instance in read.instances}
-    return Gathered(readings, read.categories, instances, read.dropped, doubts, (), read.notes)
+    return Gathered(readings, read.categories, instances, read.dropped, doubts, (), read.notes, exported=True)

@@ -27,6 +27,7 @@ from capetune.pose import PARTS, SPLITS, Category, Instance, Part
 
 FILE_NAME = re.compile(r"mp100_split([1-5])_(train|val|test)\.json(\.gz)?")
 SKIPPED = "category without keypoints: skipped"
+OWN = {"split": "capetune"}  # in the info of files that capetune split anew
 Key = tuple[int, str]
 
 
@@ -117,12 +118,13 @@ def read_file(path: Path, split: int, part: str, synthetic: bool | None = None) 
         reader.read_image(image, index.imgToAnns.get(image["id"], []))
     reader.say_unlisted()
 
+    info = data["info"] if isinstance(data.get("info"), dict) else {}
     if synthetic is None:
-        info = data.get("info")
-        synthetic = isinstance(info, dict) and info.get("capetune") == "synthetic"
+        synthetic = info.get("capetune") == "synthetic"
     groups = {id: tuple(group) for id, group in reader.instances.items()}
     reader.quirks += [Finding(id, "listed but empty") for id, group in groups.items() if not group]
-    result = Part(split, part, tuple(reader.categories.values()), groups, synthetic)
+    own = OWN.items() <= info.items()
+    result = Part(split, part, tuple(reader.categories.values()), groups, synthetic, own=own)
     return Reading(path, result, tuple(reader.dropped), tuple(reader.doubts), tuple(reader.quirks), reader.bases)
 
 

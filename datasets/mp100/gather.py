@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import Literal
 
 import numpy as np
 
@@ -22,7 +23,8 @@ class Gathered:
 
     dropped, doubts: those of the files together, what stands in several of them counted once. contradictions: one line
     with its cure for each thing that two files say unlike each other; instances and categories are then those of the
-    first. notes: lines of what else is to be said, such as json files beside that aren't read.
+    first. notes: lines of what else is to be said, such as json files beside that aren't read. exported: they are an
+    annotation tool's, not MP-100's.
     """
 
     readings: Mapping[Key, Reading]
@@ -32,6 +34,7 @@ class Gathered:
     doubts: tuple[Finding, ...]
     contradictions: tuple[str, ...]
     notes: tuple[str, ...]
+    exported: bool = False
 
     @property
     def quirks(self) -> tuple[Finding, ...]:
@@ -42,6 +45,13 @@ class Gathered:
     def synthetic(self) -> bool:
         """True where any file says so: a pack with synthetic images in it is never taken for a real one."""
         return any(reading.part.synthetic for reading in self.readings.values())
+
+    @property
+    def own(self) -> Literal["labels", "split"] | None:
+        """What of it is people's own, as `packs.manifest.Manifest` has it."""
+        if self.exported:
+            return "labels"
+        return "split" if any(reading.part.own for reading in self.readings.values()) else None
 
 
 def gather(annotations: Path) -> Gathered:

@@ -78,15 +78,16 @@ def enough_categories(counts: Mapping[int, int]) -> bool:
     return len(counts) >= FEWEST and _able(counts) >= sum(_held(len(counts)))
 
 
-def by_categories(counts: Mapping[int, int]) -> dict[int, str]:
+def by_categories(counts: Mapping[int, int], otherwise: str) -> dict[int, str]:
     """The part of each category, as MP-100 has it: a fifth to test, a tenth to validate, drawn from those that can
-    hold an official episode. counts: instances, by category. Raises UserError where these are too few."""
+    hold an official episode. counts: instances, by category. otherwise: the option that splits in another way. Raises
+    UserError where these are too few."""
     tested, validated = _held(len(counts))
     if _able(counts) < tested + validated:
         raise UserError(
             f"a split by categories needs {tested} to test and {validated} to validate with the {EPISODE} instances of "
-            f"an episode, and others to train on; of {len(counts)} here {_able(counts)} can: label more, or split by "
-            "pictures"
+            f"an episode, and others to train on; of {len(counts)} here {_able(counts)} can: label more, or give "
+            f"{otherwise}"
         )
     able = [id for id in sorted(counts) if counts[id] >= EPISODE]
     drawn = np.random.default_rng(SEED).permutation(able).tolist()

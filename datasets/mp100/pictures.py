@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePosixPath
+from typing import BinaryIO
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -107,7 +108,9 @@ def locate(annotated: list[Picture], images: Path) -> Located:
     return Located(found, lost, doubts)
 
 
-def read_image(file: Path, size: tuple[int, int], coarsest: float = 1.0) -> tuple[np.ndarray, int, tuple[str, ...]]:
+def read_image(
+    file: Path | BinaryIO, size: tuple[int, int], coarsest: float = 1.0
+) -> tuple[np.ndarray, int, tuple[str, ...]]:
     """Decode an image that is annotated as (width, height) `size`.
 
     coarsest: it may be reduced by a power of two up to this. Returns uint8 (H, W, 3) RGB, the reduction, and what is

@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from capetune.datasets.mp100.files import OWN
 from capetune.datasets.mp100.format import load_json
 from capetune.datasets.mp100.gather import Gathered
 from capetune.errors import UserError
@@ -54,5 +55,5 @@ def rewrite(
     with whole(out) as aside:
         for name, tables in parts.items():
             rows: dict[str, Any] = {table: list(entries.values()) for table, entries in tables.items()}
-            rows["info"] = info
+            rows["info"] = {**info, **OWN}
             (aside / f"mp100_split1_{name}.json").write_text(json.dumps(rows))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
@@ -24,19 +25,29 @@ class Entry(BaseModel):
 
 
 class CategoryEntry(Entry):
+    """supercategory: the super-category; older packs, and files without any, have none."""
+
     id: int
     name: str
     folder: str
     keypoints: tuple[str, ...]
     edges: tuple[tuple[int, int], ...]
+    supercategory: str = ""
 
     @classmethod
     def of(cls, category: Category) -> CategoryEntry:
         graph = category.graph
-        return cls(id=category.id, name=category.name, folder=category.folder, keypoints=graph.names, edges=graph.edges)
+        return cls(
+            id=category.id,
+            name=category.name,
+            folder=category.folder,
+            keypoints=graph.names,
+            edges=graph.edges,
+            supercategory=category.supercategory,
+        )
 
     def category(self) -> Category:
-        return Category(self.id, self.name, self.folder, PoseGraph(self.keypoints, self.edges))
+        return Category(self.id, self.name, self.folder, PoseGraph(self.keypoints, self.edges), self.supercategory)
 
 
 class PartEntry(Entry):
@@ -61,7 +72,8 @@ class ShardEntry(Entry):
 class Manifest(Entry):
     """`size`: side in pixels that the official crop has in the store, at most. `splits[split][part]`, keys as text.
     `left_out`: by reason, annotations and images that aren't packed; in older packs the images only, without ids.
-    `mp100`: how much of MP-100 it is; left out of older packs, and of other data sets'."""
+    `mp100`: how much of MP-100 it is; left out of older packs, and of other data sets'. `own`: what isn't MP-100's
+    though its categories may be called so: the labels, an annotation tool's, or only the split."""
 
     schema_version: int = SCHEMA
     capetune: str
@@ -76,6 +88,7 @@ class Manifest(Entry):
     shards: tuple[ShardEntry, ...]
     left_out: dict[str, Noted]
     mp100: CoverageJson | None = None
+    own: Literal["labels", "split"] | None = None
 
     def part(self, split: int, part: str) -> PartEntry | None:
         return self.splits.get(str(split), {}).get(part)
@@ -90,7 +103,7 @@ class Manifest(Entry):
     @property
     def coverage(self) -> Coverage | None:
         """How much of MP-100 there is an instance of; None where it is another data set's."""
-        if not any(known(c.id, c.name) for c in self.categories):
+        if self.own == "labels" or not any(known(c.id, c.name) for c in self.categories):
             return None
         return coverage((c.id, c.name) for c in self.categories if c.id not in self.missing)
 

@@ -189,6 +189,7 @@ class Pack:
             instances={id: tuple(group) for id, group in groups.items()},
             synthetic=self.synthetic,
             left_out=entry.annotated - len(entry.instances),
+            own=self.manifest.own is not None,
         )
 
     def missing(self, split: int, part: str) -> tuple[Category, ...]:
@@ -283,7 +284,7 @@ def read_manifest(place: Place) -> Manifest:
         what = f"is not a capetune pack (no {MANIFEST})" if there else "doesn't exist"
         raise UserError(
             f"{place.address} {what}; make a pack with "
-            f"`capetune data pack --annotations DIR --images DIR --out {place.address}`"
+            f"`capetune data pack --images DIR --out {place.address}` and --annotations DIR, MP-100's, or --coco FILE"
         ) from None
     try:
         tree = json.loads(content)

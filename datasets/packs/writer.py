@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import tarfile
 import warnings
 from collections import Counter
@@ -44,6 +45,8 @@ SHARD_INSTANCES = 1000
 MOST_SHARDS = 512  # all are open at once while writing
 
 Result = TypeVar("Result")
+Spread = Callable[[Callable[[Any], Any], Iterable[Any]], Iterator[Any]]
+_Cuts = tuple[Picture, list[Cut], list[Finding] | Unusable]  # of a picture
 
 
 def pack(
@@ -56,6 +59,7 @@ def pack(
     strict: bool = False,
     progress: Callable[[int, int], None] = lambda done, total: None,
     tell: Callable[[str], None] = lambda line: None,
+    spread: Spread | None = None,
 ) -> Manifest:
     """Pack what the annotation files name and the images folder holds; the same input gives the same bytes.
 
@@ -64,13 +68,14 @@ def pack(
     images that are missing, unreadable or of another size than annotated, are left out and named in the manifest.
     `out`, a folder or an address, appears only when it is whole; what goes to an address is made in the cache folder
     first, and needs room there. progress: hears how many images are done, of how many. tell: hears a line for each
-    kind of thing that is packed, but may be wrong.
+    kind of thing that is packed, but may be wrong. spread: `cluster.spread.spread`, where all machines of a cluster are
+    to cut; None: the threads of this one. The shards are written here, and are the same.
 
     Raises UserError where `out` exists, no image is found, the annotation files contradict each other, the shards
     can't be written, or, if `strict`, anything is left out.
     """
     if is_address(out):
-        return _pack_away(open_place(out), annotations, images, shards, size, quality, strict, progress, tell)
+        return _pack_away(open_place(out), annotations, images, shards, size, quality, strict, progress, tell, spread)
     images, out = Path(images), Path(out)
     if out.exists():
         raise UserError(f"{out} exists already: remove it or give another --out")
@@ -85,10 +90,14 @@ def pack(
     with whole(out) as aside, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow's; set here, for what a thread sets holds for all of them
         order = np.random.default_rng(ORDER_SEED).permutation(len(located.found))
-        job = partial(_cut, size=size, quality=quality)
         shuffled = (located.found[i] for i in order)
-        results = _counted(ordered(job, shuffled, usable_cpus(), 4 * usable_cpus()), len(order), progress)
-        places = _write_shards(aside, shards, results, notes)
+        if spread is None:
+            job = partial(_cut, size=size, quality=quality)
+            results = ordered(job, shuffled, usable_cpus(), 4 * usable_cpus())
+        else:
+            there = ((picture, file.absolute(), file.stat().st_size) for picture, file in shuffled)
+            results = spread(partial(_cut_elsewhere, size=size, quality=quality), there)
+        places = _write_shards(aside, shards, _counted(results, len(order), progress), notes)
         manifest = _write_index(aside, gathered, places, size, quality, notes)
     for told in (*gathered.notes, *said({}, noted(notes.doubts))):
         tell(told)
@@ -151,7 +160,7 @@ def _why(findings: Sequence[Finding]) -> str:
     return "; ".join(line(reason, entry) for reason, entry in noted(findings).items())
 
 
-def _cut(found: tuple[Picture, Path], size: int, quality: int) -> tuple[Picture, list[Cut], list[Finding] | Unusable]:
+def _cut(found: tuple[Picture, Path], size: int, quality: int) -> _Cuts:
     """The cuts of a picture and what is doubtful about it, or the reason why it is left out."""
     picture, file = found
     try:
@@ -161,6 +170,24 @@ def _cut(found: tuple[Picture, Path], size: int, quality: int) -> tuple[Picture,
     return picture, cuts, [finding for reason in doubts for finding in picture.findings(reason)]
 
 
+def _cut_elsewhere(found: tuple[Picture, Path, int], size: int, quality: int) -> _Cuts:
+    """The same on another machine, which must see the file as this one does: one that it lacks isn't missing. Raises
+    UserError where it doesn't."""
+    picture, file, length = found
+    try:
+        same = file.stat().st_size == length
+    except OSError:
+        same = False
+    if not same:
+        raise UserError(
+            f"machine {socket.gethostname()} doesn't see {file} as this one does: give --images a folder that all "
+            "machines share"
+        )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return _cut((picture, file), size, quality)
+
+
 def _counted(results: Iterable[Result], total: int, progress: Callable[[int, int], None]) -> Iterator[Result]:
     progress(0, total)
     for done, result in enumerate(results, start=1):
@@ -168,9 +195,7 @@ def _counted(results: Iterable[Result], total: int, progress: Callable[[int, int
         progress(done, total)
 
 
-def _write_shards(
-    folder: Path, count: int, results: Iterable[tuple[Picture, list[Cut], list[Finding] | Unusable]], notes: _Notes
-) -> dict[int, tuple[Cut, int]]:
+def _write_shards(folder: Path, count: int, results: Iterable[_Cuts], notes: _Notes) -> dict[int, tuple[Cut, int]]:
     """Write the cuts round robin, so that shards differ by one instance at most. Returns cut and shard by id.
 
     The cuts returned have lost their pixels.
@@ -242,6 +267,7 @@ def _write_index(
             for i, name in enumerate(names)
         ),
         left_out=noted(notes.left_out),
+        own=gathered.own,
     )
     if covered := manifest.coverage:
         manifest = manifest.model_copy(update={"mp100": covered.to_json()})

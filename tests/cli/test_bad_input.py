@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from capetune.config import Config, load_preset
+from capetune.datasets.packs.reader import open_pack
 from capetune.models.estimator import PoseEstimator
 from capetune.runs.checkpoints import CheckpointMeta
 from capetune.runs.history import add_to_history
@@ -62,7 +63,7 @@ ROWS = {
     "promote found --runs held --splits 0-9": "search 'found' has no best configuration yet",
     "runs show none --runs held": "there is no run 'none' in held (there: ",
     "space show misspelt.yaml": "misspelt.yaml, line 2: model.decoder.layer: there is no configuration key",
-    "train --rank 2": "--rank and --from-checkpoint say which trial of a search to train: give --best too",
+    "train --rank 2": "--rank says which trial of a search to train: give --best, --from or --longer too",
     "search": "what is to be searched? give --space FILE (`capetune space list` names built-in ones)",
     "search --space decodr.yaml": "there is no search space decodr.yaml; did you mean decoder.yaml?",
     "search --space misspelt.yaml": "misspelt.yaml, line 2: model.decoder.layer: there is no configuration key "
@@ -90,6 +91,13 @@ ROWS = {
     "train --best --runs held": "no search in held has a best configuration yet",
     "train --best unheard": "there is no search 'unheard' in runs (there: none yet)",
     "train --best --config part.yaml": "--best and --config both",
+    "train --best --from ours": "--best and --from each say what to begin with: give one",
+    "train --longer ours --preset demo": "--longer and --preset both say what to train",
+    "train --from none --runs held": "there is no run 'none' in held",
+    "train --from ours --rank 2": "--rank says which trial of a search: ours is none",
+    "train --from ours --data {pack} --set model.width=64": "is the checkpoint's, but model.width was 32, not 64",
+    "train --from ours --data {pack} --split 2": "has seen categories that split 2 tests; give --split 1",
+    "train --longer ours --data {pack} --set train.epochs=1": "ours is of epoch 1 already; give more with --set",
     "train --best --preset demo": "--best and --preset both",
     "train --best other --runs held": "'other' is no search, it was made by `capetune train`",
     f"train {DEMO} --data {{pack}} --runs held --name found": "held/found was made by `capetune search`; choose",
@@ -133,7 +141,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory, tiny_pack: Path) -> Path:
 
 
 def _save(folder: Path, config: Config, pack: Path) -> None:
-    meta = CheckpointMeta(config, 1, {"mpck4": 0.1}, {"pack": str(pack), "data": "real", "split": 1})
+    data = {"pack": str(pack), "data": "real", "split": 1, "data_hash": open_pack(pack).fingerprint}
+    meta = CheckpointMeta(config, 1, {"mpck4": 0.1}, data)
     save_checkpoint(folder, PoseEstimator(config.model), meta, {})
 
 

@@ -5,6 +5,7 @@ import pytest
 from typer.testing import CliRunner
 
 from capetune.cli.main import app
+from capetune.datasets.packs.reader import open_pack
 from capetune.errors import UserError
 
 
@@ -116,6 +117,23 @@ def test_an_export_is_split_and_packed_and_what_was_done_is_said(coco, tiny_root
     ]
     tree = json.loads((out / "manifest.json").read_text())
     assert tree["categories"][0]["keypoints"] == json.loads(coco.read_text())["categories"][0]["keypoints"]
+
+
+def test_an_export_is_no_part_of_mp_100_though_it_is_called_so(coco, tiny_root, tmp_path):
+    tree = json.loads(coco.read_text())
+    tree["categories"][0] |= {"id": 66, "name": "fly"}
+    tree["annotations"] = [a | {"category_id": 66} for a in tree["annotations"]]
+    coco.write_text(json.dumps(tree))
+    result = run("--coco", coco, "--images", tiny_root / "images", "--out", tmp_path / "out", "--size", 64)
+    assert "MP-100" not in result.stdout
+    own = open_pack(tmp_path / "out")
+    assert (own.manifest.coverage, own.manifest.own, own.part(1, "test").own) == (None, "labels", True)
+    for part in ("train", "val", "test"):
+        (tmp_path / f"mp100_split1_{part}.json").write_text(coco.read_text())
+    theirs = ("--annotations", tmp_path, "--images", tiny_root / "images", "--out", tmp_path / "theirs")
+    result = run(*theirs, "--size", 64)
+    assert "1 of 100 categories of MP-100" in result.stdout
+    assert not open_pack(tmp_path / "theirs").part(1, "test").own
 
 
 def test_several_exports_are_one_data_set_and_what_changed_is_said(coco, tiny_root, tmp_path):

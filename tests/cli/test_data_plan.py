@@ -36,6 +36,12 @@ def test_as_json(tiny_pack):
     assert found["samples"] == sum(found["epochs"][0][key] for key in ("once", "again", "never"))
 
 
+def test_balanced_samples_that_come_again_are_no_fault(tiny_pack):
+    found = typed(tiny_pack, "--ranks", 3, "--batch", 7, "--balance", "categories")
+    assert found.exit_code == 0, found.output
+    assert found.stderr == ""
+
+
 def test_a_plan_that_can_t_work_is_one_line_with_its_cure(tiny_pack, handlers, monkeypatch, capfd):
     monkeypatch.setattr("sys.argv", ["capetune", "data", "plan", str(tiny_pack), "--ranks", "16", "--loaders", "4"])
     with pytest.raises(SystemExit, match="2"):

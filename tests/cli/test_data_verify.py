@@ -52,3 +52,10 @@ def test_a_damaged_one_is_one_line_on_stderr_and_exit_code_2(tiny_pack, tmp_path
     assert [(fault["file"], fault["sample"]) for fault in json.loads(out)["faults"]] == [
         ("shard-00003.tar", sample) for sample in (None, None, row.instance.id, row.instance.id)
     ]
+
+
+def test_where_there_is_no_pack_both_ways_to_one_are_named(tmp_path, typed):
+    code, out, err = typed(tmp_path / "nosuch")
+    assert (code, out) == (2, "")
+    made = f"`capetune data pack --images DIR --out {tmp_path}/nosuch`"
+    assert f"nosuch doesn't exist; make a pack with {made} and --annotations DIR, MP-100's, or --coco FILE\n" in err

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import random
+import shutil
 import sys
 
 import pytest
@@ -111,12 +112,42 @@ def test_a_place_the_report_can_not_go_is_said_before_the_work(annotations, tmp_
     assert "give --json a file" in error_of("--split", 1, "--predictor", "center", "--json", "/")
 
 
-@pytest.mark.parametrize("wrong", [["--split", "6"], ["--part", "all"], ["--predictor", "magic"], ["--shots", "0"]])
+@pytest.mark.parametrize("wrong", [["--part", "all"], ["--predictor", "magic"]])
 def test_words_outside_the_choices_exit_with_2(annotations, wrong):
     base = {"--split": "1", "--predictor": "center", "--annotations": str(annotations)} | {wrong[0]: wrong[1]}
     result = invoke(*[word for pair in base.items() for word in pair])
     assert result.exit_code == 2
     assert wrong[0] in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (("--split", "6"), "--split: Input should be less than or equal to 5, not 6"),
+        (("--split", "1-x"), "--split: wants numbers such as 1,5 or 1-5, not '1-x'"),
+        (("--split", "1", "--shots", "0"), "--shots wants numbers from 1 to 100, not 0"),
+        (("--split", "1", "--workers", 2), "--workers share a model's pictures; --predictor center looks at none"),
+        (("--split", "1", "--cpus", 2), "--address and --cpus say where --workers score: give --workers N too"),
+        (("--split", "1", "--shots", "1,2", "--predictions", "x"), "are of one result"),
+        (("--split", "1,2", "--json", "nowhere/x"), "can't write several results to nowhere/x: give --json a folder"),
+    ],
+)
+def test_numbers_that_don_t_go_are_said_in_a_line(annotations, words, line):
+    assert line in error_of("--predictor", "center", "--annotations", annotations, *words)
+
+
+def test_several_splits_and_shots_make_one_table_and_a_file_each(annotations, tmp_path):
+    shutil.copy(annotations / "mp100_split1_test.json", annotations / "mp100_split2_test.json")
+    asked = (*FEW[2:], "--predictor", "center", "--annotations", annotations, "--json", tmp_path / "out")
+    result = invoke("--split", "1-2", "--shots", "1,2", *asked)
+    assert result.exit_code == 0
+    files = sorted(tmp_path.glob("out/center/*.json"))
+    assert [file.name for file in files] == [f"eval-split{n}-{shots}shot.json" for n in (1, 2) for shots in (1, 2)]
+    for file, (split, shots) in zip(files, [(1, 1), (1, 2), (2, 1), (2, 2)], strict=True):
+        document = json.loads(file.read_text())
+        assert (document["split"], document["shots"]) == (split, shots)
+        assert f"{document['mpck4']:.3f}" in result.stdout
+    assert result.stdout.count("center") == 4
 
 
 def test_a_user_s_mistake_is_one_line_and_exit_code_2(tmp_path, monkeypatch, capsys):

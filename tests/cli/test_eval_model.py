@@ -14,6 +14,7 @@ from capetune.config import load_preset
 from capetune.datasets.packs.reader import open_pack
 from capetune.datasets.packs.writer import pack as write_pack
 from capetune.errors import UserError
+from capetune.evaluation.protocol import OTHERS
 from capetune.models.estimator import PoseEstimator
 from capetune.runs.checkpoints import CheckpointMeta
 from capetune.runs.facts import describe_data
@@ -69,7 +70,7 @@ def test_test_categories_are_unseen_and_its_own_train_part_is_called_seen(runs):
     result = evaluate("--runs", runs, "--part", "train", "--json", "-")
     report = json.loads(result.stdout)
     counts = "trained on 10 of 10 categories and 180 of 180 pictures"
-    assert report["protocol"] == f"sampled as officially, 1 episode of 3 queries a category, {counts}"
+    assert report["protocol"] == f"sampled as officially, 1 episode of 3 queries a category, {OTHERS}, {counts}"
     assert (report["seen"]["pictures"], len(report["seen"]["categories"])) == (180, 10)
     assert f"SEEN: the model was {counts}" in result.stderr
     assert "unseen" not in result.stderr
@@ -189,3 +190,23 @@ def test_a_single_category_has_no_others_template(runs, real_images, tmp_path):
 def test_a_baseline_has_no_support_to_ablate(tiny_root):
     with pytest.raises(UserError, match="--predictor template is none"):
         evaluate("--split", 1, "--predictor", "template", "--annotations", tiny_root / "annotations", "--ablate")
+
+
+def test_several_checkpoints_by_run_or_folder_make_a_table_and_a_folder_each(runs, tmp_path):
+    asked = ("--checkpoint", "new", "--checkpoint", runs / "old/epoch-0001", "--runs", runs, "--json", tmp_path / "out")
+    result = evaluate(*asked, "--shots", "1,2")
+    files = sorted(path.relative_to(tmp_path / "out").as_posix() for path in tmp_path.glob("out/*/*.json"))
+    both = [f"eval-split1-{shots}shot.json" for shots in (1, 2)]
+    assert files == [f"{folder}/{name}" for folder in ("new-epoch-0002", "old-epoch-0001") for name in both]
+    one = json.loads((tmp_path / "out" / files[0]).read_text())
+    alone = json.loads(evaluate("--checkpoint", runs / "new/epoch-0002", "--runs", runs, "--json", "-").stdout)
+    assert one["checkpoint"] == f"{runs}/new/epoch-0002"
+    assert {**one, "checkpoint": alone["checkpoint"]} == alone
+    assert result.stdout.count("epoch-000") == 4
+
+
+@pytest.mark.parametrize("split", ["2", "1-2", "2,3"])
+def test_a_checkpoint_is_scored_on_no_other_split_of_its_data_however_many_are_asked_for(runs, split):
+    cure = "no checkpoint is of split 2:" if "1" in split else "was trained on split 1: it may have seen categories"
+    with pytest.raises(UserError, match=cure):
+        evaluate("--runs", runs, "--split", split)

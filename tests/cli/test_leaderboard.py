@@ -66,3 +66,32 @@ def test_latex_has_its_signs_escaped_and_a_cell_for_each_column(mine):
 def test_one_way_to_print_is_asked_for():
     with pytest.raises(UserError, match="give one"):
         run("leaderboard", "--latex", "--json")
+
+
+def test_the_paper_s_measure_has_a_table_of_its_own(mine, tiny_root, tmp_path):
+    file = tmp_path / "paper.json"
+    few = ("--episodes", 1, "--queries", 3, "--annotations", tiny_root / "annotations")
+    run("eval", "--split", 1, "--predictor", "template", "--protocol", "paper", *few, "--json", file)
+    tables = json.loads(run("leaderboard", mine, file, "--json"))
+    [official, paper] = [t["table"] for t in tables if any(row["grade"] == "ours" for row in t["rows"])]
+    assert "diagonal" in paper
+    assert "diagonal" not in official
+
+
+def test_a_page_has_every_table_and_row_and_asks_no_network(mine, tmp_path):
+    page = tmp_path / "board.html"
+    assert f"written: {page}" in run("leaderboard", mine, "--html", page)
+    text = page.read_text()
+    tables = json.loads(run("leaderboard", mine, "--json"))
+    assert text.count('<table class="sortable">') == len(tables)
+    assert text.count("<tr>") == sum(len(table["rows"]) + 1 for table in tables)
+    assert "mine_&amp;_yours (template)" in text
+    assert "http" not in text.replace("http-equiv", "")
+    assert len(text) < 100_000  # no figures, so no plotly
+
+
+def test_a_page_that_can_not_be_written_is_said(mine, tmp_path):
+    with pytest.raises(UserError, match="give --html a file in a folder that exists"):
+        run("leaderboard", mine, "--html", tmp_path / "nowhere" / "board.html")
+    with pytest.raises(UserError, match="four ways to show it; give one"):
+        run("leaderboard", mine, "--html", tmp_path / "board.html", "--json")

@@ -122,6 +122,20 @@ def test_pictures_that_cant_be_used_are_named_and_the_others_go_on(pictures, tem
     assert not (tmp_path / "three").exists()
 
 
+def test_where_no_picture_is_there_it_is_said_before_anything_is_loaded(template, tmp_path):
+    asked = ("--template", template, "--checkpoint", tmp_path / "none", "--out", tmp_path / "found")
+    with pytest.raises(UserError, match=r"no such picture: .*none\.jpg; give files or a folder that exist"):
+        run("predict", tmp_path / "none.jpg", *asked)
+
+
+def test_boxes_far_larger_than_their_picture_are_said(pictures, template, untrained, tmp_path):
+    asked = ("--template", template, "--checkpoint", untrained, "--out", tmp_path / "found")
+    height, width = cv2.imread(str(pictures / "004.jpg")).shape[:2]
+    done = run("predict", pictures, *asked, "--box", "0,0,4000,3000")
+    said = f"3 of 3 boxes reach far beyond their picture, 004.jpg (4000×3000 in {width}×{height} pixels) for one"
+    assert said in " ".join(done.output.split())
+
+
 def test_a_category_s_template_comes_from_what_the_model_was_trained_on(pictures, untrained, tmp_path):
     asked = ("--category", "tiny88", "--shots", 1, "--checkpoint", untrained)
     done = run("predict", pictures, *asked, "--out", tmp_path / "found", "--json")

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from capetune.datasets.mp100.catalogue import MP100
 from capetune.pose import Category, Instance, Part, PoseGraph
 
 Make = Callable[..., Part]
@@ -36,5 +38,16 @@ def make_part() -> Make:
                 for n in range(count)
             )
         return Part(split, part, categories, groups, **more)
+
+    return make
+
+
+@pytest.fixture
+def make_mp100(make_part: Make) -> Make:
+    """make_mp100("test"): a part with 16 instances of the first category of MP-100."""
+
+    def make(part: str) -> Part:
+        made = make_part({1: 16}, part=part)
+        return replace(made, categories=tuple(replace(c, name=MP100[c.id].name) for c in made.categories))
 
     return make

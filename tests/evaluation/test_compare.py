@@ -64,3 +64,11 @@ def test_what_is_not_of_the_same_pairs_is_refused(other, said):
 def test_damaged_scores_are_refused(rows):
     with pytest.raises(UserError, match=r"other\.json has no mpck4 in \[0, 1\] of each of the 1 categories"):
         compare(ours([0.5]), result([]) | {"per_category": rows}, "other.json")
+
+
+def test_results_of_two_measures_are_not_compared():
+    check_same_pairs(result(LEVELS, measure="paper"), "other.json", "abc", "paper")
+    with pytest.raises(UserError, match=r"other\.json is measured by --protocol paper"):
+        check_same_pairs(result(LEVELS, measure="paper"), "other.json", "abc")
+    with pytest.raises(UserError, match=r"other\.json is measured by --protocol official"):
+        check_same_pairs(result(LEVELS), "other.json", "abc", "paper")

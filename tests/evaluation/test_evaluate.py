@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from capetune.datasets.mp100.files import read_part
 from capetune.errors import UserError
 from capetune.evaluation.baselines import ByCategory, Center, Template
 from capetune.evaluation.evaluate import evaluate
+from capetune.evaluation.protocol import official_pairs, pair_visible
 
 ANNOTATIONS = Path(__file__).parents[2] / ".." / "shared" / "data" / "mp100-annotations"
 
@@ -83,8 +85,8 @@ def test_the_report_says_what_was_left_out_and_how_it_was_taken(make_part):
     assert document["checkpoint"] is document["config_hash"] is None
 
 
-def test_the_official_numbers_make_it_official(make_part):
-    assert evaluate(make_part({1: 16}, part="val"), Center(), 1, 100).protocol == "official"
+def test_the_official_numbers_make_it_official(make_mp100):
+    assert evaluate(make_mp100("val"), Center(), 1, 100).protocol == "official"
 
 
 def test_a_part_that_can_not_be_sampled_is_said_with_its_cure(make_part):
@@ -168,3 +170,50 @@ def test_the_numbers_of_the_real_files_are_reproduced(line):
     scores = report.scores
     assert [f"{x:.3f}" for x in (*scores.pck[:4], scores.mpck4, scores.mpck5)] == numbers
     assert f"{report.empty_pairs}/{scores.pairs}" == counts
+
+
+def test_the_paper_s_measure_divides_by_the_image_s_diagonal_and_is_never_official(make_part):
+    """Poses drawn in images of 640 × 480, whose diagonal is 800."""
+    part = make_part({1: 20, 2: 30})
+    center = evaluate(part, Center(), 1, 200, measure="paper")
+    wanted = []
+    for drawn in official_pairs(part, 1, 200).categories:
+        group = part.instances[drawn.category.id]
+        away = Center().predict(drawn.category, group, drawn.supports, drawn.queries)
+        away = away - np.stack([group[query].xy for query in drawn.queries])
+        seen = pair_visible(group, drawn)
+        hits = (np.hypot(away[..., 0], away[..., 1]) < 0.2 * 800) & seen
+        wanted.append(hits.sum(axis=1) / np.maximum(seen.sum(axis=1), 1))
+    assert center.scores.pck[3] == pytest.approx(np.mean(wanted))
+    assert center.protocol.startswith(
+        "by the image's diagonal (the paper's preliminary measure), sampled as officially"
+    )
+    assert center.to_json()["measure"] == "paper"
+    official = evaluate(part, Center(), 1, 200)
+    assert (official.protocol, official.to_json()["measure"]) == ("official", "official")
+    assert official.scores.nme > center.scores.nme
+    assert official.failures == center.failures  # what is missed is told by the box
+    assert official.pairs_hash == center.pairs_hash
+
+
+def test_what_nobody_looks_at_costs_no_score(make_part):
+    part = make_part({1: 20, 2: 30})
+    looked, plain = evaluate(part, Center(), 1, 5), evaluate(part, Center(), 1, 5, looked=False)
+    assert (plain.scores, plain.template, plain.intervals) == (looked.scores, looked.template, looked.intervals)
+    assert looked.failures.missed > plain.failures.missed == 0
+    assert not any(plain.examples.values())
+
+
+def test_super_categories_are_means_over_their_categories_without_those_that_have_none(make_part):
+    part = make_part({1: 20, 2: 30, 3: 25})
+    names = {1: "bird", 2: "bird", 3: ""}
+    part = replace(part, categories=tuple(replace(c, supercategory=names[c.id]) for c in part.categories))
+    report = evaluate(part, Center(), 1, 5)
+    assert list(report.supercategories) == ["bird"]
+    found = report.to_json()["per_supercategory"]["bird"]
+    rows = [row.scores for row in report.per_category[:2]]
+    assert (found["categories"], found["pairs"]) == (2, 150)
+    for name in ("mpck4", "auc", "nme", "epe"):
+        assert found[name] == pytest.approx(np.mean([getattr(row, name) for row in rows]))
+    assert found["template"]["mpck4"] == pytest.approx(np.mean([c.template.mpck4 for c in report.per_category[:2]]))
+    assert evaluate(make_part({1: 20}), Center(), 1, 5).to_json()["per_supercategory"] == {}

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from capetune.datasets.packs.crop import apply
 from capetune.datasets.packs.reader import Pack, open_pack
 from capetune.evaluation.evaluate import evaluate
 from capetune.evaluation.model import ModelPredictor
-from capetune.evaluation.order import Window
+from capetune.evaluation.order import slices
 from capetune.evaluation.pair_batch import pair_batch, to_source
 from capetune.evaluation.pck import mpck4, pck_curve
 from capetune.evaluation.protocol import CategoryPairs
@@ -219,17 +219,30 @@ def test_of_a_large_category_few_maps_are_held(
     many = [replace(one) for one in part.instances[category.id] for _ in range(10)]
     order = np.arange(200)
     held: list[int] = []
-    maps = Window.maps
+    maps = ModelPredictor._maps
 
-    def spy(self: Window, images: np.ndarray) -> tuple[torch.Tensor, ...]:
-        seen = maps(self, images)
-        held.append(len(self))
-        return seen
+    def spy(self: ModelPredictor, parts: Sequence[Sequence[Instance]]) -> Iterator[tuple[torch.Tensor, ...]]:
+        for seen in maps(self, parts):
+            held.append(len(seen[0]))
+            yield seen
 
-    monkeypatch.setattr(Window, "maps", spy)
+    monkeypatch.setattr(ModelPredictor, "_maps", spy)
     predict(ModelPredictor(model, pack, config.data, batch_size=8), category, many, (order[:, None] + 1) % 200, order)
-    assert len(held) == 25
-    assert max(held) < 16
+    assert held == [8] * 25
+
+
+def test_a_slice_gives_the_same_digits_alone_and_among_all(model: PoseEstimator, config: Config, pack: Pack) -> None:
+    part = pack.part(1, "train")
+    order = np.arange(20)
+    pairs = [CategoryPairs(category, (order[:, None] + 1) % 20, order) for category in part.categories]
+    predictor = ModelPredictor(model, pack, config.data, batch_size=16)
+    cut = slices(pairs, 16)
+    together = list(predictor.decoded(part.instances, pairs, cut))
+    alone = [each for one in reversed(cut) for each in predictor.decoded(part.instances, pairs, [one])]
+    assert len(cut) == len(together) == len(alone) == 13
+    by_first = {tuple(rows[0]): points for rows, points in alone}
+    for rows, points in together:
+        assert np.array_equal(points, by_first[tuple(rows[0])])
 
 
 def test_losses_share_the_memory_of_generation(

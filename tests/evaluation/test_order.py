@@ -1,15 +1,11 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 import pytest
-import torch
 
-from capetune.evaluation.order import Window, decoding_order
+from capetune.evaluation.order import Assembly, decoding_order, slices
 from capetune.evaluation.protocol import CategoryPairs
 from capetune.evaluation.shared import dealt
-from capetune.models.backbone import Maps
 from capetune.pose import Category, PoseGraph
 
 
@@ -53,22 +49,49 @@ def test_ranks_are_dealt_whole_images_and_as_many_of_them(seed: int, world: int)
     assert counts.max() - counts.min() <= 1
 
 
-def chunked(count: int, size: int, taken: list[int]) -> Iterator[Maps]:
-    for begin in range(0, count, size):
-        taken.append(begin)
-        numbers = torch.arange(begin, min(begin + size, count))
-        yield numbers.view(-1, 1).float(), -numbers.view(-1, 1).float()
-
-
 @pytest.mark.parametrize("seed", range(5))
-def test_a_window_gives_the_maps_asked_for_and_holds_few(seed: int) -> None:
-    rng = np.random.default_rng(seed)
-    image = np.repeat(np.arange(100), rng.integers(1, 30, 100))
-    taken: list[int] = []
-    window = Window(chunked(100, 8, taken))
-    for now in np.array_split(image, len(image) // 8 + 1):
-        first, second = window.maps(now)
-        assert first.flatten().tolist() == now.tolist()
-        assert second.flatten().tolist() == (-now).tolist()
-        assert len(window) < 16
-        assert taken[-1] <= now[-1]  # none is made before it is needed
+@pytest.mark.parametrize("size", [1, 8, 1000])
+def test_slices_hold_every_pair_once_whole_images_and_no_more_of_them_than_a_batch(seed: int, size: int) -> None:
+    pairs = drawn(seed)
+    order, image = decoding_order(pairs)
+    cut = slices(pairs, size)
+    assert np.array_equal(np.concatenate([part.rows for part in cut]), order)
+    asked = [{(e, int(pairs[e].queries[row])) for e, row in part.rows} for part in cut]
+    assert sum(map(len, asked)) == image[-1] + 1
+    for part, images in zip(cut, asked, strict=True):
+        assert len(part.first) == len(images) == part.image[-1] + 1 <= size
+        assert np.array_equal(part.image, np.sort(part.image))
+
+
+def test_slices_fill_batches_of_pairs_rather_than_of_images() -> None:
+    """100 images, each of them asked about twice, but for the last: once."""
+    graph = PoseGraph(("a", "b"), ())
+    queries = np.repeat(np.arange(100), 2)[:-1]
+    pairs = [CategoryPairs(Category(1, "kind", "", graph), queries[:, None], queries)]
+    assert [len(part.rows) for part in slices(pairs, 16)] == [32] * 6 + [7]
+    thrice = [CategoryPairs(pairs[0].category, queries[:100, None], np.repeat(np.arange(34), 3)[:100])]
+    assert [(len(part.rows), len(part.first)) for part in slices(thrice, 10)] == [(30, 10)] * 3 + [(10, 4)]
+    mostly = [CategoryPairs(pairs[0].category, queries[:100, None], np.repeat(np.arange(80), [1, 1, 1, 2] * 20))]
+    assert [(len(part.rows), len(part.first)) for part in slices(mostly, 16)][:2] == [(16, 13), (16, 13)]
+
+
+def test_no_pairs_make_no_slices() -> None:
+    assert slices(drawn(0, most=1), 8) == []
+
+
+def test_slices_put_together_in_any_order_give_each_entry_once_when_it_is_whole() -> None:
+    pairs, size = drawn(3), 8
+    cut, whole = slices(pairs, size), Assembly(pairs)
+    most = max(each.category.graph.size for each in pairs)
+    found = dict(whole.empty())
+    for part in reversed(cut):
+        points = np.stack([np.full((most, 3), 100.0 * e + row) for e, row in part.rows])
+        points[..., 2] = 0.5
+        for entry, xy in whole.take(part.rows, points):
+            assert entry not in found
+            found[entry] = xy
+    assert sorted(found) == list(range(len(pairs)))
+    for entry, each in enumerate(pairs):
+        wanted = 100.0 * entry + np.arange(len(each.queries))
+        assert np.array_equal(found[entry], np.broadcast_to(wanted[:, None, None], found[entry].shape))
+        assert (whole.scores[entry] == 0.5).all()

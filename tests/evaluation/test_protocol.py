@@ -6,8 +6,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from capetune.evaluation.protocol import official_pairs, pair_visible, pairs_hash, protocol_name
-from capetune.pose import Part
+from capetune.evaluation.protocol import is_official, official_pairs, pair_visible, pairs_hash, protocol_name
+from capetune.pose import Category, Part, PoseGraph
 
 
 @pytest.mark.parametrize("shots", [1, 5])
@@ -72,20 +72,32 @@ def test_a_pair_is_scored_where_the_query_and_every_support_show_the_keypoint(ma
         ("train", 100, 15, "sampled as officially, 100 episodes of 15 queries a category"),
     ],
 )
-def test_only_the_official_numbers_are_called_official(part, episodes, queries, name):
-    assert protocol_name(part, episodes, queries) == name
+def test_only_the_official_numbers_are_called_official(make_mp100, part, episodes, queries, name):
+    assert protocol_name(make_mp100(part), episodes, queries) == name
 
 
-def test_one_is_one() -> None:
-    assert protocol_name("test", 1, 1) == "sampled as officially, 1 episode of 1 query a category"
+def test_one_is_one(make_mp100) -> None:
+    assert protocol_name(make_mp100("test"), 1, 1) == "sampled as officially, 1 episode of 1 query a category"
 
 
-def test_with_instances_left_out_no_score_is_official() -> None:
-    assert protocol_name("test", 200, 15) == "official"
-    assert (
-        protocol_name("test", 200, 15, 3)
-        == "sampled as officially, 200 episodes of 15 queries a category, 3 instances left out"
-    )
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"left_out": 3}, ", 3 instances left out"),
+        ({"own": True}, ", a split that is not MP-100's"),
+        (
+            {"categories": (Category(66, "bee", "fly_body", PoseGraph(("a",), ())),)},
+            ", categories that are not MP-100's",
+        ),
+        ({"categories": (Category(101, "fly", "fly", PoseGraph(("a",), ())),), "synthetic": True}, ""),
+    ],
+)
+def test_only_a_whole_part_of_mp_100_is_official(make_mp100, change, said) -> None:
+    part = make_mp100("test")
+    assert protocol_name(part, 200, 15) == "official"
+    whole = "sampled as officially, 200 episodes of 15 queries a category"
+    assert protocol_name(replace(part, **change), 200, 15) == whole + said
+    assert not is_official(replace(part, **change), 200, 15)
 
 
 def test_the_hash_of_the_pairs_changes_with_any_of_them_and_with_the_truth(make_part) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from capetune.runs.history import read_history
+from capetune.runs.record import read_run
 
 from .machines import NOT_NICE
 
@@ -37,9 +38,16 @@ def test_the_page_s_commands_lead_from_labels_to_scores(place, temporary, real_i
         done = subprocess.run(typed, cwd=place, env=environment, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
         out[" ".join(words[:2])] = done.stdout.splitlines()
-    assert list(out) == ["data pack", "data show", "data verify", "train --preset", "eval --split"]
+    assert list(out) == ["data pack", "data show", "data verify", "train --preset", "eval --split", "train --from"]
     told = [line for line in out["data pack"] if "categories of MP-100" not in line]  # this fly is one of them
     assert all(line in PAGE for line in told)
     assert json.loads((place / "shards/manifest.json").read_text())["left_out"] == {}
     history = read_history(place / "runs/mine")
     assert history[-1]["train_loss"] < history[0]["train_loss"]
+    tuned = read_run(place / "runs/tuned")
+    assert tuned is not None
+    assert tuned.facts["origin"]["named"] == "mine"
+    assert [row["epoch"] for row in read_history(place / "runs/tuned")] == [1, 2]
+    best = tuned.best()
+    assert best is not None
+    assert [each["checkpoint"] for each in best[1].data["before"]] == [tuned.facts["origin"]["checkpoint"]]

@@ -16,7 +16,7 @@ from capetune.prediction.template import Template
 
 from .machines import NOT_NICE
 
-PAGE = (Path(__file__).parents[2] / "docs/predict.md").read_text()
+PAGE = (Path(__file__).parents[2] / "docs/predict.md").read_text().partition("## Over HTTP")[0]
 COMMANDS = [line for block in re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL) for line in block.splitlines()]
 (CODE,) = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
 

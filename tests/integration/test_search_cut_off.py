@@ -121,3 +121,29 @@ def _listening(processes) -> set[str]:
     ids = {process.pid for process in processes} - {os.getpid()}
     found = {c.laddr.ip for c in psutil.net_connections("inet") if c.status == psutil.CONN_LISTEN and c.pid in ids}
     return {address.removeprefix("::ffff:") for address in found}  # IPv4's loopback as IPv6 spells it
+
+
+def test_a_search_of_several_seeds_that_is_killed_in_a_repeat_goes_on_with_it(start, place, tiny_pack, trials_of):
+    (place / "seeds.yaml").write_text("repeats: 2\nscheduler: none\nloss.tokens: {log: [0.05, 2]}\n")
+    long = {"train.epochs": 3, "train.steps": 6}
+    program = start("search", "--space", "seeds.yaml", "--data", tiny_pack, "--trials", 1, "--name", "seeds", set_=long)
+    program.wait_for("epoch 2/3")
+    folder = place / "runs/seeds/trials/trial-000"
+    until = time.monotonic() + 120
+    while not read_history(folder / "repeat-1"):
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    program.kill()
+    program.end()
+    first = read_history(folder)
+    assert len(first) == 3
+
+    program = start("search", "--resume", "seeds")
+    assert program.end() == 0, program.err
+    assert read_history(folder) == first  # it wasn't trained again
+    repeated = read_history(folder / "repeat-1")
+    assert [row["epoch"] for row in repeated] == [1, 2, 3]
+    (trial,) = trials_of(place / "runs/seeds").values()
+    assert trial["seeds"] == [max(row["mpck4"] for row in history) for history in (first, repeated)]
+    assert trial["score"] == pytest.approx(sum(trial["seeds"]) / 2)
+    assert [path.parent.name for path in folder.rglob("epoch-*")] == ["trial-000"]

@@ -71,7 +71,9 @@ def test_an_interrupted_training_goes_on_with_the_same_command_and_survives_a_lo
     monkeypatch.chdir(place)
     again = CliRunner().invoke(app, typed(*alone, set_=epochs))
     assert again.exit_code == 0, again.output
-    assert again.stdout.splitlines()[0] == "run kept is complete already; --name starts another"
+    assert again.stdout.splitlines()[0] == (
+        "run kept is complete already; --name starts another, --set train.epochs=… goes on"
+    )
     assert (folder / "run.json").read_text() == before
 
 

@@ -44,3 +44,31 @@ def test_compiled_is_equal_to_as_written(
     assert made > before
     outcome(copy.deepcopy(model), batch)
     assert compiled.programs() == made, "the same shapes were compiled again"
+
+
+def test_what_is_compiled_again_is_told_once_with_what_differed() -> None:
+    twice = compiled._compiled(lambda x: 2 * x, "eager")
+    twice(torch.ones(3))
+    compiled.compiled_again()
+    for size in (3, 4, 5, 4):
+        twice(torch.ones(size))
+    told = compiled.compiled_again()
+    assert [reason.partition("expected")[2] for reason in told] == [" 3, actual 4", " 4, actual 5"]
+    assert compiled.compiled_again() == []
+
+
+def test_a_process_s_next_training_has_room_for_its_programs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With its limit reached, a function would be run as it is written."""
+    monkeypatch.setattr(compiled, "PROGRAMS", 4)
+    monkeypatch.setattr(torch._dynamo.config, "recompile_limit", 4)
+    counted = compiled._compiled(lambda x: x.sin() + 1, "eager")
+    for round in (1, 2):
+        compiled.make_room(3)
+        before = compiled.programs()
+        for size in range(2, 6):
+            counted(torch.ones(round * 10 + size))
+        assert compiled.programs() == before + 4
+    compiled.make_room(5)
+    before = compiled.programs()
+    counted(torch.ones(99))
+    assert compiled.programs() == before, "there was room, and the limit wasn't reached"

@@ -4,7 +4,9 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from torch._subclasses import FakeTensorMode
 
+from capetune.models import attention, execution
 from capetune.models.execution import PAYS, SIZES, Way, padded_size, usual_device, way
 
 
@@ -25,6 +27,17 @@ def test_how_it_is_run_follows_from_device_and_length(
     make_config: Callable, execution: str, device: str, steps: int, wanted: Way
 ) -> None:
     assert way(make_config(execution=execution), device, steps) == wanted
+
+
+def test_without_a_compiler_no_kernel_is_asked_for(make_config: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(execution, "COMPILER", None)
+    assert way(make_config(execution="auto"), "cuda", PAYS) == Way(captured=True)
+    with FakeTensorMode(), torch.no_grad():
+        queries = torch.empty(2, 3, 32, device="cuda")
+        monkeypatch.setattr(attention, "COMPILER", "gcc")
+        assert attention.few(queries, 4)
+        monkeypatch.setattr(attention, "COMPILER", None)
+        assert not attention.few(queries, 4)
 
 
 @pytest.mark.parametrize(("cpus", "left"), [(1, 1), (3, 2)])

@@ -64,7 +64,7 @@ def test_what_is_no_template_is_named_with_its_cure(arguments, line):
 @pytest.mark.parametrize(
     ("change", "line"),
     [
-        ({"format": "other"}, "is odd: format"),
+        ({"format": "other"}, "is odd: format should be 'capetune-template': no template; `capetune template make`"),
         ({"xy": [[0, 0], [1]]}, "is odd: xy.1"),
         ({"xy": [[0, 0]]}, "1 keypoints has 2 names"),
         ({"xy": [[0, 0], [1, "1"]]}, "is odd: xy.1.1"),
@@ -83,6 +83,11 @@ def test_a_file_that_is_odd_is_named(tmp_path, change, line):
 
 
 def test_a_file_that_is_cut_or_not_there_is_named(tmp_path):
+    (tmp_path / "other.json").write_text("{}")
+    with pytest.raises(
+        UserError, match=r"other\.json is odd: format is missing: no template; `capetune template make`"
+    ):
+        Template.read(tmp_path / "other.json")
     (tmp_path / "cut.json").write_text('{"format": ')
     with pytest.raises(UserError, match="is cut or no JSON"):
         Template.read(tmp_path / "cut.json")

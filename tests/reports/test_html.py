@@ -23,7 +23,7 @@ from .conftest import CONDITIONAL, LONG, ODD, TRADE
 
 ONE = "loss.tokens: {log: [0.05, 2.0]}\n"
 PNG = b"\x89PNG\r\n"
-NAMES = ["curves", "history", "importances", "parallel", "slices"]
+NAMES = ["curves", "history", "regret", "importances", "parallel", "slices"]
 
 
 @pytest.fixture
@@ -135,7 +135,7 @@ def test_keys_that_not_every_trial_has_are_drawn_of_those_that_have_them(make_se
     run = make_search("conditional", ["completed"] * 8, CONDITIONAL)
     report = write_report(run)
     assert report.missing == {}
-    assert [file.stem for file in report.figures] == [*NAMES[:4], "slices-1", "slices-2"]
+    assert [file.stem for file in report.figures] == [*NAMES[:5], "slices-1", "slices-2"]
     shown = [panel.parameters for panel in panels(read_story(run)) if panel.kind == "slices"]
     assert shown == [("sequence", "vocabulary", "tokens"), ("coordinates", "layers")]
 
@@ -225,7 +225,7 @@ def test_without_the_study_the_learning_curves_remain(plain):
     journal = plain.folder / "optuna.journal"
     journal.write_text("{torn\n" + journal.read_text())
     why = why_not(plain)
-    assert set(why) == set(NAMES) - {"curves"}
+    assert set(why) == set(NAMES) - {"curves", "regret"}
     assert why["history"].startswith("Optuna's study can't be read: ")
     journal.unlink()
     assert why_not(plain)["history"] == "Optuna's journal is not there: optuna.journal"
@@ -266,7 +266,8 @@ def test_a_figure_of_an_earlier_report_that_can_t_be_drawn_any_more_goes(make_se
     for name in ("slices.png", "mine.png"):
         (run.folder / "figures" / name).write_bytes(PNG)
     write_report(run)
-    assert sorted(file.name for file in (run.folder / "figures").iterdir()) == ["curves.png", "history.png", "mine.png"]
+    left = ["curves.png", "history.png", "mine.png", "regret.png"]
+    assert sorted(file.name for file in (run.folder / "figures").iterdir()) == left
 
 
 def test_the_page_can_go_elsewhere_but_not_over_a_folder_nor_into_one_that_isn_t_there(make_search, tmp_path):

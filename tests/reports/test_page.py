@@ -17,7 +17,9 @@ from capetune.reports import evaluated_page
 from capetune.reports.course_page import write_report as write_course
 from capetune.reports.evaluated import read_result
 from capetune.reports.html import write_report
+from capetune.reports.leaderboard_page import write_page as write_leaderboard
 from capetune.reports.promoted_page import write_report as write_promoted
+from capetune.runs.leaderboard import boards, published
 from capetune.runs.record import read_run
 
 from .conftest import ODD, course, score
@@ -175,3 +177,17 @@ def test_a_browser_shows_an_evaluation_s_pictures_layers_and_table(scored):
     assert did["closed"] is False
     assert did["sized"]
     assert did["named"] > count
+
+
+def test_a_browser_sorts_the_leaderboard_by_any_split(tmp_path):
+    found = boards(published())
+    page = tmp_path / "board.html"
+    write_leaderboard(found, [], page)
+    seen = look(page, clicks=("split 1", "split 1"))
+    assert seen["said"] == seen["asked"] == []
+    first = [entry for entry in next(iter(found.values())) if 1 in entry.splits]
+    by_split = [entry.method for entry in sorted(first, key=lambda entry: entry.splits[1])]
+    before, rising, falling = seen["orders"]
+    assert sorted(before) == sorted(rising) == sorted(falling)
+    assert rising[: len(first)] == by_split
+    assert falling[: len(first)] == by_split[::-1]

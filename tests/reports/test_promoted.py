@@ -61,7 +61,7 @@ def test_scores_of_other_protocols_and_shots_have_tables_and_columns_of_their_ow
     run = make_promotion("some", ALL)
     folder = run.folder / "split1-seed42"
     score(folder, 0.7, 0.31, shots=5)
-    score(folder, 0.8, 0.32, episodes="official")
+    score(folder, 0.8, 0.32, episodes="official", protocol="official")
     found = read_promoted(run)
     official = Protocol(200, 15)
     assert found.protocols == [official, THREE]

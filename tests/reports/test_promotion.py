@@ -9,6 +9,7 @@ from rich.console import Console
 from scipy import stats
 
 from capetune.config import load_preset
+from capetune.datasets.packs.reader import open_pack
 from capetune.errors import UserError
 from capetune.reports.promotion import promotion_table
 from capetune.runs.promotion import Promotion, interval, read_tables, report_name, summary, tabulated, with_table
@@ -16,8 +17,8 @@ from capetune.runs.record import TABLES
 
 
 @pytest.fixture
-def promotion(tmp_path):
-    return Promotion(load_preset("demo"), None, tmp_path, (1, 2), (1, 5), 2, 3, 15)
+def promotion(tmp_path, tiny_pack):
+    return Promotion(load_preset("demo"), open_pack(tiny_pack), tmp_path, (1, 2), (1, 5), 2, 3, 15)
 
 
 def score(promotion, split, seed, shots, mpck4):
@@ -66,7 +67,7 @@ def test_a_narrower_table_leaves_the_wider_one_and_a_repeated_one_takes_its_plac
         tables = with_table(tables, tabulated(each))
     assert [(table["splits"], table["protocol"]) for table in tables] == [
         ([1], "3 episodes of 15 queries a category"),
-        ([1, 2], "official pairs"),
+        ([1, 2], "200 episodes of 15 queries a category"),
         ([1, 2], "3 episodes of 15 queries a category"),
     ]
     assert read_tables(promotion.folder) == []

@@ -25,7 +25,8 @@ def said(console: Console, *heard: events.Event) -> list[str]:
 
 def test_what_is_waited_for_is_said(console: Console) -> None:
     steps = [events.StepBegan("ray", ""), events.StepBegan("workers", "2"), events.StepBegan("evaluation", "")]
-    assert said(console, *steps) == ["starting Ray …", "starting the training's 2 worker(s) …"]
+    assert said(console, *steps) == ["starting Ray …", "starting the training's 2 workers …"]
+    assert said(console, events.StepBegan("workers", "1"))[-1] == "starting the training's 1 worker …"
 
 
 def test_pictures_that_are_left_out_take_a_line_each(console: Console) -> None:

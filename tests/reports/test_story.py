@@ -74,7 +74,7 @@ def test_damaged_files_are_said_once_each(found: Run) -> None:
         "trial-000/result.json is cut or no JSON",
         "trial 0 counts as not ended; `capetune search --resume found` goes on with it",
         "trial-001/trial.json is empty; remove it",
-        "results.json is odd: Input should be an object; `capetune runs mend found` makes it anew",
+        "results.json is odd: it should be an object; `capetune runs mend found` makes it anew",
     ):
         assert notes.count(words) == 1
     assert "trial-000/result.json is cut or no JSON" in write_report(found).page.read_text()

@@ -43,6 +43,7 @@ def test_a_gpu_s_clock_may_run_ahead_of_the_wall_s_and_nothing_is_below_zero():
         ({"seconds_data": 0.5, "seconds_upload": 4.0}, "upload wait 36 %"),
         ({"seconds_data": 0.0, "seconds_validation": 0.0}, "copy 10 %, checkpoint 10 %"),
         ({"seconds_data": 0.0, "seconds_steps": 400.0}, ""),
+        ({"recompiled": 12.0}, "data wait 30 %, compiled again 12 times"),
     ],
 )
 def test_what_takes_much_of_an_epoch_is_said_in_a_few_words(changes, words):

@@ -12,7 +12,7 @@ from capetune.errors import UserError
 from capetune.models.estimator import PoseEstimator
 from capetune.pose import Batch
 from capetune.runs.checkpoints import CheckpointMeta, read_meta
-from capetune.training.checkpoint import load_model, load_training, save_checkpoint
+from capetune.training.checkpoint import has_pretrained_backbone, load_model, load_training, save_checkpoint
 
 KEYS = {
     "model.sequence": "point",
@@ -190,3 +190,14 @@ def test_while_a_checkpoint_is_written_over_the_folder_is_none(
     with pytest.raises(OSError, match="disk full"):
         save_checkpoint(folder, model, CheckpointMeta(config, 4, {}, {}), {})
     refused(lambda: read_meta(folder), "not a capetune checkpoint")
+
+
+def test_a_backbone_that_has_learnt_is_told_from_the_pretrained_one(config, tmp_path):
+    config = config.with_overrides({"model.backbone.weights": "imagenet"})
+    model = PoseEstimator(config.model)
+    save_checkpoint(tmp_path, model, CheckpointMeta(config, 1, {}, {}), {})
+    assert has_pretrained_backbone(tmp_path, config.model)
+    with torch.no_grad():
+        next(model.backbone.net.parameters()).add_(1e-3)
+    save_checkpoint(tmp_path, model, CheckpointMeta(config, 1, {}, {}), {})
+    assert not has_pretrained_backbone(tmp_path, config.model)

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+from collections import Counter
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -55,6 +58,21 @@ def test_every_instance_is_kept_in_crops_of_its_own(kept: Features, config: Conf
     assert [maps.shape[:2] for maps in kept.maps] == [(200, 3)] * (
         3 if config.model.backbone.stride == "pyramid" else 1
     )
+
+
+def test_balanced_each_category_comes_as_often_as_the_others(kept: Features, config: Config, pack: Pack) -> None:
+    few = [row for row, id in enumerate(kept.ids.tolist()) if row % 20 < 2 or row >= 180]  # 20 of one, 2 of nine
+    ids = kept.ids[few].tolist()
+    entry = pack.manifest.splits["1"]["train"]
+    rows = tuple(row for row in entry.instances if pack.instances[row].id in ids)
+    splits = {"1": {"train": entry.model_copy(update={"instances": rows})}}
+    train = TrainSet(Pack(pack.place, pack.manifest.model_copy(update={"splits": splits})), 1)
+    some = replace(kept, maps=tuple(maps[few] for maps in kept.maps), draws=kept.draws[few], ids=kept.ids[few])
+    even = config.with_overrides({"data.balance": "categories", "train.batch_size": 38})
+    (batch, _), *_ = some.loader(train, even).epoch(1, 1)
+    times = Counter(train.instances[id].category_id for id in batch.ids.tolist())
+    assert len(times) == 10
+    assert max(times.values()) <= 5
 
 
 def test_batches_equal_what_the_backbone_makes_of_the_pixels(kept: Features, config: Config, pack: Pack) -> None:

@@ -5,13 +5,28 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
+import torch
+from torch import nn
 
-RANK = """
+from capetune.config import Config
+from capetune.datasets.episodes.stream import train_batches
+from capetune.datasets.packs.reader import Pack
+from capetune.models.estimator import PoseEstimator
+from capetune.training.group import exchange
+from capetune.training.optim import make_schedule
+from capetune.training.step import train_step
+from tests.training.conftest import KEYS
+
+ROOT = Path(__file__).parents[2]
+
+JOINS = """
 import json, pathlib, sys, time
 import numpy as np, psutil, torch
-from capetune.training.group import LOOPBACK, gather, process_group
+from capetune.training.group import LOOPBACK, exchange, gather, process_group
 
 rank, world, folder = int(sys.argv[1]), int(sys.argv[2]), pathlib.Path(sys.argv[3])
 said = folder / "said"
@@ -25,6 +40,9 @@ def share(word):
     return json.loads(said.read_text())
 
 cpu = torch.device("cpu")
+"""
+
+RANK = f"""{JOINS}
 with process_group(rank, world, cpu, LOOPBACK, share):
     sent = [
         np.arange(6, dtype=np.float64).reshape(3, 2)[:rank] / 3,  # another length a rank, and none
@@ -37,11 +55,62 @@ with process_group(rank, world, cpu, LOOPBACK, share):
     listening = [c.laddr.ip for c in psutil.Process().net_connections("inet") if c.status == "LISTEN"]
     for each in got:
         each[0] = each[0] + 1 if each[0].size else each[0]  # writable, and nobody else's
-print(json.dumps({
+print(json.dumps({{
     "listening": listening,
     "got": [[[str(a.dtype), list(a.shape), a.tolist()] for a in each] for each in got],
-}))
+}}))
 """
+
+TRAINS = f"""{JOINS}
+from torch.nn.parallel import DistributedDataParallel
+from tests.training.test_group import trained
+
+torch.set_num_threads(1)
+with process_group(rank, world, cpu, LOOPBACK, share):
+    for refine in (False, True):
+        wrap = lambda model: DistributedDataParallel(model, **exchange(model))
+        weights = trained(folder / "batches", refine, slice(2 * rank, 2 * rank + 2), wrap)
+        torch.save(weights, folder / f"rank {{rank}}, {{refine}}")
+"""
+
+
+def trained(
+    batches: Path, refine: bool, mine: slice, wrap: Callable[[nn.Module], nn.Module]
+) -> dict[str, torch.Tensor]:
+    """The weights after three steps, each on all of four batches of different numbers of keypoints."""
+    config = Config().with_overrides({**KEYS, "model.refine": refine, "train.input_noise": 0.0})
+    groups = torch.load(batches, weights_only=False)
+    torch.manual_seed(0)
+    model = PoseEstimator(config.model)
+    wrapped = wrap(model).eval()  # with BatchNorm's own statistics a batch's samples depend on each other
+    # AdamW's first steps are as long for a gradient of almost nothing, whatever its sign.
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    schedule = make_schedule(optimizer, config.train, 10)
+    for group in groups:
+        train_step(wrapped, group[mine], optimizer, schedule, config)
+    return model.state_dict()
+
+
+def test_ranks_that_exchange_gradients_train_as_one_process_would(pack: Pack, tmp_path: Path) -> None:
+    """Two of two batches a step each: gradients are exchanged in the second one's backward pass alone."""
+    data = Config().with_overrides(KEYS).data
+    torch.save([list(train_batches(pack, data, 2, 0, epoch, steps=4)) for epoch in (1, 2, 3)], tmp_path / "batches")
+    command = [sys.executable, "-c", TRAINS]
+    ranks = [subprocess.Popen([*command, str(rank), "2", str(tmp_path)], cwd=ROOT) for rank in range(2)]
+    wanted = [trained(tmp_path / "batches", refine, slice(0, 4), lambda model: model) for refine in (False, True)]
+    assert [rank.wait(timeout=200) for rank in ranks] == [0, 0]
+    for refine in (False, True):
+        for rank in range(2):
+            got = torch.load(tmp_path / f"rank {rank}, {refine}")
+            for name, weight in wanted[refine].items():
+                torch.testing.assert_close(got[name], weight, rtol=1e-3, atol=1e-5, msg=f"{name}, {rank}, {refine}")
+
+
+def test_buffers_are_sent_round_only_where_a_training_changes_them(tmp_path: Path) -> None:
+    config = Config().with_overrides(KEYS).model
+    assert exchange(PoseEstimator(config))["forward_sync_buffers"]
+    frozen = config.model_copy(update={"backbone": config.backbone.model_copy(update={"frozen": "all"})})
+    assert not exchange(PoseEstimator(frozen))["forward_sync_buffers"]
 
 
 @pytest.mark.parametrize("world", [1, 3])

@@ -12,11 +12,12 @@ from capetune.runs.checkpoints import CheckpointMeta
 from capetune.runs.history import add_to_history
 from capetune.runs.results import trial_folder
 from capetune.training.checkpoint import save_checkpoint
+from capetune.tuning.ending import Limit
 from capetune.tuning.search import Search
 from capetune.tuning.space import Budget
 from capetune.tuning.space_file import load_space
 from capetune.tuning.storage import open_storage
-from capetune.tuning.watcher import Limit, Watcher
+from capetune.tuning.watcher import Watcher
 
 EPOCHS = 3
 

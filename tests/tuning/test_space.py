@@ -235,7 +235,8 @@ def test_without_a_header_it_is_tpe_and_asha_for_mpck4(read):
         ("metric: mpck\n", "line 1: metric: no epoch reports 'mpck'; did you mean mpck"),
         ("mode: up\n", "line 1: mode.0: Input should be 'max' or 'min', not 'up'"),
         ("metric: [mpck4, mpck5, val_loss]\n", "line 1: metric: 3 metrics and 3 modes; give one of each, or two"),
-        ("metric: [mpck4, generate_ms]\n", "two metrics want `sampler: nsga2` and `scheduler: none`"),
+        ("metric: [mpck4, generate_ms]\n", "two metrics want `scheduler: none`"),
+        ("metric: [mpck4, generate_ms]\nscheduler: none\nsampler: cmaes\n", "cmaes searches by one metric"),
         (
             "sampler: tpee\n",
             "line 1: sampler: Input should be 'tpe', 'random', 'grid', 'gp', 'cmaes' or 'nsga2', not 'tpee'",

@@ -15,10 +15,10 @@ from capetune.events import CheckpointKept, TrialEnded
 from capetune.runs.diary import EVENTS
 from capetune.runs.failures import ERROR
 from capetune.runs.results import saved_results
+from capetune.tuning.ending import Limit
 from capetune.tuning.goal import Goal
 from capetune.tuning.space import Budget
 from capetune.tuning.telling import tell_epochs
-from capetune.tuning.watcher import Limit
 
 from .conftest import Bench
 
@@ -277,8 +277,34 @@ def test_failures_of_different_kinds_or_with_a_good_end_between_do_not_end_a_sea
     fail("one of 7")
     assert not bench.limit.stop_all()
     fail("one of 8")
-    assert bench.limit.broken == "ValueError: one of 8"
+    assert bench.limit.broken == "3 trials on end failed of this: ValueError: one of 8"
     assert bench.limit.stop_all()
+
+
+def fail_by_itself(bench, trial):
+    bench.folder(trial).mkdir(parents=True, exist_ok=True)
+    (bench.folder(trial) / ERROR).write_text("Traceback …\nKeyError: 'joints'\n")
+    bench.end(trial)
+
+
+def test_a_default_that_fails_by_itself_ends_the_search(bench):
+    fail_by_itself(bench, bench.trial())
+    assert bench.limit.stop_all()
+    assert bench.limit.broken.endswith("the search begins with, failed of this: KeyError: 'joints'")
+
+
+def test_a_default_whose_machine_is_lost_does_not_nor_another_trial(bench):
+    bench.end(bench.trial(), lost="ray.exceptions.ActorDiedError: it died")
+    fail_by_itself(bench, bench.trial())
+    assert not bench.limit.stop_all()
+
+
+def test_nor_a_default_that_fails_when_another_has_a_score(bench):
+    default, other = bench.trial(), bench.trial()
+    bench.report(other, 3, 0.5)
+    bench.end(other)
+    fail_by_itself(bench, default)
+    assert not bench.limit.stop_all()
 
 
 def test_a_search_is_over_when_so_many_trials_were_no_better(search):
@@ -322,3 +348,24 @@ def test_of_a_loss_that_is_to_fall_the_worst_is_the_largest(search):
         math.inf,
         -math.inf,
     ]
+
+
+def test_an_epoch_is_told_without_a_look_at_all_other_trials(bench, monkeypatch):
+    trial = bench.trial()
+    monkeypatch.setattr(bench.study, "get_trials", None)
+    bench.report(trial, 1, 0.4)
+    bench.report(trial, 1, 0.5)  # trained again: what was told first stays
+    monkeypatch.undo()
+    assert bench.study.trials[0].intermediate_values == {1: 0.4}
+
+
+def test_results_whose_writing_takes_long_are_written_now_and_then_and_at_the_end(bench):
+    first, second = bench.trial(), bench.trial()
+    bench.report(first, 1, 0.4)
+    bench.end(first)
+    bench.watcher.written = time.monotonic(), 3600.0  # for an hour
+    bench.report(second, 1, 0.5)
+    bench.end(second)
+    assert [len(results) for results in bench.kept] == [1]
+    bench.watcher.on_experiment_end([first, second])
+    assert [[result.score for result in results] for results in bench.kept] == [[0.4], [0.5, 0.4]]

@@ -1,15 +1,18 @@
 from __future__ import annotations
 
+from collections import Counter
 from contextlib import closing
 from itertools import chain
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from capetune.config import DataConfig
-from capetune.datasets.episodes.plan import Plan, _Unread, plan
+from capetune.datasets.episodes.balance import balanced
+from capetune.datasets.episodes.plan import Balance, Plan, _Unread, plan
 from capetune.datasets.episodes.stream import train_loader
 from capetune.datasets.episodes.supports import TrainSet
 from capetune.datasets.packs.reader import Pack, open_pack
@@ -29,6 +32,53 @@ def test_what_is_planned_is_what_the_loaders_give(pack: Pack, ranks: int, loader
         planned = _Unread(pack, train, config, 4, 7, rank, ranks).epoch(2, 20, max(1, loaders))
         with closing(train_loader(pack, config, 4, 7, rank, ranks)) as loader:
             assert [batch.ids.tolist() for batch in loader.epoch(2, 20)] == planned
+
+
+@pytest.fixture
+def uneven(pack: Pack) -> Pack:
+    """Of the ten train categories the first nine have 2 instances each, the last one all its 20."""
+    part = pack.part(1, "train")
+    *few, last = part.categories
+    ids = {i.id for c in few for i in part.instances[c.id][:2]} | {i.id for i in part.instances[last.id]}
+    entry = pack.manifest.splits["1"]["train"]
+    rows = tuple(row for row in entry.instances if pack.instances[row].id in ids)
+    splits = {"1": {"train": entry.model_copy(update={"instances": rows})}}
+    return Pack(pack.place, pack.manifest.model_copy(update={"splits": splits}))
+
+
+@pytest.mark.parametrize(("ranks", "loaders"), [(1, 0), (2, 2)])
+def test_a_balanced_stream_is_planned_as_the_loaders_give_it_and_goes_on_from_any_batch(
+    uneven: Pack, ranks: int, loaders: int
+) -> None:
+    config = DataConfig(size=64, workers=loaders, balance="categories")
+    train = TrainSet(uneven, 1)
+    for rank in range(ranks):
+        planned = _Unread(uneven, train, config, 4, 7, rank, ranks).epoch(2, 20, max(1, loaders))
+        with closing(train_loader(uneven, config, 4, 7, rank, ranks)) as loader:
+            assert [batch.ids.tolist() for batch in loader.epoch(2, 20, 13)] == planned[13:]
+
+
+def test_balanced_each_category_comes_as_often_as_the_others(uneven: Pack) -> None:
+    kinds: tuple[Balance, Balance] = ("instances", "categories")
+    plain, even = (plan(uneven, 1, ranks=1, loaders=0, batch=19, seed=3, balance=kind) for kind in kinds)
+    assert plain.samples == even.samples == 38
+    for row in plain.epochs:
+        assert (row.once, row.often) == (38, (2, 20))
+    for row in even.epochs:
+        assert 3 <= row.often[0] <= row.often[1] <= 5  # 3.8 on average
+        assert row.entropy > plain.epochs[0].entropy
+        assert row.once + row.again + row.never == 38
+
+
+@given(st.lists(st.integers(2, 40), min_size=1, max_size=8), st.integers(0, 2**32 - 1))
+def test_whatever_the_counts_a_pass_differs_by_less_than_one_from_what_is_right(counts: list[int], seed: int) -> None:
+    share = sum(counts) / len(counts)
+    values = [(id, n) for id, count in enumerate(counts) for n in range(count)]
+    found = balanced(
+        {id: share / count for id, count in enumerate(counts)}, lambda v: v[0], np.random.default_rng(seed), values
+    )
+    times = Counter(id for id, _ in found)
+    assert all(abs(times[id] - share) < 1 + 1e-9 for id in range(len(counts)))
 
 
 def test_one_rank_sees_each_sample_once(pack: Pack) -> None:

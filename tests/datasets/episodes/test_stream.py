@@ -9,7 +9,8 @@ import torch
 
 from capetune.config import DataConfig
 from capetune.datasets.episodes import stream
-from capetune.datasets.episodes.stream import steps_per_epoch, train_batches, train_loader
+from capetune.datasets.episodes.steps import steps_per_epoch
+from capetune.datasets.episodes.stream import train_batches, train_loader
 from capetune.datasets.packs.crop import apply
 from capetune.datasets.packs.reader import Pack, PackDamaged, open_pack
 from capetune.errors import UserError

@@ -110,7 +110,7 @@ def test_pictures_that_are_not_there_are_named(export, pictures, tmp_path):
     [
         ("</annotations>", "", "annotations.xml is not XML (no element found: line"),
         ("annotations>", "tasks>", "holds <tasks>); export as CVAT for images"),
-        ("<image ", '<track id="0" label="fly"></track><image ', "is of CVAT for video, whose frames have no names"),
+        ("<image ", '<track id="0" label="fly"></track><image ', "has tracks of 0 videos with a size; export"),
         ('width="96"', 'width="wide"', "image 'day one/0.png': width is 'wide', no number"),
         ('points="10.25,19.50"', 'points="10.25"', "keypoint 'head' has points='10.25', not one x,y"),
         ('data-node-to="1"', 'data-node-to="7"', "label 'fly': an edge ends at node 7, which isn't"),

@@ -3,7 +3,7 @@ import json
 import pytest
 
 from capetune.datasets.mp100.categories import split_by_categories
-from capetune.datasets.mp100.files import find_files, read_folder
+from capetune.datasets.mp100.files import find_files, read_folder, read_part
 from capetune.errors import UserError
 
 
@@ -52,7 +52,7 @@ def test_a_picture_of_categories_of_two_parts_is_said(tiny_root, tmp_path):
     [
         (["tiny90", "dog"], "no instance of 'dog'; there are tiny"),
         (["tiny90", "tiny91"], "2 categories aren't one to train on, one to validate and one to test: --by frames"),
-        (["tiny90"], "a split by categories needs 1 to test and 1 to validate with the 16 instances of an episode"),
+        (["tiny90"], "a split by categories needs 1 to test and 1 to validate with the 16 .* give --by frames$"),
     ],
 )
 def test_too_few_are_refused_and_nothing_is_left(tiny_root, tmp_path, names, words):
@@ -68,4 +68,6 @@ def test_what_is_there_is_not_overwritten(tiny_root, tmp_path):
 
 def test_files_are_mp100_s(tiny_root, tmp_path):
     split_by_categories(tiny_root / "annotations", tmp_path / "out")
-    assert list(find_files(tmp_path / "out")) == [(1, "train"), (1, "val"), (1, "test")]
+    found = find_files(tmp_path / "out")
+    assert list(found) == [(1, "train"), (1, "val"), (1, "test")]
+    assert read_part(found[1, "test"], 1, "test").own, "its split isn't MP-100's"

@@ -57,10 +57,10 @@ def test_spellings_of_one_path_are_one_picture():
 
 def test_categories_are_split_as_mp100_s_and_each_episode_fits():
     counts = dict(zip(range(50), count(EPISODE - 10), strict=False))
-    part_of = by_categories(counts)
+    part_of = by_categories(counts, "--by frames")
     assert sizes(part_of) == (35, 5, 10)
     assert all(counts[id] >= EPISODE for id, part in part_of.items() if part != "train")
-    assert by_categories(dict(reversed(counts.items()))) == part_of
+    assert by_categories(dict(reversed(counts.items())), "--by frames") == part_of
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ def test_ten_categories_of_which_three_hold_an_episode_are_enough(counts, wanted
 
 def test_too_few_that_hold_an_episode_are_refused():
     with pytest.raises(UserError, match=r"needs 1 to test and 1 to validate with the 16 instances .*; of 3 here 1 can"):
-        by_categories({1: 16, 2: 15, 3: 15})
+        by_categories({1: 16, 2: 15, 3: 15}, "--by frames")
 
 
 @pytest.mark.parametrize(("largest", "queries"), [(16, None), (15, 14), (2, 1), (1, None)])

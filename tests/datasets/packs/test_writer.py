@@ -2,6 +2,7 @@ import json
 import shutil
 import tarfile
 from collections import Counter
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -10,9 +11,11 @@ from PIL import Image
 
 from capetune.datasets.mp100.pictures import MISSING, OUTSIDE, UNREADABLE, WRONG_SIZE
 from capetune.datasets.packs import writer as shards
+from capetune.datasets.packs.manifest import CategoryEntry
 from capetune.datasets.packs.reader import open_pack
 from capetune.datasets.packs.writer import pack
 from capetune.errors import UserError
+from capetune.pose import Category, PoseGraph
 
 
 @pytest.fixture
@@ -337,3 +340,31 @@ def test_an_older_pack_knows_it_too_and_another_data_set_is_no_part_of_mp100(tmp
     assert open_pack(tmp_path / "pack").manifest.coverage.to_json()["there"] == 2
     assert open_pack(tiny_pack).manifest.coverage is None
     assert "mp100" not in json.loads((tiny_pack / "manifest.json").read_text()), "its bytes are what they were"
+
+
+def test_whoever_cuts_the_bytes_are_the_same_and_a_picture_that_is_not_seen_there_is_refused(tiny_root, tmp_path):
+    def elsewhere(job, tasks):
+        return (job(task) for task in tasks)
+
+    def changed(job, tasks):
+        return (job((picture, file, length + (picture.name == name))) for picture, file, length in tasks)
+
+    name = "tiny87_body/005.jpg"
+    folders = tiny_root / "annotations", tiny_root / "images"
+    for out, spread in (("one", None), ("two", elsewhere)):
+        pack(*folders, tmp_path / out, shards=4, size=64, spread=spread)
+    for file in (tmp_path / "one").iterdir():
+        assert file.read_bytes() == (tmp_path / "two" / file.name).read_bytes()
+    with pytest.raises(
+        UserError, match=rf"machine .* doesn't see {tiny_root}/images/{name} as this one does: give --im"
+    ):
+        pack(*folders, tmp_path / "three", size=64, spread=changed)
+    assert not (tmp_path / "three").exists()
+
+
+def test_a_pack_keeps_super_categories_and_older_ones_have_none():
+    category = Category(2, "horse_body", "horse_body", PoseGraph(("a", "b"), ((0, 1),)), "Equidae")
+    entry = CategoryEntry.of(category)
+    assert CategoryEntry.model_validate_json(entry.model_dump_json()).category() == category
+    older = entry.model_dump(exclude={"supercategory"})
+    assert CategoryEntry.model_validate(older).category() == replace(category, supercategory="")
