@@ -72,8 +72,8 @@ def facts_of(model: PoseEstimator, meta: CheckpointMeta, checkpoint: str, weight
         "batch": [1, MOST_IMAGES],
         "inputs": {
             "images": f"uint8 (B, 3, {size}, {size}), RGB: {CROP}",
-            "boxes": "float32 (B, 4), x, y, width, height of the object in pixels of its picture, inside it: (0, 0) to the "
-            "last pixel, width - 1 and height - 1, is all of it",
+            "boxes": "float32 (B, 4), x, y, width, height of the object in pixels of its picture, inside it: (0, 0) to "
+            "the last pixel, width - 1 and height - 1, is all of it",
             "template": "float32 (B, K, 2), x and y in units of the box, (0, 0) its top left corner; any where unknown",
             "known": "bool (B, K), true where the template's place is known",
             "edges": "bool (B, K, K), symmetric, true between keypoints that hang together",
