@@ -80,8 +80,9 @@ def command(
     with ExitStack() as ends:
         spread = ends.enter_context(_machines(address)) if address else None
         progress = partial(ends.enter_context(progress_bar()), "packing images")
-        told = {"progress": progress, "tell": doubts.append}
-        manifest = pack(read, images, out, shards, size, strict=strict, spread=spread, **told)
+        manifest = pack(
+            read, images, out, shards, size, strict=strict, progress=progress, tell=doubts.append, spread=spread
+        )
     common.say(*pack_lines(manifest, out), *division_lines(division))
     common.warn(*pack_warnings(manifest), *doubts)
 

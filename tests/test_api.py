@@ -76,7 +76,10 @@ def test_without_a_listener_it_is_shown(run, capsys):
         (lambda: capetune.promote(name="nosuch"), "there is no search 'nosuch' in runs"),
         (lambda: capetune.submit("serch"), "did you mean 'search'?"),
         (lambda: capetune.submit("search", address="head:6379"), "the dashboard's URL is wanted"),
-        (lambda: capetune.predict(images="a.jpg", out="found", category="x"), "there is no checkpoint in runs"),
+        (
+            lambda: capetune.predict(images="a.jpg", out="found", category="x"),
+            "no such picture: a.jpg; give files or a folder that exist",
+        ),
         (lambda: capetune.export(checkpoint="nosuch", out="mine.pt2"), "there is no run 'nosuch' in runs"),
         (lambda: capetune.predict(images=[], out="found"), "no picture is named; give files or a folder"),
         (lambda: capetune.serve(prt=1).__enter__(), "there is no 'prt' in a request to serve; did you mean 'port'?"),

@@ -25,7 +25,7 @@ def spread(job: Callable[[Task], Result], tasks: Iterable[Task]) -> Iterator[Res
 
     The job and what it takes and gives are pickled. A UserError of the job is raised in its place.
     """
-    remote = ray.remote(num_cpus=1, max_retries=-1)(_done)
+    remote: Any = ray.remote(num_cpus=1, max_retries=-1)(_done)
     waiting: deque[Any] = deque()
     rest = iter(tasks)
     try:
