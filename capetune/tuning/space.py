@@ -242,7 +242,11 @@ def size(distribution: BaseDistribution) -> int | None:
     if isinstance(distribution, CategoricalDistribution):
         return len(distribution.choices)
     assert isinstance(distribution, IntDistribution | FloatDistribution)
-    return None if distribution.step is None else int((distribution.high - distribution.low) / distribution.step) + 1
+    # In decimals: (0.3 - 0.1) / 0.1 is a little less than 2.
+    if distribution.step is None:
+        return None
+    low, high, step = (Decimal(str(end)) for end in (distribution.low, distribution.high, distribution.step))
+    return int((high - low) / step) + 1
 
 
 def _values(distribution: BaseDistribution) -> list[Any] | None:
