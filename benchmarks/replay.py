@@ -47,7 +47,7 @@ class Surrogate:
         epochs = [name for name in rows[0] if name.startswith("epoch_")]
         whole = [row for row in rows if all(row[name] for name in epochs)]
         self.diverged = len(rows) - len(whole)
-        scores = {self._key(row): [] for row in whole}
+        scores: dict[tuple[float, ...], list[list[float]]] = {self._key(row): [] for row in whole}
         for row in whole:
             scores[self._key(row)].append([float(row[name]) for name in epochs])
         self.points = np.array(list(scores))

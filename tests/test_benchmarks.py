@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 FOLDER = Path(__file__).parents[1] / "benchmarks"
-HELPERS = {"breakable.py", "gpu_learning.py", "gpu_speed.py", "harness.py", "paper.py", "stores.py"}
+HELPERS = {"breakable.py", "gpu_learning.py", "gpu_speed.py", "harness.py", "paper.py", "replay.py", "stores.py"}
 SCRIPTS = sorted(path.name for path in FOLDER.glob("*.py") if path.name not in HELPERS)
 
 
@@ -33,7 +33,9 @@ def test_make_bench_runs_every_benchmark_of_speed() -> None:
         "balance.py",
         "categories.py",
         "copies.py",
+        "curves.py",
         "faults.py",
+        "many.py",
         "options.py",
         "reliability.py",
         "search.py",

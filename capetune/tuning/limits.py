@@ -55,6 +55,8 @@ def parameters(config: ModelConfig) -> int:
 
 def set_excess(study: optuna.Study, number: int, excess: Mapping[str, float]) -> None:
     """Let the study know it of a trial that hasn't ended there."""
+    if not excess:
+        return
     trial = study.get_trials(deepcopy=False)[number]
     for name, share in excess.items():
         if not trial.state.is_finished() and name not in trial.constraints:
