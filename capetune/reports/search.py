@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table
 from rich.text import Text
 
+from capetune.reports.ablation import ablation_rows, ablation_table
 from capetune.reports.earlier import earlier_lines
 from capetune.reports.live import STYLES
 from capetune.reports.words import in_words, share, short, tails
 from capetune.runs.commands import again
 from capetune.runs.metrics import title
 from capetune.runs.record import Run
-from capetune.runs.results import UNSCORED, TrialResult, varied_keys
+from capetune.runs.results import UNSCORED, TrialResult, trial_rows, varied_keys
 from capetune.service.search import SearchResult
 from capetune.storage.scratch import named
 from capetune.tuning.goal import Goal
@@ -49,6 +50,12 @@ def results_table(results: list[TrialResult], goal: Goal, most: int = 10) -> Tab
             status.append(" over a limit", "bold yellow")
         table.add_row(mark, status, *scores, str(result.epochs), *values, style=style)
     return table
+
+
+def results_tables(result: SearchResult) -> list[Table]:
+    """The best trials and, where trials have several seeds, all of them beside the default."""
+    rows = ablation_rows(trial_rows(result.trials), result.goal.metric, result.goal.modes[0])
+    return [results_table(result.trials, result.goal), *([ablation_table(rows)] if rows else [])]
 
 
 def best_numbers(results: list[TrialResult], goal: Goal) -> set[int]:
