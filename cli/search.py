@@ -96,7 +96,7 @@ def command(
 
     result = common.run(search, search.SearchRequest.of(**common.asked(context)), as_json)
     if not as_json and not result.already:
-        from capetune.reports.search import next_lines, results_lines, results_table
+        from capetune.reports.search import next_lines, results_lines, results_tables
 
-        common.console().print(results_table(result.trials, result.goal))
+        common.console().print(*results_tables(result))
         common.say(*results_lines(result.folder, result.trials, result.facts), *next_lines(result))

@@ -33,10 +33,10 @@ class Crew:
     ) -> None:
         self._make, self._count, self._say = make, workers, say
         self._names = process_names(name)
-        given: dict[str, Any] = {"num_cpus": reserved.get("CPU", 0), "num_gpus": reserved.get("GPU", 0)}
+        self._given: dict[str, Any] = {"num_cpus": reserved.get("CPU", 0), "num_gpus": reserved.get("GPU", 0)}
         # A trial's own room is for the trial, which may have none to spare.
-        given |= {"scheduling_strategy": "DEFAULT", "namespace": f"capetune-{ray.get_runtime_context().get_job_id()}"}
-        self._kind = ray.remote(_Worker).options(**given)
+        own = f"capetune-{ray.get_runtime_context().get_job_id()}"
+        self._given |= {"scheduling_strategy": "DEFAULT", "namespace": own}
         self._starting: dict[Any, Any] = {}
         self._idle: list[Any] = []
         self._works = itertools.count()
@@ -60,10 +60,11 @@ class Crew:
         left, tries, hands = deque(range(len(parts))), Counter[int](), dict[Any, tuple[Any, int]]()
         while left or hands:
             while left and self._idle:
-                worker, number = self._idle.pop(), left.popleft()
-                hands[worker.do.remote(work, sent, parts[number])] = worker, number
+                free, next_part = self._idle.pop(), left.popleft()
+                hands[free.do.remote(work, sent, parts[next_part])] = free, next_part
             [done], _ = ray.wait([*hands, *(self._starting if left else ())], num_returns=1)
-            worker, number = hands.pop(done) if done in hands else (self._starting.pop(done), None)
+            taken: tuple[Any, int | None] = hands.pop(done) if done in hands else (self._starting.pop(done), None)
+            worker, number = taken
             try:
                 result = ray.get(done)
             except RayTaskError as error:
@@ -78,7 +79,8 @@ class Crew:
                 yield number, result
 
     def _start(self) -> None:
-        worker = self._kind.options(name=next(self._names)).remote(self._make)
+        kind: Any = ray.remote(_Worker)
+        worker = kind.options(name=next(self._names), **self._given).remote(self._make)
         self._starting[worker.ready.remote()] = worker
 
     def _again(self, part: int | None, tries: Counter[int], why: RayError) -> None:

@@ -128,21 +128,23 @@ def open_exported(file: Path, format: Format) -> Runner:
         with _quiet():
             program = torch.export.load(file).module()
 
-        def run(given: Given) -> tuple[np.ndarray, np.ndarray]:
+        def run_program(given: Given) -> tuple[np.ndarray, np.ndarray]:
             with torch.no_grad():
                 xy, score = program(*(torch.from_numpy(array) for array in given))
             return xy.numpy(), score.numpy()
 
-        return run
+        return run_program
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
-    wanted = {each.name for each in session.get_inputs()}  # an input that a model doesn't read isn't one
-    return lambda given: tuple(
-        session.run(list(OUTPUTS), {name: a for name, a in zip(INPUTS, given, strict=True) if name in wanted})
-    )
+
+    def run_session(given: Given) -> tuple[np.ndarray, np.ndarray]:
+        xy, score = session.run(list(OUTPUTS), dict(zip(INPUTS, given, strict=True)))
+        return xy, score
+
+    return run_session
 
 
 def check_installed(format: Format) -> None:

@@ -105,7 +105,7 @@ def medians(model: Model, run: Runner, asked: Asked, rounds: int = 5) -> tuple[f
 def repeated(asked: Asked, count: int) -> Asked:
     """So many objects, its own again and again."""
     rows = np.arange(count) % len(asked.crops)
-    return Asked([asked.crops[row] for row in rows], asked.boxes[rows], asked.template)
+    return Asked([asked.crops[int(row)] for row in rows], asked.boxes[rows], asked.template)
 
 
 def noise(size: int, most: int, seed: int = 0) -> list[Asked]:

@@ -28,7 +28,7 @@ def crop(image, box, size={size}):  # image: uint8 (height, width, 3), RGB; box:
     return cv2.warpAffine(image, np.array([[scale, 0, at[0]], [0, scale, at[1]]]), (size, size))
 
 image = cv2.cvtColor(cv2.imread("picture.jpg"), cv2.COLOR_BGR2RGB)
-box = [0, 0, image.shape[1], image.shape[0]]  # where the object is
+box = [0, 0, image.shape[1] - 1, image.shape[0] - 1]  # where the object is: from its first to its last pixel
 template = [[0.2, 0.1], [0.5, 0.5], [0.8, 0.9]]  # K keypoints in units of the box
 edges = np.zeros((1, 3, 3), dtype=bool)
 edges[0, [0, 1, 1, 2], [1, 0, 2, 1]] = True  # 0-1 and 1-2, both ways
@@ -72,7 +72,8 @@ def facts_of(model: PoseEstimator, meta: CheckpointMeta, checkpoint: str, weight
         "batch": [1, MOST_IMAGES],
         "inputs": {
             "images": f"uint8 (B, 3, {size}, {size}), RGB: {CROP}",
-            "boxes": "float32 (B, 4), x, y, width, height of the object in pixels of its picture, inside the picture",
+            "boxes": "float32 (B, 4), x, y, width, height of the object in pixels of its picture, inside it: (0, 0) to "
+            "the last pixel, width - 1 and height - 1, is all of it",
             "template": "float32 (B, K, 2), x and y in units of the box, (0, 0) its top left corner; any where unknown",
             "known": "bool (B, K), true where the template's place is known",
             "edges": "bool (B, K, K), symmetric, true between keypoints that hang together",

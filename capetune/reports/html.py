@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from capetune.errors import UserError
+from capetune.reports.ablation import ablation_rows
 from capetune.reports.agreement import agreements
 from capetune.reports.earlier import earlier_lines
 from capetune.reports.marks import STATES
@@ -18,7 +19,7 @@ from capetune.reports.quiet import quiet
 from capetune.reports.regret import cost
 from capetune.reports.story import Row, Story, read_story
 from capetune.runs.record import Run
-from capetune.runs.results import UNSCORED
+from capetune.runs.results import UNSCORED, trial_rows
 from capetune.storage.whole import write_aside
 
 ROWS, TOLD = 1000, 50  # trials in the page's table; failures, twins and starts with a word of their own
@@ -106,6 +107,7 @@ def render(story: Story, drawn: list[tuple[Panel, str]]) -> str:
             story.run.folder, facts, story.goal, None if best is None else best.metrics[story.goal.metric]
         ),
         twins=[row for row in story.rows if row.twin is not None],
+        ablation=ablation_rows(trial_rows(story.results), story.goal.metric, story.goal.modes[0]),
         kept=sum(row.size for row in story.rows),
         seconds=sum(row.seconds for row in story.rows),
     )

@@ -11,6 +11,7 @@ from rich.table import Table
 from capetune.config import config_value, leaf_keys
 from capetune.datasets.mp100.catalogue import Coverage
 from capetune.errors import UserError
+from capetune.reports.ablation import ablation_rows, ablation_table
 from capetune.reports.words import share
 from capetune.runs.commands import again
 from capetune.runs.history import read_history
@@ -153,6 +154,9 @@ def print_run(run: Run, console: Console) -> None:
         console.print(promotion_table(each))
     if trials:
         console.print(trials_table(trials))
+        metric, mode = run.facts.get("goal", ["mpck4"])[0], run.facts.get("mode", ["max"])[0]
+        if rows := ablation_rows(trials, metric, mode):
+            console.print(ablation_table(rows))
     elif history:
         console.print(epochs_table(history))
 

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table
 from rich.text import Text
 
+from capetune.reports.ablation import ablation_rows, ablation_table
 from capetune.reports.earlier import earlier_lines
 from capetune.reports.live import STYLES
 from capetune.reports.words import in_words, share, short, tails
 from capetune.runs.commands import again
 from capetune.runs.metrics import title
 from capetune.runs.record import Run
-from capetune.runs.results import UNSCORED, TrialResult, varied_keys
+from capetune.runs.results import UNSCORED, TrialResult, trial_rows, varied_keys
 from capetune.service.search import SearchResult
 from capetune.storage.scratch import named
 from capetune.tuning.goal import Goal
@@ -51,6 +52,12 @@ def results_table(results: list[TrialResult], goal: Goal, most: int = 10) -> Tab
     return table
 
 
+def results_tables(result: SearchResult) -> list[Table]:
+    """The best trials and, where trials have several seeds, all of them beside the default."""
+    rows = ablation_rows(trial_rows(result.trials), result.goal.metric, result.goal.modes[0])
+    return [results_table(result.trials, result.goal), *([ablation_table(rows)] if rows else [])]
+
+
 def best_numbers(results: list[TrialResult], goal: Goal) -> set[int]:
     """The first trial's; of two metrics, those of the front that trials trained to the end make."""
     if len(goal.metrics) == 1:
@@ -85,10 +92,8 @@ def results_lines(folder: Path | str, results: list[TrialResult], facts: dict[st
     same = [f"{result.number} as {result.twin}" for result in results if result.twin is not None]
     if same:
         lines.append(f"trials with the configuration of an earlier one: {', '.join(same)}")
-    best, goal = (
-        results[0].score if results and results[0].eligible else None,
-        Goal(tuple(facts["goal"]), tuple(facts.get("mode", ["max"]))),
-    )
+    goal = Goal(tuple(facts["goal"]), tuple(facts.get("mode", ["max"])))
+    best = results[0].score if results and results[0].eligible else None
     if len(goal.metrics) == 2 and (front := best_numbers(results, goal)):
         which = ", ".join(str(result.number) for result in results if result.number in front)
         lines.append(f"best are those that none beats in both (★): trials {which}; --best takes the first of them")

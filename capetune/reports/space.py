@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
-from capetune.tuning.space import describe, never_stops, size
+from capetune.tuning.space import LISTED, describe, never_stops, size
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -61,6 +61,8 @@ def space_lines(space: Space, config: Config, rows: Sequence[dict[str, Any]], ba
     header, scheduler = space.header, space.header.scheduler
     sizes = [row["values"] for row in rows]
     many = "infinitely many" if None in sizes else f"at most {math.prod(sizes)}"
+    if header.sampler in LISTED:
+        many = str(len(space.points(config)))
     goals = " and ".join(f"{metric} ({mode})" for metric, mode in zip(header.metric, header.mode, strict=True))
     stops = f"{scheduler.name}, grace {scheduler.grace}, factor {scheduler.factor}"
     if scheduler.name == "none":

@@ -74,6 +74,7 @@ class Story:
     rows: ended trials from the best down, then the others. keys: every varied key, in the space's order. study: None
     where it can't be read, which `no_study` explains. rungs: the epochs after which the scheduler compares. starts: the
     trials that were started again. machines: how many were lost. notes: what couldn't be read, each a sentence.
+    results: of the trials that ended.
     """
 
     run: Run
@@ -89,6 +90,7 @@ class Story:
     starts: list[Starts] = field(default_factory=list)
     machines: int = 0
     notes: list[str] = field(default_factory=list)
+    results: list[TrialResult] = field(default_factory=list)
 
     @property
     def labels(self) -> dict[str, str]:
@@ -138,7 +140,7 @@ def read_story(run: Run) -> Story:
     compared = rungs(space, config) if space and config else []
     starts, machines = read_starts(run.folder, pauses=space is not None and carries_checkpoints(space))
     keys = list(dict.fromkeys(keys))
-    return Story(run, state, goal, rows, keys, space, config, study, why, compared, starts, machines, notes)
+    return Story(run, state, goal, rows, keys, space, config, study, why, compared, starts, machines, notes, results)
 
 
 def _ended(run: Path, result: TrialResult, goal: Goal, notes: list[str]) -> Row:

@@ -14,9 +14,8 @@ from capetune.datasets.packs.reader import Pack
 from capetune.errors import UserError
 from capetune.evaluation.protocol import EPISODES, in_episodes, is_official
 from capetune.runs.failures import ERROR, error_line
+from capetune.runs.paired import interval
 from capetune.runs.record import TABLES, Asked
-
-CONFIDENCE = 0.95
 
 
 @dataclass(frozen=True)
@@ -134,13 +133,3 @@ def summary(promotion: Promotion) -> list[dict[str, Any]]:
         row["interval"] = interval(whole) if len(whole) == promotion.seeds else None
         rows.append(row)
     return rows
-
-
-def interval(values: list[float]) -> float | None:
-    """Half the width of Student's 95 % confidence interval of the mean; None of fewer than two values."""
-    if len(values) < 2:
-        return None
-    from scipy import stats  # takes a second to import, which what is refused before needn't wait for
-
-    quantile = stats.t.ppf((1 + CONFIDENCE) / 2, len(values) - 1)
-    return float(quantile * statistics.stdev(values) / len(values) ** 0.5)

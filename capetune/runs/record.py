@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NotRequired
 
 from pydantic import ConfigDict, TypeAdapter
 from typing_extensions import TypedDict
@@ -48,6 +48,16 @@ class Asked(TypedDict):
     missing: dict[str, list[str]]
 
 
+class WarmStart(TypedDict):
+    """What a search took of an earlier one: how many trials and points; its best one's number and score."""
+
+    search: str
+    trials: int
+    points: int
+    best: NotRequired[int]
+    score: NotRequired[float]
+
+
 class Origin(TypedDict):
     """The checkpoint that a training was begun with. named: as it was asked for. longer: whether all of it was taken,
     not only its weights. pack, data_hash, split: what it was trained on."""
@@ -84,6 +94,7 @@ class _Facts(TypedDict, total=False):
     storage: str | None
     study: str
     trials: int
+    warm_start: list[WarmStart]
     hours: float | None
     keep: int
     workers: list[int]

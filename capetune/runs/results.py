@@ -21,6 +21,7 @@ from capetune.errors import UserError
 from capetune.runs.commands import again
 from capetune.runs.document import Odd, read_checked
 from capetune.runs.metrics import title
+from capetune.runs.paired import differences
 from capetune.storage.whole import write_aside
 
 Status = Literal["completed", "pruned", "stopped", "diverged", "failed"]
@@ -31,17 +32,8 @@ RESULTS = "results.json"
 SCHEMA = "config.schema.json"  # of its YAML files, for editors, which find it wherever the run's folder goes
 SCHEMA_LINE = f"# yaml-language-server: $schema={SCHEMA}\n"
 COLUMNS = (
-    "number",
-    "status",
-    "score",
-    "spread",
-    "template",
-    "epochs",
-    "seconds",
-    "config_hash",
-    "twin",
-    "checkpoint",
-    "error",
+    *("number", "status", "score", "spread", "difference", "interval", "template"),
+    *("epochs", "seconds", "config_hash", "twin", "checkpoint", "error"),
 )
 
 
@@ -99,7 +91,7 @@ class TrialResult:
 
 
 class TrialRow(TypedDict, total=False):
-    """A trial in results.json: a TrialResult's fields, and two of its properties."""
+    """A trial in results.json: a TrialResult's fields, three of its properties, and `paired.differences`."""
 
     number: int
     overrides: dict[str, Any]
@@ -117,6 +109,8 @@ class TrialRow(TypedDict, total=False):
     excess: dict[str, float]
     seeds: list[float]
     spread: float | None
+    difference: float | None
+    interval: float | None
     template: float | None
     epochs: int
 
@@ -218,10 +212,12 @@ def read_results(folder: Path) -> dict[str, Any]:
 
 def trial_rows(results: Sequence[TrialResult]) -> list[dict[str, Any]]:
     """As JSON's plain types."""
-    return [
-        {**asdict(result), "template": result.template, "epochs": result.epochs, "spread": result.spread}
-        for result in results
-    ]
+    beside, rows = differences(results), []
+    for result in results:
+        difference, interval = beside.get(result.number, (None, None))
+        row = {"template": result.template, "epochs": result.epochs, "spread": result.spread}
+        rows.append({**asdict(result), **row, "difference": difference, "interval": interval})
+    return rows
 
 
 def write_results(folder: Path, base: Config, facts: dict[str, Any], results: list[TrialResult]) -> None:

@@ -79,7 +79,7 @@ def _plain(section: type[Section]) -> dict[str, Any]:
 
 def _one_or_more(item: dict[str, Any], many: dict[str, Any] | None = None) -> dict[str, Any]:
     many = many or {"type": "array", "items": item}
-    told = {name: many[name] for name in ("description", "default", "title") if name in many}
+    told: dict[str, Any] = {name: many[name] for name in ("description", "default", "title") if name in many}
     return {**told, "anyOf": [item, {"type": "array", "items": item}]}
 
 

@@ -181,6 +181,8 @@ def _begin(request: SearchRequest, listener: Listener) -> Begun:
         raise UserError("--top says how many points of an earlier search come first: give --warm-start NAME too")
     config = request.configuration()
     space = load_space(request.space, config)
+    if request.warm_start and space.header.sampler == "ablation":
+        raise UserError("an ablation compares what it trained itself with the same seeds: leave --warm-start out")
     pack = open_data(request.data, listener)
     folder = run_folder(request.runs_folder, request.name or f"{space.source.stem}-{datetime.now():%Y%m%d-%H%M%S}")
     bring(folder)

@@ -31,7 +31,7 @@ from capetune.tuning.preflight import Plan, check_shareable, plan, preflight
 from capetune.tuning.room import Room
 from capetune.tuning.samplers import make_sampler
 from capetune.tuning.search import Search
-from capetune.tuning.space import Budget, Space
+from capetune.tuning.space import LISTED, Budget, Space
 from capetune.tuning.storage import check_new, study_name, without_password
 from capetune.tuning.study import run_search
 from capetune.tuning.warm import read_warm, save_warm, summary
@@ -76,6 +76,9 @@ def sit(begun: Begun, request: SearchRequest, listener: Listener) -> SearchResul
             keeping.check_shared(folder, cluster)
             for check in preflight(config, space, pack, folder, cluster, together, how.keep, bytes_kept):
                 listener(check)
+            if (seeds := space.header.repeats) > 1:
+                most = f"{how.trials} trials, {seeds} seeds each: {how.trials * seeds} trainings at most"
+                listener(CheckPassed("trainings", f"{most}, {config.train.epochs} epochs each"))
             for found in begun.warmth.found:
                 listener(CheckPassed("warm start", found))
             for doubt in begun.warmth.doubts:
@@ -126,8 +129,8 @@ class _How:
     def of(cls, begun: Begun, request: SearchRequest, run: Run) -> _How:
         """Raises UserError where the goal can't be had with kept features."""
         header, before = begun.space.header, run.facts
-        grid = header.sampler == "grid" and header.budget.trials is None
-        points = len(begun.space.points(begun.config)) if grid else 0
+        listed = header.sampler in LISTED and header.budget.trials is None
+        points = len(begun.space.points(begun.config)) if listed else 0
         how = cls(
             trials=request.trials or points or before.get("trials") or header.budget.trials or TRIALS,
             hours=header.budget.hours if request.hours is None else request.hours,

@@ -8,6 +8,7 @@ import optuna
 from optuna.samplers import BaseSampler
 
 from capetune.errors import UserError
+from capetune.tuning.space import LISTED
 
 NEEDS = {"cmaes": "cmaes"}
 
@@ -26,7 +27,7 @@ def make_sampler(name: str, seed: int, conditional: bool = False) -> BaseSampler
         return optuna.samplers.TPESampler(seed=seed, constant_liar=True, multivariate=True, group=conditional)
     made = {
         "random": optuna.samplers.RandomSampler,
-        "grid": optuna.samplers.RandomSampler,  # never asked: all points of the space are queued
+        **dict.fromkeys(LISTED, optuna.samplers.RandomSampler),  # never asked
         "gp": optuna.samplers.GPSampler,
         "cmaes": optuna.samplers.CmaEsSampler,
         "nsga2": optuna.samplers.NSGAIISampler,

@@ -42,7 +42,7 @@ class _Work:
 
 class SpreadPredictor:
     """A checkpoint's model, whose slices a crew of `scorers` predicts: what a `ModelPredictor` of it gives, to the last
-    digit on machines that are alike. `scores`, and `size`, a batch's, as there."""
+    digit where threads and machines are alike. `scores`, and `size`, a batch's, as there."""
 
     name = "model"
 

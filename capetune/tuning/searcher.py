@@ -123,8 +123,8 @@ class StudySearcher(JobSearcher):
 
     @cached_property
     def _points(self) -> set[str | None]:
-        """The hashes of all configurations of the space; none where they can't be counted."""
-        return {self.twins.hash(point) for point in self.space.grid() or ()}
+        """The hashes of all configurations that may be tried; none where they can't be counted."""
+        return {self.twins.hash(point) for point in self.space.countable(self.twins.search.config) or ()}
 
     def _over(self) -> str | None:
         if repeats_wait(self.study):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -26,6 +27,7 @@ Mode = Literal["max", "min"]
 Constraint = Literal["parameters", "generate_ms", "gpu_memory_gb"]
 Limit = Annotated[float, Field(gt=0)]
 GRID = 1000  # points of a space, at most, that are counted and may be tried one by one
+LISTED = ("grid", "ablation")  # samplers that draw nothing: all their points are queued
 ONE_SPACE = ("gp", "cmaes", "nsga2")  # samplers that draw a parameter at random if its range differs between trials
 
 
@@ -53,7 +55,7 @@ class Header(Section):
 
     metric: tuple[str, ...] = ("mpck4",)
     mode: tuple[Mode, ...] = ("max",)
-    sampler: Literal["tpe", "random", "grid", "gp", "cmaes", "nsga2"] = "tpe"
+    sampler: Literal["tpe", "random", "grid", "ablation", "gp", "cmaes", "nsga2"] = "tpe"
     scheduler: SchedulerConfig = SchedulerConfig()
     budget: Budget = Budget()
     points: tuple[dict[str, Any], ...] = Field((), description="tried right after the default configuration")
@@ -125,10 +127,36 @@ class Space:
 
     def points(self, config: Config) -> list[dict[str, Any]]:
         """What is tried first: the default, then the header's points, each with the default for what it leaves out.
-        With `sampler: grid` the whole space comes after these."""
+        With `sampler: grid` the whole space comes after these, with `ablation` each key's values by themselves."""
         found = [self._filled(point, config) for point in ({}, *self.header.points)]
-        grid = (self.grid() or []) if self.header.sampler == "grid" else []
-        return found + [point for point in grid if point not in found]
+        return found + [point for point in self._listed(config) if point not in found]
+
+    def countable(self, config: Config) -> list[dict[str, Any]] | None:
+        """Every configuration that may be tried, None where they are more than GRID, or without number."""
+        return self.points(config) if self.header.sampler == "ablation" else self.grid()
+
+    def one_at_a_time(self, config: Config) -> list[dict[str, Any]]:
+        """The default, then each key's other values, with all other keys at the default.
+
+        Raises UserError where a key doesn't apply to the default, has values without number, or more than GRID.
+        """
+        default = self.default(config)
+        found = [default]
+        for key, parameter in self.parameters.items():
+            values, where = _values(parameter.distribution), f"{self.source}, line {parameter.line}: {key}"
+            if values is None:
+                raise UserError(f"{where}: an ablation tries every value, up to {GRID}: give a choice, or a step")
+            if key not in default:
+                cure = "start from one that it applies to (--set), or leave it out"
+                raise UserError(f"{where}: an ablation changes one key at a time, and this isn't the default's; {cure}")
+            found += [self._filled({**default, key: value}, config) for value in values if value != default[key]]
+        return found
+
+    def _listed(self, config: Config) -> list[dict[str, Any]]:
+        """What the samplers of LISTED try; nothing with others."""
+        if self.header.sampler == "ablation":
+            return self.one_at_a_time(config)
+        return (self.grid() or []) if self.header.sampler == "grid" else []
 
     def grid(self) -> list[dict[str, Any]] | None:
         """Every point of the space, in the order of the file; None where they are more than GRID, or without number."""
@@ -214,7 +242,11 @@ def size(distribution: BaseDistribution) -> int | None:
     if isinstance(distribution, CategoricalDistribution):
         return len(distribution.choices)
     assert isinstance(distribution, IntDistribution | FloatDistribution)
-    return None if distribution.step is None else int((distribution.high - distribution.low) / distribution.step) + 1
+    # In decimals: (0.3 - 0.1) / 0.1 is a little less than 2.
+    if distribution.step is None:
+        return None
+    low, high, step = (Decimal(str(end)) for end in (distribution.low, distribution.high, distribution.step))
+    return int((high - low) / step) + 1
 
 
 def _values(distribution: BaseDistribution) -> list[Any] | None:
@@ -225,7 +257,8 @@ def _values(distribution: BaseDistribution) -> list[Any] | None:
     count = size(distribution)
     if count is None or count > GRID:
         return None
-    return [distribution.low + i * (distribution.step or 1) for i in range(count)]
+    low, step = (Decimal(str(value)) for value in (distribution.low, distribution.step or 1))
+    return [type(distribution.low)(low + i * step) for i in range(count)]  # 0.3 where 0.1 + 2 * 0.1 is another number
 
 
 def plain(value: Any) -> Any:

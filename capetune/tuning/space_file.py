@@ -82,7 +82,10 @@ def load_space(name: str | Path, config: Config, begun: bool = False) -> Space:
     if space.header.repeats > 1 and "seed" in parameters:
         line = lines["repeats"]
         raise UserError(f"{path}, line {line}: repeats: the space varies seed itself: leave one of the two out")
-    _check_together(space, config)
+    if space.header.sampler == "ablation":
+        space.one_at_a_time(config)
+    else:
+        _check_together(space, config)
     if not begun:
         space.default(config)
         _check_points(space, config, lines.get("points", 0))
@@ -90,6 +93,8 @@ def load_space(name: str | Path, config: Config, begun: bool = False) -> Space:
 
 
 def _header(tree: dict[str, Any], path: Path, lines: Mapping[str, int]) -> Header:
+    if tree.get("sampler") == "ablation":
+        tree.setdefault("scheduler", "none")
     if isinstance(tree.get("scheduler"), str):
         tree["scheduler"] = {"name": tree["scheduler"]}
     for key in ("metric", "mode"):
@@ -124,6 +129,8 @@ def _header(tree: dict[str, Any], path: Path, lines: Mapping[str, int]) -> Heade
         raise wrong("metric", "two metrics want `scheduler: none`: which trial is poor, two of them don't say")
     if len(header.metric) == 2 and header.sampler == "cmaes":
         raise wrong("metric", "cmaes searches by one metric: two want tpe, gp, nsga2, random or grid")
+    if header.sampler == "ablation" and header.scheduler.name != "none":
+        raise wrong("scheduler", "an ablation compares trials that were trained to their end: leave scheduler out")
     if header.repeats > 1 and header.scheduler.name not in ("asha", "none"):
         raise wrong(
             "repeats", f"{header.scheduler.name} moves trials about between epochs: take scheduler asha or none"

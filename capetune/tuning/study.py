@@ -40,6 +40,7 @@ from capetune.tuning.samplers import make_sampler
 from capetune.tuning.schedulers import carries_checkpoints, ends, make_scheduler, recall
 from capetune.tuning.search import Search, Searched
 from capetune.tuning.searcher import StudySearcher
+from capetune.tuning.space import LISTED
 from capetune.tuning.storage import open_storage, study_names, without_password
 from capetune.tuning.telling import tell
 from capetune.tuning.trial import Work, no_room, run_trial
@@ -177,7 +178,7 @@ def _study(search: Search, storage: BaseStorage) -> optuna.Study:
         study_name=name, storage=storage, sampler=sampler, directions=search.goal.directions, load_if_exists=True
     )
     warm = read_warm(search.folder)
-    if not begun(study) or header.sampler == "grid":  # a wider grid has points that weren't queued
+    if not begun(study) or header.sampler in LISTED:  # a wider one has points that weren't queued
         for point in first_points(search.space, search.config, warm):
             study.enqueue_trial(point, skip_if_exists=True)
     tell_earlier(study, search.space, search.goal, warm)

@@ -16,7 +16,7 @@ from typing_extensions import TypedDict
 from capetune.config import Config, config_value, leaf_keys, load_config
 from capetune.errors import UserError
 from capetune.runs.document import Odd, read_checked
-from capetune.runs.record import CONFIG, SPACE, Run
+from capetune.runs.record import CONFIG, SPACE, Run, WarmStart
 from capetune.runs.results import UNSCORED, TrialResult, TrialRow, look_at_results, result_of
 from capetune.storage.whole import write_aside
 from capetune.tuning.goal import Goal
@@ -214,14 +214,15 @@ def by_number(study: optuna.Study, warm: Sequence[Earlier]) -> dict[int, Earlier
     return {number: named[name] for number, name in names.items() if name in named}
 
 
-def summary(warm: Sequence[Earlier], goal: Goal) -> list[dict[str, Any]]:
-    """For a record and its report: of each search how many results count, its best one's number and score, and how many
-    points came of it."""
-    rows = []
+def summary(warm: Sequence[Earlier], goal: Goal) -> list[WarmStart]:
+    """For a record and its report."""
+    rows: list[WarmStart] = []
     for name in dict.fromkeys(each.search for each in warm):
         mine = [each for each in warm if each.search == name]
         results = [each.result for each in mine if each.result is not None]
-        best = min((result for result in results if result.score is not None), key=goal.place, default=None)
-        row = {"search": name, "trials": len(results), "points": len(mine) - len(results)}
-        rows.append(row | ({} if best is None else {"best": best.number, "score": best.score}))
+        best = min((result for result in results if result.eligible), key=goal.place, default=None)
+        row = WarmStart(search=name, trials=len(results), points=len(mine) - len(results))
+        if best is not None and best.score is not None:
+            row["best"], row["score"] = best.number, best.score
+        rows.append(row)
     return rows

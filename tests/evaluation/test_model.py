@@ -234,12 +234,12 @@ def test_of_a_large_category_few_maps_are_held(
 def test_a_slice_gives_the_same_digits_alone_and_among_all(model: PoseEstimator, config: Config, pack: Pack) -> None:
     part = pack.part(1, "train")
     order = np.arange(20)
-    pairs = [CategoryPairs(category, (order[:, None] + 1) % 20, order) for category in part.categories]
+    pairs = [CategoryPairs(category, (order[:, None] + 1) % 20, order) for category in part.categories[:3]]
     predictor = ModelPredictor(model, pack, config.data, batch_size=16)
     cut = slices(pairs, 16)
     together = list(predictor.decoded(part.instances, pairs, cut))
     alone = [each for one in reversed(cut) for each in predictor.decoded(part.instances, pairs, [one])]
-    assert len(cut) == len(together) == len(alone) == 13
+    assert len(cut) == len(together) == len(alone) == 4
     by_first = {tuple(rows[0]): points for rows, points in alone}
     for rows, points in together:
         assert np.array_equal(points, by_first[tuple(rows[0])])

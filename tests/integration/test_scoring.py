@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +14,12 @@ import pytest
 import capetune
 from capetune.cluster.machines import Cluster
 from capetune.cluster.session import ray_cluster
-from capetune.datasets.packs.reader import Pack, open_pack
+from capetune.datasets.packs.reader import open_pack
 from capetune.errors import UserError
 from capetune.evaluation.model import ModelPredictor
 from capetune.evaluation.protocol import official_pairs
 from capetune.events import Event
+from capetune.runs.checkpoints import read_meta
 from capetune.training.checkpoint import load_model
 from capetune.tuning.preflight import plan
 
@@ -37,13 +40,13 @@ def test_one_and_three_workers_give_the_digits_of_this_process_also_where_one_is
     pairs = official_pairs(part, 1, 3, 15).categories
     alone = ModelPredictor(model.settle("cpu"), pack, meta.config.data, batch_size=16)
     wanted = dict(alone.predict_all(part.instances, pairs))
-    options = {"checkpoint": untrained, "part": "train", "shots": (1, 2), "episodes": 2, "ablate": True}
+    options = {"checkpoint": untrained, "part": "train", "shots": (1, 2), "episodes": 1, "ablate": True}
     local = capetune.evaluate(**options, listener=lambda event: None)
     with ray_cluster(cpus=3) as cluster:
         for count in (1, 3):
             heard: list[Event] = []
             kills = count == 3
-            with scorers(plan(cluster, 1, count), count, "test", heard.append) as crew:
+            with scorers(replace(plan(cluster, 1, count), threads=1), count, "test", heard.append) as crew:
                 predictor = SpreadPredictor(crew, untrained, meta, pack, part, size=16)
                 found = {}
                 for entry, xy in predictor.predict_all(part.instances, pairs):
@@ -56,8 +59,8 @@ def test_one_and_three_workers_give_the_digits_of_this_process_also_where_one_is
                 assert all(map(np.array_equal, predictor.scores, alone.scores))
                 assert not kills
                 assert len(heard) == (count == 3), heard
-            with pytest.raises(UserError, match=r"^machine .*nowhere"):
-                list(crew_on_a_missing_pack(cluster, untrained, tiny_pack))
+        with pytest.raises(UserError, match=r"^machine .*nowhere"):
+            list(crew_on_a_missing_pack(cluster, untrained, tiny_pack))
         spread = capetune.evaluate(**options, workers=2, listener=lambda event: None)
     assert len(spread.reports) == 2
     assert spread.to_json() == local.to_json()
@@ -65,13 +68,13 @@ def test_one_and_three_workers_give_the_digits_of_this_process_also_where_one_is
 
 def crew_on_a_missing_pack(cluster: Cluster, checkpoint: Path, pack: Path) -> Iterator[tuple[int, np.ndarray]]:
     """A pack that this process has read, and that isn't there when a worker looks."""
-    from capetune.storage.address import open_place
     from capetune.tuning.scoring import SpreadPredictor, scorers
 
-    here = open_pack(pack)
-    part = here.part(1, "test")
-    away = Pack(open_place(pack.with_name("nowhere")), here.manifest)
+    shutil.copytree(pack, pack.with_name("nowhere"))
+    away = open_pack(pack.with_name("nowhere"))
+    part = away.part(1, "test")
+    assert away.fingerprint
+    shutil.rmtree(pack.with_name("nowhere"))
     with scorers(plan(cluster, 1, 1), 1, "test", lambda event: None) as crew:
-        _, meta = load_model(checkpoint)
-        predictor = SpreadPredictor(crew, checkpoint, meta, away, part)
+        predictor = SpreadPredictor(crew, checkpoint, read_meta(checkpoint), away, part)
         yield from predictor.predict_all(part.instances, official_pairs(part, 1, 1, 3).categories)

@@ -12,7 +12,8 @@ from capetune.config import load_preset
 from capetune.datasets.packs.reader import open_pack
 from capetune.errors import UserError
 from capetune.reports.promotion import promotion_table
-from capetune.runs.promotion import Promotion, interval, read_tables, report_name, summary, tabulated, with_table
+from capetune.runs.paired import interval
+from capetune.runs.promotion import Promotion, read_tables, report_name, summary, tabulated, with_table
 from capetune.runs.record import TABLES
 
 

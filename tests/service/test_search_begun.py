@@ -83,3 +83,18 @@ def test_a_pack_that_lies_elsewhere_now_is_given_by_data(runs: Path, pack: Path)
 def test_a_database_that_was_moved_is_given_by_storage(runs: Path) -> None:
     assert _begun(asked(runs, resume="mine"), ignore).storage is None
     assert _begun(asked(runs, resume="mine", storage="sqlite:///new.db"), ignore).storage == "sqlite:///new.db"
+
+
+def test_what_a_search_begins_with_is_looked_for_before_anything_starts(runs: Path, pack: Path) -> None:
+    new = {**FRESH, "data": str(pack), "name": "new"}
+    with pytest.raises(
+        UserError, match=r"--top says how many points of an earlier search .* give --warm-start NAME too"
+    ):
+        _begun(asked(runs, **new, top=3), ignore)
+    with pytest.raises(UserError, match=r"there is no search 'nosuch' in .*there: mine"):
+        _begun(asked(runs, **new, warm_start="nosuch"), ignore)
+    with pytest.raises(UserError, match="leave out --warm-start"):
+        _begun(asked(runs, resume="mine", warm_start=("mine",), space=None), ignore)
+    begun = _begun(asked(runs, **new, warm_start="mine"), ignore)
+    assert begun.warmth.found == ["mine has nothing that this search could begin with"]
+    assert not (runs / "new").exists()

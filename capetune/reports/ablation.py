@@ -1,0 +1,53 @@
+"""Trials of several seeds beside the default, as a paper's ablation shows them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.table import Table
+
+from capetune.reports.words import share, short, tails
+from capetune.runs.metrics import title
+
+MOST = 40  # rows on screen
+
+
+def ablation_rows(trials: Sequence[Mapping[str, Any]], metric: str, mode: str) -> list[tuple[str, ...]]:
+    """A row of text a trial, by their numbers: number, what it changes of the default, score ± deviation, difference,
+    its interval, and what that shows. Empty where no trial has a difference. trials: as results.json has them. mode:
+    max or min, of the metric."""
+    if all(trial.get("difference") is None for trial in trials):
+        return []
+    keys = list(dict.fromkeys(key for trial in trials for key in trial["overrides"]))
+    labels = dict(zip(keys, tails(keys), strict=True))
+    default = next(trial["overrides"] for trial in trials if trial["number"] == 0)
+    rows: list[tuple[str, ...]] = []
+    for trial in sorted(trials, key=lambda trial: trial["number"]):
+        changed = {key: value for key, value in trial["overrides"].items() if default.get(key) != value}
+        change = ", ".join(f"{labels[key]} = {short(value)}" for key, value in changed.items()) or "the default"
+        score = share(trial["score"]) + (f" ± {share(trial['spread'])}" if trial.get("spread") is not None else "")
+        rows.append((str(trial["number"]), change, f"{title(metric)} {score}", *_beside(trial, mode)))
+    return rows
+
+
+def _beside(trial: Mapping[str, Any], mode: str) -> tuple[str, str, str]:
+    mean, half = trial.get("difference"), trial.get("interval")
+    if mean is None or half is None:
+        return "–", "–", "" if trial["number"] == 0 else str(trial["status"])
+    low, high = (mean - half, mean + half) if mode == "max" else (-mean - half, -mean + half)
+    shown = "better" if low > 0 else "worse" if high < 0 else "no difference shown"
+    return f"{mean:+.3f}", f"{mean - half:+.3f} to {mean + half:+.3f}", shown
+
+
+def ablation_table(rows: Sequence[tuple[str, ...]]) -> Table:
+    """rows: as `ablation_rows` has them."""
+    head = "beside trial 0 with the same seeds; 95 % intervals, each for itself"
+    if len(rows) > MOST:
+        head += f"; the first {MOST} of {len(rows)}, results.csv has all"
+    table = Table(title=head, title_justify="left", box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for name in ("trial", "change", "score", "difference", "95 % interval", ""):
+        table.add_column(name, overflow="fold")
+    for row in rows[:MOST]:
+        table.add_row(*row)
+    return table
