@@ -38,7 +38,7 @@ check: setup
 
 # The site of docs/, the commands and the Python API, in build/site: to open, or python -m http.server -d build/site for its search.
 docs: .venv/.docs
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --config-file .ci/mkdocs.yml
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --config-file .ci/mkdocs.yml
 	@echo "written: build/site/index.html"
 
 .venv/.docs: $(STAMP)
