@@ -1,4 +1,4 @@
-.PHONY: setup demo test test-long test-deploy test-gpu check bench bench-gpu wheels faults
+.PHONY: setup demo test test-long test-deploy test-gpu check docs bench bench-gpu wheels faults
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
@@ -35,6 +35,15 @@ check: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest tests/test_architecture.py
+
+# The site of docs/, the commands and the Python API, in build/site: to open, or python -m http.server -d build/site for its search.
+docs: .venv/.docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --config-file .ci/mkdocs.yml
+	@echo "written: build/site/index.html"
+
+.venv/.docs: $(STAMP)
+	$(BIN)/python -m pip --disable-pip-version-check install -qq -c constraints.txt -e '.[docs]'
+	touch $@
 
 # make bench ARGS=--save keeps the lines in benchmarks/results/
 bench: setup
