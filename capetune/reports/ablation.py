@@ -22,7 +22,7 @@ def ablation_rows(trials: Sequence[Mapping[str, Any]], metric: str, mode: str) -
     keys = list(dict.fromkeys(key for trial in trials for key in trial["overrides"]))
     labels = dict(zip(keys, tails(keys), strict=True))
     default = next(trial["overrides"] for trial in trials if trial["number"] == 0)
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for trial in sorted(trials, key=lambda trial: trial["number"]):
         changed = {key: value for key, value in trial["overrides"].items() if default.get(key) != value}
         change = ", ".join(f"{labels[key]} = {short(value)}" for key, value in changed.items()) or "the default"
