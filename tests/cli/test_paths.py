@@ -66,7 +66,7 @@ def test_a_request_refuses_it_too() -> None:
 def test_runs_and_checkpoints_may_lie_at_addresses_and_are_paths_else() -> None:
     assert SearchRequest.of(runs="s3://bucket/runs").runs == "s3://bucket/runs"
     assert SearchRequest.of(runs="some/where").runs == Path("some/where")
-    assert EvaluateRequest.of(split=1, checkpoint="gs://bucket/best").checkpoint == "gs://bucket/best"
+    assert EvaluateRequest.of(split=1, checkpoint="gs://bucket/best").checkpoint == ("gs://bucket/best",)
     for address in ("s3://bucket/runs", "some/where"):
         request: Request = SearchRequest.of(runs=address)
         assert SearchRequest.model_validate_json(request.model_dump_json()) == request

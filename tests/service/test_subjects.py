@@ -8,7 +8,7 @@ from capetune.config import Config
 from capetune.datasets.packs.reader import open_pack
 from capetune.events import Doubted, ignore
 from capetune.runs.checkpoints import CheckpointMeta
-from capetune.service.evaluate import _seen
+from capetune.service.subjects import _seen
 
 
 @pytest.fixture
