@@ -25,8 +25,8 @@ test: setup
 test-long: setup
 	$(PYTEST) -n 3 -m long
 
-# Clusters of several machines made here: machines that come, go and are lost, and deploy/'s scripts on three machines made of
-# namespaces. Twenty minutes; alone, for each is a cluster's load.
+# Clusters made here: machines that come, go and are lost, jobs sent to them, runs on an object store, trainings killed in an
+# epoch, a pretended GPU, and deploy/'s scripts on three machines made of namespaces. Half an hour; alone, for each is a cluster's load.
 test-deploy: setup
 	$(PYTEST) -n 1 -m deploy
 

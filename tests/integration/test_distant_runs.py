@@ -11,7 +11,7 @@ import pytest
 from capetune.storage.address import open_place
 from capetune.storage.place import Place
 
-pytestmark = [pytest.mark.long, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.deploy, pytest.mark.timeout(1200)]
 SPACE = """
 scheduler: none
 points: [{loss.tokens: 0.3}, {loss.tokens: 0.5}, {loss.tokens: 0.8}]

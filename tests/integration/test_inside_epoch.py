@@ -18,7 +18,7 @@ from capetune.runs.ledger import read_ledger
 
 from .conftest import PATIENCE, SMALL
 
-pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.deploy, pytest.mark.timeout(900)]
 
 STEPS, EPOCHS = 30, 4
 KEYS = {"train.steps": STEPS, "train.save_minutes": 0.01, "train.epochs": EPOCHS, "validation.queries": 2}

@@ -19,7 +19,7 @@ from capetune.errors import UserError
 from .conftest import PATIENCE, SMALL
 from .machines import ray_machines
 
-pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.deploy, pytest.mark.timeout(900)]
 
 CLUSTER = """
 cluster = begin(num_cpus=0)

@@ -8,7 +8,7 @@ import pytest
 
 from .machines import LOOPBACK, ray_machines
 
-pytestmark = [pytest.mark.long, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.deploy, pytest.mark.timeout(600)]
 
 CLUSTER = """
 cluster = begin(num_cpus=0)

@@ -132,7 +132,7 @@ print(share_gpus(*how))
 """
 
 
-@pytest.mark.long
+@pytest.mark.deploy
 def test_it_is_measured_where_trials_run_and_without_a_gpu_it_is_said(tiny_pack: Path, tmp_path: Path) -> None:
     (tmp_path / "space.yaml").write_text("model.width: {choice: [32, 64]}\n")
     command = [sys.executable, "-c", PROGRAM, str(tmp_path / "space.yaml"), str(tiny_pack)]
