@@ -6,6 +6,7 @@ import contextlib
 import copy
 import json
 import logging
+import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.util import find_spec
@@ -134,6 +135,7 @@ def open_exported(file: Path, format: Format) -> Runner:
             return xy.numpy(), score.numpy()
 
         return run_program
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # it would note a device's id in the home, and report uses
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
