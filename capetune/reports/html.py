@@ -102,6 +102,7 @@ def render(story: Story, drawn: list[tuple[Panel, str]]) -> str:
         columns=list(dict.fromkeys([*metrics, "template_mpck4", "pck_0.2"])),
         rows=story.rows[:ROWS],
         told=TOLD,
+        shown=ROWS,
         failures=[row for row in story.rows if row.state in UNSCORED],
         earlier=earlier_lines(
             story.run.folder, facts, story.goal, None if best is None else best.metrics[story.goal.metric]

@@ -77,8 +77,9 @@ def sit(begun: Begun, request: SearchRequest, listener: Listener) -> SearchResul
             for check in preflight(config, space, pack, folder, cluster, together, how.keep, bytes_kept):
                 listener(check)
             if (seeds := space.header.repeats) > 1:
+                epochs = config.train.epochs
                 most = f"{how.trials} trials, {seeds} seeds each: {how.trials * seeds} trainings at most"
-                listener(CheckPassed("trainings", f"{most}, {config.train.epochs} epochs each"))
+                listener(CheckPassed("trainings", f"{most}, {epochs} epoch{'s' * (epochs > 1)} each"))
             for found in begun.warmth.found:
                 listener(CheckPassed("warm start", found))
             for doubt in begun.warmth.doubts:

@@ -239,7 +239,8 @@ def test_without_a_header_it_is_tpe_and_asha_for_mpck4(read):
         ("metric: [mpck4, generate_ms]\nscheduler: none\nsampler: cmaes\n", "cmaes searches by one metric"),
         (
             "sampler: tpee\n",
-            "line 1: sampler: Input should be 'tpe', 'random', 'grid', 'ablation', 'gp', 'cmaes' or 'nsga2', not",
+            "line 1: sampler: Input should be 'tpe', 'random', 'grid', 'ablation', 'gp', 'cmaes' or 'nsga2', "
+            "not 'tpee'",
         ),
         (
             "\nscheduler: {name: asha, graze: 1}\n",
