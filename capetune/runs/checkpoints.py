@@ -37,6 +37,11 @@ class CheckpointMeta:
         """Validation mPCK4, what checkpoints are ranked by; -1 where there is none."""
         return self.metrics.get("mpck4", -1.0)
 
+    @property
+    def calibrated(self) -> bool:
+        """Whether its scores are chances, as `evaluation.calibration` has found them."""
+        return "score_slope" in self.metrics and "score_offset" in self.metrics
+
 
 def read_meta(folder: Path) -> CheckpointMeta:
     """Raises UserError where the folder isn't one of our checkpoints."""

@@ -14,11 +14,9 @@ from pydantic import BeforeValidator, Field
 from capetune.errors import UserError
 from capetune.events import Doubted, Listener, StepBegan, ignore
 from capetune.runs.checkpoints import read_meta
-from capetune.runs.home import at_home
-from capetune.runs.registry import chosen_checkpoint, find_run
+from capetune.service.chosen import checkpoint_of
 from capetune.service.request import Request, Where
 from capetune.service.steps import housed
-from capetune.storage.address import is_address
 from capetune.storage.scratch import named
 from capetune.storage.whole import write_aside
 
@@ -82,7 +80,7 @@ def run(request: ExportRequest, listener: Listener = ignore) -> ExportResult:
         if file.exists():
             raise UserError(f"{file} is there already; remove it, or give another --out")
     with housed(request, listener) as (request, listener), ExitStack() as copies:
-        checkpoint = _checkpoint(request, copies)
+        checkpoint = checkpoint_of(request.checkpoint, request.runs_folder, listener, copies)
         read_meta(checkpoint)
         with _writing(request.out):
             request.out.parent.mkdir(parents=True, exist_ok=True)
@@ -136,16 +134,6 @@ def _run(request: ExportRequest, listener: Listener, checkpoint: Path, aside: Pa
         file.replace(request.out)
         write_aside(card, text)
     return ExportResult(request.out, card, request.format, name, facts, parity, megabytes, own, speeds)
-
-
-def _checkpoint(request: ExportRequest, copies: ExitStack) -> Path:
-    """A checkpoint's folder or a run's, or a run's name."""
-    asked = request.checkpoint
-    if is_address(asked):
-        return chosen_checkpoint(copies.enter_context(at_home(asked)))
-    if not Path(asked).exists() and len(Path(asked).parts) == 1:
-        return chosen_checkpoint(find_run(request.runs_folder, str(asked)).folder)
-    return chosen_checkpoint(Path(asked))
 
 
 def _judged(

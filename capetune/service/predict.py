@@ -14,15 +14,14 @@ from pydantic import BeforeValidator
 from capetune.datasets.mp100.pictures import Unusable
 from capetune.datasets.packs.threads import ordered
 from capetune.errors import UserError
-from capetune.events import CheckpointChosen, Doubted, Listener, PictureLeftOut, Progress, StepBegan, ignore
+from capetune.events import Doubted, Listener, PictureLeftOut, Progress, StepBegan, ignore
 from capetune.prediction.boxes import read_boxes
 from capetune.prediction.drawing import encode_png, overlay
 from capetune.prediction.files import Pose, as_coco, as_csv, as_json
 from capetune.prediction.pictures import Picture, find_pictures, read_picture
 from capetune.prediction.template import Template
 from capetune.runs.checkpoints import read_meta
-from capetune.runs.home import at_home
-from capetune.runs.registry import chosen_checkpoint, latest_best
+from capetune.service.chosen import UNCALIBRATED, checkpoint_of
 from capetune.service.request import Count, Request, Where
 from capetune.service.steps import housed
 from capetune.service.templates import Box, TemplateRequest, made
@@ -85,12 +84,7 @@ def run(request: PredictRequest, listener: Listener = ignore) -> PredictResult:
 def _run(request: PredictRequest, listener: Listener, copies: ExitStack) -> PredictResult:
     pictures = find_pictures(request.images)
     boxes = _boxes(request, pictures, listener)
-    if request.checkpoint is None:
-        checkpoint, best = latest_best(request.runs_folder)
-        listener(CheckpointChosen(str(checkpoint), best.epoch))
-    else:
-        checkpoint = copies.enter_context(at_home(request.checkpoint))
-    checkpoint = chosen_checkpoint(checkpoint)
+    checkpoint = checkpoint_of(request.checkpoint, request.runs_folder, listener, copies)
     meta = read_meta(checkpoint)
     template = _template(request, meta.data["pack"], listener)
 
@@ -100,8 +94,8 @@ def _run(request: PredictRequest, listener: Listener, copies: ExitStack) -> Pred
     from capetune.training.checkpoint import weights_hash
 
     model = load_best(checkpoint).to(usual_device())
-    if "score_slope" not in meta.metrics:
-        listener(Doubted("this checkpoint is of an older capetune: its scores aren't calibrated, and mostly too low"))
+    if not meta.calibrated:
+        listener(Doubted(UNCALIBRATED))
     listener(StepBegan("prediction", f"{len(pictures)} picture{'s' * (len(pictures) > 1)}"))
     work = _Work(model, boxes, listener, len(pictures))
     poses = work.predict(pictures, template)

@@ -15,16 +15,15 @@ from typing import Annotated, Literal, NoReturn
 from pydantic import Field
 
 from capetune.cluster.jobs import secret_of
+from capetune.datasets.mp100.findings import counted
 from capetune.errors import UserError
-from capetune.events import CheckpointChosen, Doubted, Listener, Serving, StepBegan, ignore
+from capetune.events import Doubted, Listener, Serving, StepBegan, ignore
 from capetune.prediction.template import Template
-from capetune.runs.checkpoints import CheckpointMeta, read_meta
-from capetune.runs.home import at_home
-from capetune.runs.registry import chosen_checkpoint, find_run, latest_best
+from capetune.runs.checkpoints import read_meta
+from capetune.service.chosen import UNCALIBRATED, checkpoint_of
 from capetune.service.request import Count, Request, Where
 from capetune.service.steps import housed, open_data, ray_joined
 from capetune.service.templates import USUAL
-from capetune.storage.address import is_address
 from capetune.storage.scratch import named
 
 LOOPBACK = "127.0.0.1"
@@ -72,7 +71,8 @@ def served(request: ServeRequest, listener: Listener = ignore) -> Iterator[Serve
     port = _free(request.host, request.port)
     token = _token(request.token_file)
     with housed(request, listener) as (request, listener), ExitStack() as ends:
-        checkpoint, meta = _checkpoint(request, listener, ends)
+        checkpoint = checkpoint_of(request.checkpoint, request.runs_folder, listener, ends)
+        meta = read_meta(checkpoint)
         templates = _templates(request, meta.data["pack"], listener)
 
         # torch and Ray take seconds to import: not before what can be refused without them.
@@ -87,11 +87,11 @@ def served(request: ServeRequest, listener: Listener = ignore) -> Iterator[Serve
             epoch=meta.epoch,
             weights_hash=weights_hash(checkpoint),
             size=meta.config.data.size,
-            calibrated="score_slope" in meta.metrics,
+            calibrated=meta.calibrated,
             categories=known,
         )
         if not about.calibrated:
-            listener(Doubted("this checkpoint is of an older capetune: its scores aren't calibrated, and mostly low"))
+            listener(Doubted(UNCALIBRATED))
         if not _loopback(request.host):
             listener(
                 Doubted(
@@ -115,20 +115,6 @@ def served(request: ServeRequest, listener: Listener = ignore) -> Iterator[Serve
         yield server
 
 
-def _checkpoint(request: ServeRequest, listener: Listener, ends: ExitStack) -> tuple[Path, CheckpointMeta]:
-    """A checkpoint's or a run's folder or address, or the name of a run."""
-    asked = request.checkpoint
-    if asked is None:
-        checkpoint, best = latest_best(request.runs_folder)
-        listener(CheckpointChosen(str(checkpoint), best.epoch))
-    elif is_address(asked) or Path(asked).exists():
-        checkpoint = ends.enter_context(at_home(asked))
-    else:
-        checkpoint = find_run(request.runs_folder, str(asked)).folder
-    checkpoint = chosen_checkpoint(checkpoint)
-    return checkpoint, read_meta(checkpoint)
-
-
 def _templates(request: ServeRequest, trained_on: str, listener: Listener) -> Mapping[str, Template]:
     """By category's id, of the pack; none where the pack that the model was trained on isn't at hand any more."""
     try:
@@ -142,7 +128,7 @@ def _templates(request: ServeRequest, trained_on: str, listener: Listener) -> Ma
     for id, category in pack.categories.items():
         instances = pack.by_category.get(id, [])[:USUAL]
         if any(each.visible.any() for each in instances):
-            words = f"{len(instances)} instance{'s' * (len(instances) > 1)} of {category.name} in {pack.address}"
+            words = f"{counted(len(instances), 'instance')} of {category.name} in {pack.address}"
             found[str(id)] = Template.of_instances(category.name, category.graph, instances, words)
         else:
             unseen += 1

@@ -14,12 +14,10 @@ from capetune.datasets.packs.manifest import file_sha256
 from capetune.datasets.packs.reader import Pack
 from capetune.errors import UserError
 from capetune.evaluation.seen import Seen, overlap
-from capetune.events import CheckpointChosen, Doubted, Listener
+from capetune.events import Doubted, Listener
 from capetune.pose import Part
 from capetune.runs.checkpoints import CheckpointMeta, read_meta
-from capetune.runs.copy import bring, evaluated
-from capetune.runs.home import at_home
-from capetune.runs.registry import all_runs, chosen_checkpoint, latest_best
+from capetune.service.chosen import checkpoint_of
 from capetune.service.steps import open_data
 from capetune.storage.scratch import named as by_address
 
@@ -61,8 +59,8 @@ def models(
     trained on a model may have seen the categories.
     """
     found, scored = [], set()
-    named = dict.fromkeys(_checkpoint(each, runs, copies) for each in wanted)
-    for checkpoint in named or (_latest(runs, listener),):
+    named = (checkpoint_of(each, runs, listener, copies) for each in wanted or (None,))
+    for checkpoint in dict.fromkeys(named):
         meta = read_meta(checkpoint)
         model = Model(checkpoint, meta, open_data(data or meta.data["pack"], listener))
         trained = meta.data["split"]
@@ -97,19 +95,6 @@ def others(
     for split in splits:
         chosen, facts = _part(split, part, data, annotations, listener)
         yield Subject(chosen, facts, predictor=make())
-
-
-def _latest(runs: Path, listener: Listener) -> Path:
-    checkpoint, best = latest_best(runs)
-    listener(CheckpointChosen(str(checkpoint), best.epoch))
-    bring(checkpoint, wanted=evaluated)
-    return checkpoint
-
-
-def _checkpoint(wanted: Path | str, runs: Path, copies: ExitStack) -> Path:
-    if isinstance(wanted, Path) and not wanted.exists():
-        wanted = next((run.folder for run in all_runs(runs) if run.name == str(wanted)), wanted)
-    return chosen_checkpoint(copies.enter_context(at_home(wanted)))
 
 
 def _of_model(model: Model, split: int, part: str, listener: Listener) -> Subject:

@@ -155,7 +155,7 @@ def model_of(meta: CheckpointMeta, weights: bytes) -> PoseEstimator:
 
 def _unfilled(meta: CheckpointMeta) -> PoseEstimator:
     model = PoseEstimator(meta.config.model, pretrained=False)
-    if "score_slope" in meta.metrics and "score_offset" in meta.metrics:
+    if meta.calibrated:
         model.calibration = meta.metrics["score_slope"], meta.metrics["score_offset"]
     return model
 

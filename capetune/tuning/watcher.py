@@ -189,8 +189,8 @@ class Watcher(tune.Callback):
         result = self._result(number, overrides, history, lost)
         self.limit.ended(result.error if result.status == "failed" else None)
         self.limit.spent += repeated_epochs(self.search, folder)
-        scored = any(other.score is not None for other in self.ended.values())
-        if number == 0 and result.status == "failed" and lost is None and not scored:
+        first = number == 0 and result.status == "failed" and lost is None
+        if first and all(other.score is None for other in self.ended.values()):
             self.limit.ended_first(str(result.error))
         self.ended[result.number] = result
         if result.status != "stopped":  # else it stays open, to go on
