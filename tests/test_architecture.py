@@ -14,6 +14,7 @@ ORDER = [
     "yaml12",
     "config",
     "events",
+    "trial_events",
     "storage",
     "cluster",
     "models",

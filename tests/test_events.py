@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
-from capetune import events
+from capetune import events, trial_events
 from capetune.events import EpochDone, Event, StepBegan
 
-KINDS = [kind for kind in vars(events).values() if isinstance(kind, type) and issubclass(kind, Event)][1:]
+THERE = {**vars(events), **vars(trial_events)}.values()
+KINDS = [kind for kind in THERE if isinstance(kind, type) and issubclass(kind, Event)][1:]
 VALUES = {"int": 1, "str": "x", "float": 0.5, "bool": True}
 
 

@@ -16,7 +16,8 @@ from typing import Any
 
 from ray.util.metrics import Counter, Gauge, Histogram
 
-from capetune.events import Event, JobChanged, Listener, TrialEnded, TrialStarted
+from capetune.events import Event, JobChanged, Listener
+from capetune.trial_events import TrialEnded, TrialStarted
 
 OFTEN = 1.0  # seconds between two tellings of steps, at the least
 AGAIN = 5.0  # seconds after which a gauge is set again: one that isn't for twenty is gone from Ray's answers

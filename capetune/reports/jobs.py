@@ -10,14 +10,14 @@ from typing import Any
 
 from rich.console import Console
 
-from capetune import events
+from capetune import events, trial_events
 from capetune.cluster.jobs import Job
 from capetune.reports.fitting import Fitting
 from capetune.reports.screen import Screen
 from capetune.reports.words import clock, short
 from capetune.runs.metrics import title
 
-KINDS = {kind.__name__: kind for kind in vars(events).values() if isinstance(kind, type)}
+KINDS = {kind.__name__: kind for kind in {**vars(events), **vars(trial_events)}.values() if isinstance(kind, type)}
 
 
 def jobs_table(jobs: Iterable[Job]) -> Fitting:

@@ -15,10 +15,11 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from capetune.events import EpochDone, Event, StepsDone, TrialEnded, TrialStarted
+from capetune.events import EpochDone, Event, StepsDone
 from capetune.reports.words import clock, share, short, tails
 from capetune.runs.metrics import title
 from capetune.runs.times import notable
+from capetune.trial_events import TrialEnded, TrialStarted
 from capetune.tuning.goal import Goal
 
 STYLES = {"failed": "red", "diverged": "red", "pruned": "dim", "stopped": "dim"}

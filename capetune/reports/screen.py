@@ -11,7 +11,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.status import Status
 from rich.text import Text
 
-from capetune import events
+from capetune import events, trial_events
 from capetune.reports.live import SearchView, TrainView
 from capetune.reports.words import clock, share
 from capetune.runs.times import notable
@@ -139,7 +139,7 @@ class Screen:
         self._print(f"left out: {event.picture}: {event.why}")
 
     @_hear.register
-    def _(self, event: events.TrialChosen) -> None:
+    def _(self, event: trial_events.TrialChosen) -> None:
         note = "" if event.state == "completed" else f" ({event.state}: the best of the trials that ended)"
         self._print(f"trial {event.trial} of search {event.search}{note}, from scratch; {event.file}")
         if event.epochs is not None:
@@ -182,7 +182,7 @@ class Screen:
             self._print(f"{event.run} is complete: {event.trials} trials; --trials with more extends it")
 
     @_hear.register
-    def _(self, event: events.SearchBegan) -> None:
+    def _(self, event: trial_events.SearchBegan) -> None:
         goal = Goal(event.metrics, event.modes)
         self._show(SearchView(self.console, event.trials, event.epochs, event.keys, goal))
 
@@ -239,20 +239,20 @@ class Screen:
         self._print(f"machine {event.node} is gone: what ran there is tried again elsewhere")
 
     @_hear.register
-    def _(self, event: events.TrialLost) -> None:
+    def _(self, event: trial_events.TrialLost) -> None:
         self._print(f"trial {event.trial}: its process was lost; it goes on after epoch {event.epoch}")
 
     @_hear.register
-    def _(self, event: events.TrialSpared) -> None:
+    def _(self, event: trial_events.TrialSpared) -> None:
         whose = event.source or f"trial {event.twin}"
         self._print(f"trial {event.trial}: the configuration of {whose}: not trained again")
 
     @_hear.register
-    def _(self, event: events.TrialRefused) -> None:
+    def _(self, event: trial_events.TrialRefused) -> None:
         self._print(f"trial {event.trial}: {event.why}: not trained")
 
     @_hear.register
-    def _(self, event: events.NoMoreTrials) -> None:
+    def _(self, event: trial_events.NoMoreTrials) -> None:
         self._print(f"no more trials: {event.why}")
 
     @_hear.register

@@ -10,7 +10,7 @@ from typing import Any
 from rich.console import Group
 from rich.text import Text
 
-from capetune import events
+from capetune import events, trial_events
 from capetune.cluster.jobs import Job
 from capetune.cluster.load import Load
 from capetune.reports.fitting import Fitting
@@ -41,14 +41,14 @@ class Standing:
             self.gpus = event.gpus > 0
         elif isinstance(event, events.StepBegan):
             self.doing = waiting(event).removesuffix(" …")
-        elif isinstance(event, events.SearchBegan):
+        elif isinstance(event, trial_events.SearchBegan):
             self.wanted, self.run = event.trials, event.run
         elif isinstance(event, events.TrainingBegan | events.PromotionBegan):
             self.run = event.run
-        elif isinstance(event, events.TrialStarted):
+        elif isinstance(event, trial_events.TrialStarted):
             self.trials[event.trial] = "running"
             self.doing = ""
-        elif isinstance(event, events.TrialEnded):
+        elif isinstance(event, trial_events.TrialEnded):
             self.trials[event.trial] = event.status
             self.rates.pop(str(event.trial), None)
             self._score(event.score, event.template)

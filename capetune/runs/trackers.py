@@ -18,21 +18,12 @@ from typing import Any, Literal, Protocol
 
 from capetune.config import Config, config_value, leaf_keys
 from capetune.errors import UserError
-from capetune.events import (
-    Doubted,
-    Ended,
-    EpochDone,
-    Event,
-    JobChanged,
-    Listener,
-    TrainingBegan,
-    TrialEnded,
-    TrialStarted,
-)
+from capetune.events import Doubted, Ended, EpochDone, Event, JobChanged, Listener, TrainingBegan
 from capetune.runs.history import read_history
 from capetune.runs.results import trial_name
 from capetune.storage.scratch import plain_name
 from capetune.storage.whole import write_aside
+from capetune.trial_events import TrialEnded, TrialStarted
 
 IDS = "trackers.json"  # in a run's folder: tracker → folder of a trial, a job or "" → id of the run there, last epoch
 Tracker = Literal["mlflow", "wandb"]

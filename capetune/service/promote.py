@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from capetune.cluster.environment import prepare_environment
 from capetune.errors import UserError
-from capetune.events import CheckPassed, Listener, PromotionBegan, StepBegan, TrialChosen, ignore
+from capetune.events import CheckPassed, Listener, PromotionBegan, StepBegan, ignore
 from capetune.runs.best import ranked_config, ranked_trial
 from capetune.runs.diary import noted
 from capetune.runs.facts import describe_data, environment
@@ -26,6 +26,7 @@ from capetune.service.train import AGAIN
 from capetune.storage.scratch import address_of
 from capetune.storage.whole import write_aside
 from capetune.training.scorable import check_scorable
+from capetune.trial_events import TrialChosen
 
 
 class PromoteRequest(Request):

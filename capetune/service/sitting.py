@@ -11,7 +11,7 @@ from typing import Literal
 
 from capetune.cluster.machines import Cluster
 from capetune.errors import UserError
-from capetune.events import CheckPassed, Doubted, Listener, RunComplete, SearchBegan, StepBegan
+from capetune.events import CheckPassed, Doubted, Listener, RunComplete, StepBegan
 from capetune.models.check import check_net
 from capetune.runs.commands import again
 from capetune.runs.facts import describe_protocol, environment
@@ -25,6 +25,7 @@ from capetune.service.search import Begun, SearchFailed, SearchRequest, SearchRe
 from capetune.service.steps import described, machines_checked, ray_joined
 from capetune.storage.scratch import address_of
 from capetune.storage.whole import write_aside
+from capetune.trial_events import SearchBegan
 from capetune.tuning.footprint import share_gpus
 from capetune.tuning.goal import Goal
 from capetune.tuning.preflight import Plan, check_shareable, plan, preflight

@@ -14,17 +14,7 @@ from capetune.cluster.environment import prepare_environment
 from capetune.config import Config
 from capetune.datasets.packs.reader import check_readers
 from capetune.errors import UserError
-from capetune.events import (
-    CheckpointKept,
-    EpochDone,
-    Event,
-    Listener,
-    RunComplete,
-    StepBegan,
-    TrainingBegan,
-    TrialChosen,
-    ignore,
-)
+from capetune.events import CheckpointKept, EpochDone, Event, Listener, RunComplete, StepBegan, TrainingBegan, ignore
 from capetune.models.check import check_net
 from capetune.runs.best import ranked_config, ranked_trial
 from capetune.runs.checkpoints import CheckpointMeta, best_checkpoint, checkpoint_folder, latest_checkpoint
@@ -52,6 +42,7 @@ from capetune.service.starting import (
 from capetune.service.steps import described, housed, machines_checked, open_data, ray_joined
 from capetune.storage.scratch import address_of
 from capetune.training.scorable import check_scorable
+from capetune.trial_events import TrialChosen
 
 AGAIN = "run the same command again"
 

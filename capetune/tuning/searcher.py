@@ -16,8 +16,9 @@ import optuna
 from optuna.trial import FrozenTrial
 from ray.tune.search import Searcher
 
-from capetune.events import Listener, NoMoreTrials, TrialRefused, TrialSpared
+from capetune.events import Listener
 from capetune.runs.results import saved_overrides, trial_folder
+from capetune.trial_events import NoMoreTrials, TrialRefused, TrialSpared
 from capetune.tuning.room import Room
 from capetune.tuning.space import Space
 from capetune.tuning.twins import Twins, repeats_wait

@@ -19,17 +19,7 @@ from ray.tune.experiment import Trial
 
 from capetune.cluster.head import HeadLost
 from capetune.errors import UserError
-from capetune.events import (
-    CheckpointKept,
-    Doubted,
-    EpochDone,
-    Event,
-    Listener,
-    NodeLost,
-    TrialEnded,
-    TrialLost,
-    TrialStarted,
-)
+from capetune.events import CheckpointKept, Doubted, EpochDone, Event, Listener, NodeLost
 from capetune.runs.checkpoints import keep_checkpoints
 from capetune.runs.diary import write_event
 from capetune.runs.failures import ERROR, failure
@@ -38,6 +28,7 @@ from capetune.runs.results import UNSCORED, Status, TrialResult, save_result, tr
 from capetune.storage.lease import Superseded
 from capetune.storage.scratch import address_of
 from capetune.training.loop import Metrics
+from capetune.trial_events import TrialEnded, TrialLost, TrialStarted
 from capetune.tuning.ending import Limit
 from capetune.tuning.limits import known_excess, measured_excess, over
 from capetune.tuning.names import name_epoch

@@ -8,7 +8,8 @@ import pytest
 
 from capetune.cluster import gauges
 from capetune.cluster.gauges import metered, states_counted
-from capetune.events import EpochDone, JobChanged, TrialEnded, TrialStarted
+from capetune.events import EpochDone, JobChanged
+from capetune.trial_events import TrialEnded, TrialStarted
 
 
 class Recorder:

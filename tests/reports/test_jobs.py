@@ -6,17 +6,17 @@ from dataclasses import replace
 
 from rich.console import Console
 
-from capetune import events
+from capetune import events, trial_events
 from capetune.cluster.jobs import Job
 from capetune.reports.jobs import event_of, jobs_table, show_log, state_line, stopped_line
 from capetune.reports.lines import Lines
 
 HEARD = [
     events.ClusterJoined(8, 2, "http://head:8265", None),
-    events.SearchBegan("night", 3, 4, ("loss.tokens",), ("mpck4",), ("max",)),
-    events.TrialStarted("night", 0, {"loss.tokens": 0.2}),
+    trial_events.SearchBegan("night", 3, 4, ("loss.tokens",), ("mpck4",), ("max",)),
+    trial_events.TrialStarted("night", 0, {"loss.tokens": 0.2}),
     events.EpochDone("night", 1, {"mpck4": 0.5, "epoch": 1}, trial=0, score=0.5, template=0.4),
-    events.TrialEnded("night", 0, "completed", {"loss.tokens": 0.2}, 4, 0.61, 0.4),
+    trial_events.TrialEnded("night", 0, "completed", {"loss.tokens": 0.2}, 4, 0.61, 0.4),
     events.NodeLost("10.0.0.7"),
     events.Ended("night", "interrupted", "capetune search --resume night"),
 ]

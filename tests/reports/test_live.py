@@ -5,9 +5,10 @@ import io
 import pytest
 from rich.console import Console
 
-from capetune.events import EpochDone, StepsDone, TrialEnded, TrialStarted
+from capetune.events import EpochDone, StepsDone
 from capetune.reports.live import SearchView, TrainView
 from capetune.reports.words import clock, short, tails
+from capetune.trial_events import TrialEnded, TrialStarted
 from capetune.tuning.goal import Goal
 
 KEYS = ["loss.tokens", "model.decoder.layers"]

@@ -7,7 +7,7 @@ import io
 import pytest
 from rich.console import Console
 
-from capetune import events
+from capetune import events, trial_events
 from capetune.reports.screen import Screen
 
 
@@ -41,7 +41,7 @@ def test_a_long_path_stays_on_its_line(console: Console) -> None:
 
 
 def test_lost_machines_and_trials_take_a_line_each(console: Console) -> None:
-    lines = said(console, events.NodeLost("10.0.0.7"), events.TrialLost("run", 3, 5))
+    lines = said(console, events.NodeLost("10.0.0.7"), trial_events.TrialLost("run", 3, 5))
     assert lines == [
         "machine 10.0.0.7 is gone: what ran there is tried again elsewhere",
         "trial 3: its process was lost; it goes on after epoch 5",
@@ -49,7 +49,8 @@ def test_lost_machines_and_trials_take_a_line_each(console: Console) -> None:
 
 
 def test_what_a_search_spares_and_why_it_ends_take_a_line_each(console: Console) -> None:
-    spared, over = events.TrialSpared("run", 4, 1, {"a": 2}), events.NoMoreTrials("run", "all 2 configurations [tried]")
+    spared = trial_events.TrialSpared("run", 4, 1, {"a": 2})
+    over = trial_events.NoMoreTrials("run", "all 2 configurations [tried]")
     assert said(console, spared, over) == [
         "trial 4: the configuration of trial 1: not trained again",
         "no more trials: all 2 configurations [tried]",

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from rich.console import Console
 
-from capetune import events
+from capetune import events, trial_events
 from capetune.cluster.jobs import Job
 from capetune.cluster.load import Load
 from capetune.reports.status import Standing, standing, status_document, status_lines
@@ -17,12 +17,12 @@ LOAD = Load(2, {"CPU": 4.0, "GPU": 2.0}, {"CPU": 16.0, "GPU": 2.0}, [({"GPU": 1.
 PACE = {"images": 3200.0, "seconds_data": 2.0, "seconds_steps": 8.0}
 HEARD = [
     events.ClusterJoined(16, 2, "http://head:8265", None),
-    events.SearchBegan("night", 40, 4, ("loss.tokens",), ("mpck4",), ("max",)),
-    events.TrialStarted("night", 0, {}),
-    events.TrialStarted("night", 1, {}),
+    trial_events.SearchBegan("night", 40, 4, ("loss.tokens",), ("mpck4",), ("max",)),
+    trial_events.TrialStarted("night", 0, {}),
+    trial_events.TrialStarted("night", 1, {}),
     events.EpochDone("night", 1, {"mpck4": 0.5, "template_mpck4": 0.4, "seconds": 1800.0, **PACE}, trial=0),
     events.EpochDone("night", 1, {"mpck4": 0.3, "template_mpck4": 0.4, "seconds": 1800.0, **PACE}, trial=1),
-    events.TrialEnded("night", 1, "pruned", {}, 1, 0.3, 0.4),
+    trial_events.TrialEnded("night", 1, "pruned", {}, 1, 0.3, 0.4),
 ]
 
 

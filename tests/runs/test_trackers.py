@@ -15,10 +15,11 @@ from mlflow import MlflowClient
 
 from capetune.config import load_config
 from capetune.errors import UserError
-from capetune.events import Doubted, Ended, EpochDone, JobChanged, TrainingBegan, TrialEnded, TrialStarted
+from capetune.events import Doubted, Ended, EpochDone, JobChanged, TrainingBegan
 from capetune.runs.history import add_to_history
 from capetune.runs.results import trial_folder
 from capetune.runs.trackers import IDS, tracked, values_of
+from capetune.trial_events import TrialEnded, TrialStarted
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -8,10 +8,11 @@ import optuna
 import pytest
 
 from capetune.errors import UserError
-from capetune.events import TrialEnded, TrialRefused, ignore
+from capetune.events import ignore
 from capetune.models.estimator import PoseEstimator
 from capetune.runs.record import JOURNAL
 from capetune.runs.results import saved_results, trial_folder, write_results
+from capetune.trial_events import TrialEnded, TrialRefused
 from capetune.tuning.limits import known_excess, measured_excess, over, parameters
 from capetune.tuning.schedulers import ends
 from capetune.tuning.space import Budget

@@ -6,8 +6,8 @@ import pytest
 from ray.tune.search import Searcher
 
 from capetune.errors import UserError
-from capetune.events import NoMoreTrials, TrialSpared
 from capetune.runs.results import saved_results
+from capetune.trial_events import NoMoreTrials, TrialSpared
 from capetune.tuning.rebuild import rebuild
 from capetune.tuning.searcher import StudySearcher
 from capetune.tuning.space import Budget

@@ -8,9 +8,10 @@ from dataclasses import replace
 import pytest
 
 from capetune.errors import UserError
-from capetune.events import TrialSpared, ignore
+from capetune.events import ignore
 from capetune.runs.record import JOURNAL, Run
 from capetune.runs.results import saved_results, trial_folder
+from capetune.trial_events import TrialSpared
 from capetune.tuning.schedulers import make_scheduler, recall
 from capetune.tuning.search import Search
 from capetune.tuning.space import Budget

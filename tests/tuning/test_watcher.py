@@ -11,10 +11,11 @@ import optuna
 import pytest
 
 from capetune.cluster.head import HeadLost
-from capetune.events import CheckpointKept, TrialEnded
+from capetune.events import CheckpointKept
 from capetune.runs.diary import EVENTS
 from capetune.runs.failures import ERROR
 from capetune.runs.results import saved_results
+from capetune.trial_events import TrialEnded
 from capetune.tuning.ending import Limit
 from capetune.tuning.goal import Goal
 from capetune.tuning.space import Budget
