@@ -1,29 +1,23 @@
 from __future__ import annotations
 
 import html
-import io
 import json
 import logging
 import re
 import shlex
 import warnings
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 
 import capetune.reports.html
-from capetune.config import load_preset
 from capetune.errors import UserError
 from capetune.reports.html import write_report
 from capetune.reports.panels import panels
-from capetune.reports.runs import print_run
 from capetune.reports.story import read_story
 from capetune.reports.words import in_words
 from capetune.runs.home import at_work
 from capetune.runs.record import Run, read_run
-from capetune.runs.results import save_result, saved_results, write_results
 
 from .conftest import CONDITIONAL, LONG, ODD, TRADE
 
@@ -346,20 +340,3 @@ def test_sizes_in_words():
     assert [in_words(n) for n in (0, 999, 1500, 4_900_000, 123_456_789, 2.5e9)] == [
         *("0 B", "999 B", "1.5 kB", "4.9 MB", "123 MB", "2.5 GB")
     ]
-
-
-def test_trials_of_several_seeds_stand_beside_the_default(make_search, monkeypatch):
-    run = make_search("seeds", ["completed", "completed", "failed"], ONE)
-    seeds = {0: [0.50, 0.60, 0.40], 1: [0.53, 0.64, 0.43]}
-    for number, scores in seeds.items():
-        (result,) = (each for each in saved_results(run.folder) if each.number == number)
-        save_result(run.folder, replace(result, seeds=scores))
-    monkeypatch.setattr(capetune.reports.html, "paint", lambda panel, story: PNG)
-    page = text(write_report(run).page)
-    assert "<h2>Beside the default</h2>" in page
-    assert "<td>+0.033</td> <td>+0.019 to +0.048</td> <td>better</td>".replace("> <", "><") in page.replace("> <", "><")
-    assert "<td>failed</td>" in page
-    console = Console(width=160, record=True, file=io.StringIO())
-    write_results(run.folder, load_preset("demo"), run.facts, list(saved_results(run.folder)))
-    print_run(run, console)
-    assert "+0.019 to +0.048" in console.export_text()

@@ -2,7 +2,6 @@ import json
 import shutil
 import tarfile
 from collections import Counter
-from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -11,32 +10,15 @@ from PIL import Image
 
 from capetune.datasets.mp100.pictures import MISSING, OUTSIDE, UNREADABLE, WRONG_SIZE
 from capetune.datasets.packs import writer as shards
-from capetune.datasets.packs.manifest import CategoryEntry
 from capetune.datasets.packs.reader import open_pack
 from capetune.datasets.packs.writer import pack
 from capetune.errors import UserError
-from capetune.pose import Category, PoseGraph
 
 
 @pytest.fixture
 def root(tiny_root, tmp_path):
     """A tiny data set that may be harmed."""
     return shutil.copytree(tiny_root, tmp_path / "root")
-
-
-@pytest.fixture
-def downloads_in_place(tmp_path, write_mp100):
-    """Annotations and images of a bed and a sofa, as MP-100 has them."""
-    names, images, notes = {84: "bed", 49: "sofa"}, [], []
-    pose = {"bbox": [2, 2, 40, 30], "keypoints": [5, 5, 2, 30, 20, 2], "num_keypoints": 2}
-    for id, name in names.items():
-        images.append({"id": id, "file_name": f"{name}/1.jpg", "width": 64, "height": 48})
-        notes.append({"id": id, "image_id": id, "category_id": id, **pose})
-        (tmp_path / "images" / name).mkdir(parents=True)
-        Image.new("RGB", (64, 48), (id, 0, 0)).save(tmp_path / f"images/{name}/1.jpg")
-    categories = [{"id": id, "name": name, "keypoints": ["a", "b"], "skeleton": []} for id, name in names.items()]
-    write_mp100(tmp_path, categories, images, notes, {(1, "test"): [84, 49]})
-    return tmp_path / "annotations", tmp_path / "images"
 
 
 def make(root, out, **options):
@@ -320,28 +302,6 @@ def test_real_images_all_find_their_way(real_images, tmp_path):
     assert (manifest.instances, manifest.images, manifest.left_out, manifest.missing) == (231, 223, {}, ())
 
 
-def test_a_pack_of_mp100_says_how_much_of_it_there_is(tmp_path, downloads_in_place):
-    annotations, images = downloads_in_place
-    shutil.rmtree(images / "sofa")
-    manifest = pack(annotations, images, tmp_path / "pack", shards=1)
-    told = json.loads((tmp_path / "pack/manifest.json").read_text())["mp100"]
-    assert (told["there"], told["of"], len(told["missing"])) == (1, 100, 99)
-    assert {"id": 49, "name": "sofa"} in told["missing"]
-    assert {"id": 1, "name": "skirt"} in told["missing"], "the annotations don't name it at all"
-    assert manifest.coverage == open_pack(tmp_path / "pack").manifest.coverage
-
-
-def test_an_older_pack_knows_it_too_and_another_data_set_is_no_part_of_mp100(tmp_path, downloads_in_place, tiny_pack):
-    pack(*downloads_in_place, tmp_path / "pack", shards=1)
-    file = tmp_path / "pack/manifest.json"
-    tree = json.loads(file.read_text())
-    del tree["mp100"]
-    file.write_text(json.dumps(tree))
-    assert open_pack(tmp_path / "pack").manifest.coverage.to_json()["there"] == 2
-    assert open_pack(tiny_pack).manifest.coverage is None
-    assert "mp100" not in json.loads((tiny_pack / "manifest.json").read_text()), "its bytes are what they were"
-
-
 def test_whoever_cuts_the_bytes_are_the_same_and_a_picture_that_is_not_seen_there_is_refused(tiny_root, tmp_path):
     def elsewhere(job, tasks):
         return (job(task) for task in tasks)
@@ -360,11 +320,3 @@ def test_whoever_cuts_the_bytes_are_the_same_and_a_picture_that_is_not_seen_ther
     ):
         pack(*folders, tmp_path / "three", size=64, spread=changed)
     assert not (tmp_path / "three").exists()
-
-
-def test_a_pack_keeps_super_categories_and_older_ones_have_none():
-    category = Category(2, "horse_body", "horse_body", PoseGraph(("a", "b"), ((0, 1),)), "Equidae")
-    entry = CategoryEntry.of(category)
-    assert CategoryEntry.model_validate_json(entry.model_dump_json()).category() == category
-    older = entry.model_dump(exclude={"supercategory"})
-    assert CategoryEntry.model_validate(older).category() == replace(category, supercategory="")
