@@ -9,7 +9,7 @@ from capetune.config import Config, load_config, parse_setting
 from capetune.errors import UserError
 from capetune.runs.document import inside
 from capetune.runs.record import CONFIG, Run
-from capetune.runs.results import RESULTS, read_results
+from capetune.runs.results import RESULTS, may_be_best, read_results
 
 
 def ranked_trial(search: Run, rank: int) -> dict:
@@ -17,14 +17,14 @@ def ranked_trial(search: Run, rank: int) -> dict:
 
     Raises UserError where there are fewer, or that is damaged.
     """
-    scored = [trial for trial in read_results(search.folder).get("trials", []) if _eligible(trial)]
+    scored = [
+        trial
+        for trial in read_results(search.folder).get("trials", [])
+        if may_be_best(trial.get("score"), trial.get("excess", {}))
+    ]
     if rank > len(scored):
         raise UserError(f"{search.name} has {len(scored)} trials with a score; give --rank 1 to {len(scored)}")
     return scored[rank - 1]
-
-
-def _eligible(trial: dict) -> bool:
-    return trial.get("score") is not None and not any(share > 0 for share in trial.get("excess", {}).values())
 
 
 def ranked_config(search: Run, rank: int, settings: Sequence[str] = ()) -> Config:

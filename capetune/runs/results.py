@@ -37,6 +37,11 @@ COLUMNS = (
 )
 
 
+def may_be_best(score: float | None, excess: Mapping[str, float]) -> bool:
+    """Of a trial: whether it has a score, and is over no limit."""
+    return score is not None and not any(share > 0 for share in excess.values())
+
+
 @dataclass(frozen=True)
 class TrialResult:
     """How a trial ended.
@@ -76,8 +81,7 @@ class TrialResult:
 
     @property
     def eligible(self) -> bool:
-        """Whether it can be the best: it has a score, and is over no limit."""
-        return self.score is not None and not any(share > 0 for share in self.excess.values())
+        return may_be_best(self.score, self.excess)
 
     @property
     def epochs(self) -> int:
