@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterator
+from multiprocessing.util import get_temp_dir
 from typing import Any, Generic, Literal, TypeVar, cast
 
 import numpy as np
@@ -58,6 +59,7 @@ class Loader(Generic[T]):
         self._stream = stream
         if workers:
             stream.share_memory()
+            get_temp_dir()  # of all of them, which goes with this process; one's own would stay where it is ended
         self._loader: DataLoader[T | UserError] = DataLoader(
             stream,
             batch_size=None,

@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
+from multiprocessing.util import get_temp_dir
 
 import psutil
 import pytest
@@ -75,3 +76,17 @@ def test_closed_its_processes_end_in_the_middle_of_an_epoch_too() -> None:
     loader.close()
     assert not any(map(psutil.pid_exists, pids))
     assert left is not None  # whoever still holds the epoch holds no process
+
+
+class Where(Stream[str]):
+    """The temporary folder of the process that makes it."""
+
+    def made(self, epoch: int, first: int, end: int, worker: int, workers: int) -> Iterator[str]:
+        yield get_temp_dir()
+
+
+@pytest.mark.parametrize("fork", [True, False])
+def test_what_its_processes_share_tensors_by_goes_with_this_one_however_they_end(fork: bool, closed: Callable) -> None:
+    """A process of torch's that isn't through at once is ended, and would leave a folder of its own."""
+    loader = closed(Loader(Where(), 1, fork=fork))
+    assert list(loader.epoch(1, 1)) == [get_temp_dir()]
