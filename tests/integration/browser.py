@@ -21,6 +21,7 @@ from websockets.sync.client import connect
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 PATIENCE = 60.0  # seconds for what a page is to do
+START = 180.0  # for Chromium to be there, beside other tests
 
 
 class Page:
@@ -106,7 +107,7 @@ def browsing(folder: Path) -> Iterator[Page]:
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     process = subprocess.Popen([browser, *words], env=own, **quiet)
     try:
-        end = time.monotonic() + PATIENCE
+        end = time.monotonic() + START
         while not (told := _told(profile / "DevToolsActivePort")):
             assert time.monotonic() < end, "Chromium doesn't start"
             time.sleep(0.1)
