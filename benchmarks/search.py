@@ -42,6 +42,7 @@ def main() -> None:
     made.add_argument("--places", nargs="+", type=int, default=[1, 4, 16, 64])
     made.add_argument("--grace", type=int, default=1)
     made.add_argument("--factor", type=int, default=3)
+    made.add_argument("--foresee", action="store_true", help="Samplers see what stopped and running trials may reach.")
     made.add_argument("--table", type=Path, default=TABLE)
     arguments = parsed(made)
     with tempfile.TemporaryDirectory() as folder:
@@ -54,7 +55,8 @@ def main() -> None:
 
         def replay(sampler: str, scheduler: str, places: int, seed: int, budget: int) -> Replay:
             name = scheduler.removesuffix(" promote")
-            return Replay(*space(sampler, name), surrogate, places, seed, budget, promote=name != scheduler)
+            foresee = arguments.foresee and sampler != "random"
+            return Replay(*space(sampler, name), surrogate, places, seed, budget, name != scheduler, foresee)
 
         surrogate = Surrogate(space_of(root)[0], arguments.table)
         print(honesty(surrogate))
@@ -69,6 +71,7 @@ def main() -> None:
                     "scheduler": scheduler,
                     "budget": budget,
                     "seeds": arguments.seeds,
+                    "foresee": arguments.foresee,
                 }
                 for places in arguments.places:
                     searches = (replay(sampler, scheduler, places, seed, budget) for seed in range(arguments.seeds))
