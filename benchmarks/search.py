@@ -61,7 +61,10 @@ def main() -> None:
         surrogate = Surrogate(space_of(root)[0], arguments.table)
         print(honesty(surrogate))
         budget = arguments.random * EPOCHS
-        goals = [max(replay("random", "none", 1, 1000 + seed, budget).scores()) for seed in range(arguments.seeds)]
+        told = [list(replay("random", "none", 1, 1000 + seed, budget).scores()) for seed in range(arguments.seeds)]
+        goals = [max(scores) for scores in told]
+        reached = sorted(scores.index(goal) % EPOCHS + 1 for scores, goal in zip(told, goals, strict=True))
+        print("epoch of its trial at which random's best score came:", *reached)
         table = Table("sampler", "scheduler", *(f"{places} places" for places in arguments.places), "seconds")
         for sampler in arguments.samplers:
             for scheduler in arguments.schedulers:
