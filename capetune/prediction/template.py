@@ -15,7 +15,7 @@ from typing_extensions import TypedDict
 
 from capetune.datasets.episodes.templates import UNKNOWN, mean_template, normalise
 from capetune.errors import UserError
-from capetune.pose import Instance, PoseGraph
+from capetune.pose import Crop, Instance, PoseGraph
 from capetune.runs.document import Odd, read_checked
 from capetune.storage.whole import write_aside
 
@@ -44,7 +44,8 @@ _FILE = TypeAdapter(TemplateTree)
 @dataclass(frozen=True, eq=False)
 class Template:
     """category: its name. xy: float64 (K, 2) in units of an object's box, (0, 0) its top left corner, (1, 1) its bottom
-    right one; 0.5 where known, bool (K,), is False. made_of: what it was made of, in words.
+    right one; 0.5 where known, bool (K,), is False. made_of: what it was made of, in words. supports: the instances
+    it was made of and pixels around each, where these are at hand; a file holds none.
     """
 
     category: str
@@ -52,6 +53,7 @@ class Template:
     xy: np.ndarray
     known: np.ndarray
     made_of: str = ""
+    supports: tuple[tuple[Crop, Instance], ...] = ()
 
     @classmethod
     def of(
