@@ -173,10 +173,7 @@ class Config(Section):
     @model_validator(mode="after")
     def _few_images(self) -> Config:
         if self.model.support.looks and "all" in self.data.shots:
-            raise ValueError(
-                f"model.support.source={self.model.support.source} looks at the image of every support, too many with "
-                "data.shots=all: give numbers, such as data.shots=[1,5]"
-            )
+            raise ValueError("images of all supports are too many to look at: give numbers, such as data.shots=[1,5]")
         return self
 
     def with_overrides(self, overrides: Mapping[str, Any]) -> Config:

@@ -101,7 +101,7 @@ class ModelPredictor:
                     for entry, place in runs(rows):
                         if entry not in asked:
                             asked[entry] = self._ask(pairs[entry], instances[pairs[entry].category.id])
-                        groups.append(asked[entry].at(rows[place, 1]))
+                        groups.append(asked[entry].of(rows[place, 1]))
                     image = torch.as_tensor(part.image[now], device=maps[0].device)
                     predicted, score = self._decode(groups, tuple(seen[image] for seen in maps))
                     yield rows, np.concatenate([predicted, score[..., None]], axis=-1)
@@ -135,9 +135,9 @@ class ModelPredictor:
 
     def _ask(self, drawn: CategoryPairs, instances: Sequence[Instance]) -> _Asked:
         shown = self.support(drawn.category, instances, drawn.supports)
-        looks = self._look(shown.looked_at) if self.model.config.support.looks else None
+        at = shown.looked_at if self.model.config.support.looks else None
         visible = pair_visible(instances, drawn)
-        return _Asked(shown, looks, visible, [instances[query] for query in drawn.queries])
+        return _Asked(shown, at, at and self._look(at), visible, [instances[query] for query in drawn.queries])
 
     def _look(self, at: LookedAt) -> Looks:
         """How each of its instances looks that is a support, at its K' keypoints: as `Looks`, a row an instance; rows
@@ -186,8 +186,8 @@ class ModelPredictor:
     def _decode(self, asked: Sequence[_Asked], features: Maps) -> tuple[np.ndarray, np.ndarray]:
         """P pairs of one or several categories. Returns float64 (P, K, 2) source pixels, K the largest there is, and
         their scores, float (P, K)."""
-        looks = [seen for part in asked if (seen := part.seen()) is not None]
-        asking = pair_batch([(part.shown[:3], part.queries) for part in asked], looks)
+        looks = [seen for part in asked for seen in part.seen()]
+        asking = pair_batch([(part.shown, part.queries) for part in asked], looks)
         count, batch = len(asking), asking.to(self.device)
         if self.model.way.shaped:
             batch = batch.padded(self.batch_size, padded_size(asking.joints.shape[1]))
@@ -228,23 +228,24 @@ def answered(model: PoseEstimator, losses: LossConfig | None, tensors: Sequence[
 
 @dataclass(frozen=True, eq=False)
 class _Asked:
-    """Pairs of a category: what is shown of their supports, how the instances look whose images that are, which
-    keypoints count, bool (P, K), and the queries."""
+    """Pairs of a category: what is shown of their supports, whose images those are and how these look, where the model
+    looks at any, which keypoints count, bool (P, K), and the queries."""
 
     shown: Shown
+    at: LookedAt | None
     looks: Looks | None
     visible: np.ndarray
     queries: Sequence[Instance]
 
-    def at(self, rows: np.ndarray) -> _Asked:
-        template, known, adjacency, looked_at = self.shown
-        looked_at = replace(looked_at, supports=looked_at.supports[rows], order=looked_at.order[rows])
+    def of(self, rows: np.ndarray) -> _Asked:
+        template, known, adjacency, *_ = self.shown
+        at = self.at and replace(self.at, supports=self.at.supports[rows], order=self.at.order[rows])
         chosen = [self.queries[row] for row in rows]
-        return _Asked(Shown(template[rows], known[rows], adjacency, looked_at), self.looks, self.visible[rows], chosen)
+        return _Asked(Shown(template[rows], known[rows], adjacency), at, self.looks, self.visible[rows], chosen)
 
-    def seen(self) -> Looks | None:
-        """How each pair's supports look, averaged, in the order that is shown."""
-        if self.looks is None:
-            return None
-        at, order = self.shown.looked_at.supports[:, :, None], self.shown.looked_at.order[:, None]
-        return averaged(self.looks.mean[at, order], self.looks.seen[at, order])
+    def seen(self) -> list[Looks]:
+        """How each pair's supports look, averaged, in the order that is shown; empty for a model that doesn't look."""
+        if self.at is None or self.looks is None:
+            return []
+        place = self.at.supports[:, :, None], self.at.order[:, None]
+        return [averaged(self.looks.mean[place], self.looks.seen[place])]

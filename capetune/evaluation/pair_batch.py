@@ -10,28 +10,27 @@ from torch.nn import functional as F
 
 from capetune.datasets.episodes.templates import place
 from capetune.datasets.packs.crop import apply, source_to_unit
+from capetune.evaluation.support import Shown
 from capetune.models.looks import Looks
 from capetune.pose import Batch, Instance
 
-Told = tuple[np.ndarray, np.ndarray, np.ndarray]
 
-
-def pair_batch(groups: Sequence[tuple[Told, Sequence[Instance]]], looks: Sequence[Looks] = ()) -> Batch:
+def pair_batch(groups: Sequence[tuple[Shown, Sequence[Instance]]], looks: Sequence[Looks] = ()) -> Batch:
     """P pairs, padded to the largest K: images is (P, 3, 0, 0), to go with features that are at hand.
 
-    groups: for each category what is told of the supports (template, known and adjacency, as `Shown` has them), n rows,
-    and the n queries. The template is placed in the query's box; nothing else of the query enters. looks: for each
-    category how the supports look, n rows, for a model that looks at them.
+    groups: for each category what is shown of the supports, n rows, and the n queries. The template is placed in the
+    query's box; nothing else of the query enters. looks: for each category how the supports look, n rows, for a model
+    that looks at them.
     """
     queries = [query for _, group in groups for query in group]
-    most = max(known.shape[1] for (_, known, _), _ in groups)
+    most = max(shown[1].shape[1] for shown, _ in groups)
     to_unit = np.stack([source_to_unit(query.box) for query in queries])
     inverse = np.linalg.inv(to_unit[:, :, :2])
     points = {name: np.zeros((len(queries), most, 2)) for name in ("template", "target")}
     masks = {name: np.zeros((len(queries), most), dtype=bool) for name in ("template_known", "visible", "joints")}
     edges = np.zeros((len(queries), most, most), dtype=bool)
     begin = 0
-    for (template, known, adjacency), group in groups:
+    for (template, known, adjacency, *_), group in groups:
         now, k = slice(begin, begin + len(group)), known.shape[1]
         begin += len(group)
         target = _moved(to_unit[now], np.stack([query.xy for query in group]))

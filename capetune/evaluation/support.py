@@ -26,12 +26,13 @@ class LookedAt:
 
 
 class Shown(NamedTuple):
-    """template: float (P, K, 2) in units of a box. known: bool (P, K). adjacency: bool (K, K)."""
+    """template: float (P, K, 2) in units of a box. known: bool (P, K). adjacency: bool (K, K). looked_at: None where
+    nothing can be."""
 
     template: np.ndarray
     known: np.ndarray
     adjacency: np.ndarray
-    looked_at: LookedAt
+    looked_at: LookedAt | None = None
 
 
 Support = Callable[[Category, Sequence[Instance], np.ndarray], Shown]
@@ -59,27 +60,28 @@ def ablations(part: Part, looks: bool = False) -> dict[str, Support]:
     following = {c.id: filled[(i + 1) % len(filled)] for i, c in enumerate(filled)}
 
     def noise(category: Category, instances: Sequence[Instance], supports: np.ndarray) -> Shown:
-        shown, rng = own(category, instances, supports), np.random.default_rng(category.id)
-        template = rng.uniform(size=shown.template.shape)
+        template, known, adjacency, looked_at = own(category, instances, supports)
+        rng = np.random.default_rng(category.id)
+        template = rng.uniform(size=template.shape)
         seen = np.ones(category.graph.size, dtype=bool)
         anywhere = [
             replace(each, xy=place(rng.uniform(size=each.xy.shape), each.box), visible=seen) for each in instances
         ]
-        looked_at = replace(shown.looked_at, instances=anywhere)
-        return Shown(template, np.ones_like(shown.known), shown.adjacency, looked_at)
+        looked_at = looked_at and replace(looked_at, instances=anywhere)
+        return Shown(template, np.ones_like(known), adjacency, looked_at)
 
     def shuffled(category: Category, instances: Sequence[Instance], supports: np.ndarray) -> Shown:
         template, known, adjacency, looked_at = own(category, instances, supports)
         order = np.random.default_rng(category.id).permuted(np.indices(known.shape)[1], axis=1)
         template, known = np.take_along_axis(template, order[..., None], 1), np.take_along_axis(known, order, 1)
-        return Shown(template, known, adjacency, replace(looked_at, order=order))
+        return Shown(template, known, adjacency, looked_at and replace(looked_at, order=order))
 
     def other(category: Category, instances: Sequence[Instance], supports: np.ndarray) -> Shown:
         shown = following[category.id]
         group = part.instances[shown.id]
         template, known, adjacency, looked_at = own(shown, group, supports % len(group))
         repeat = np.arange(category.graph.size) % shown.graph.size
-        looked_at = replace(looked_at, order=looked_at.order[:, repeat])
+        looked_at = looked_at and replace(looked_at, order=looked_at.order[:, repeat])
         return Shown(template[:, repeat], known[:, repeat], adjacency[np.ix_(repeat, repeat)], looked_at)
 
     def other_images(category: Category, instances: Sequence[Instance], supports: np.ndarray) -> Shown:

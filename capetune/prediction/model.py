@@ -19,6 +19,7 @@ from capetune.datasets.packs.crop import source_to_unit, warp_crop
 from capetune.datasets.packs.threads import ordered
 from capetune.errors import UserError
 from capetune.evaluation.pair_batch import inside, pair_batch, to_source
+from capetune.evaluation.support import Shown
 from capetune.models.estimator import PoseEstimator
 from capetune.models.execution import Way, prepare
 from capetune.models.looks import Looks, averaged, read
@@ -123,11 +124,13 @@ class Model:
         asked = []
         for template, crops in groups:
             count, size = len(crops), template.graph.size
-            shown = np.tile(template.xy, (count, 1, 1)), np.tile(template.known, (count, 1)), template.graph.adjacency()
+            known = np.tile(template.known, (count, 1))
+            shown = Shown(np.tile(template.xy, (count, 1, 1)), known, template.graph.adjacency())
             hidden = np.zeros((size, 2)), np.zeros(size, dtype=bool)
             asked.append((shown, [Instance(0, 0, 0, "", (0, 0), box, *hidden) for _, box in crops]))
         images = stack_images([image for _, crops in groups for image, _ in crops])
-        looks = [self._looks_of(template, len(crops)) for template, crops in groups] if self.looks else []
+        looking = self.meta.config.model.support.looks
+        looks = [self._looks_of(template, len(crops)) for template, crops in groups if looking]
         batch = replace(pair_batch(asked, looks), images=images)
         prediction = self.estimator.predict(batch.to(self.device))
         xy, score = to_source(prediction.xy, batch), prediction.score.double().cpu().numpy()
@@ -138,20 +141,10 @@ class Model:
             found.append(Poses(xy[now, :size], score[now, :size], np.stack([box for _, box in crops])))
         return found
 
-    @property
-    def looks(self) -> bool:
-        """Whether it looks at the images of a template's supports."""
-        return self.meta.config.model.support.looks
-
     @torch.inference_mode()
     def _looks_of(self, template: Template, count: int) -> Looks:
         """How the template's supports look, averaged as in evaluation, for so many pictures."""
-        if not template.supports:
-            raise UserError(
-                f"this model looks at the images of supports (model.support.source="
-                f"{self.meta.config.model.support.source}), and the template has none: give a category of a pack, "
-                f"--category NAME --data PACK, or take a model of geometry alone"
-            )
+        template.check_seen_by(self.meta.config.model.support)
         if template not in self._looks:
             size, instances = self.meta.config.data.size, [instance for _, instance in template.supports]
             crops = [warp_crop(crop, source_to_unit(each.box), size) for crop, each in template.supports]

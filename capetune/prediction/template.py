@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike
 from pydantic import Field, TypeAdapter
 from typing_extensions import TypedDict
 
+from capetune.config import SupportConfig
 from capetune.datasets.episodes.templates import UNKNOWN, mean_template, normalise
 from capetune.errors import UserError
 from capetune.pose import Crop, Instance, PoseGraph
@@ -105,6 +106,15 @@ class Template:
         if not known.any():
             raise UserError(f"{made_of}: no keypoint is visible; a template needs one at least")
         return cls(category, graph, xy, known, made_of)
+
+    def check_seen_by(self, config: SupportConfig) -> None:
+        """Raises UserError where a model looks at images of supports, and this template hasn't any."""
+        if config.looks and not self.supports:
+            raise UserError(
+                f"this model looks at the images of supports (model.support.source={config.source}), and the template "
+                "has none: give --category NAME, of the pack it was trained on or of --data PACK, or take a model that "
+                "was trained with model.support.source=geometry"
+            )
 
     def shrunk(self, instances: Sequence[Instance]) -> float:
         """How far its keypoints spread, as a share of how far those of the instances do that it is the mean of."""
