@@ -132,6 +132,7 @@ class TrainStream(Stream[Batch]):
         """What this reader draws from its share of the shards, each train instance there once, or as often as
         `data.balance` has it. read: `read_shards`, or what stands for it."""
         rng = generator(self.seed, epoch, number, self.rank, worker)
+        turns = generator(self.seed, epoch, number, self.rank, worker, 1) if self.looks else None
         return webdataset.DataPipeline(
             partial(shards, self.pack, generator(self.seed, epoch, number)),  # the same for every reader
             partial(every, self.rank, self.world),
@@ -139,7 +140,7 @@ class TrainStream(Stream[Batch]):
             partial(read or read_shards, self.pack, self.train),
             partial(self.balance, rng),
             partial(shuffle, rng),
-            partial(episode, self.train, self.config, rng, looks=self.looks),
+            partial(episode, self.train, self.config, rng, turns),
         )
 
     def balance(self, rng: np.random.Generator, samples: Iterable[Sample]) -> Iterable[Sample]:
@@ -227,14 +228,18 @@ class Drawn:
 
 
 def episode(
-    train: TrainSet, config: DataConfig, rng: np.random.Generator, samples: Iterable[Sample], looks: bool = False
+    train: TrainSet,
+    config: DataConfig,
+    rng: np.random.Generator,
+    turns: np.random.Generator | None,
+    samples: Iterable[Sample],
 ) -> Iterator[Drawn]:
-    """Add a template of other instances of the category, and how to turn, scale and mirror; looks: them as well."""
+    """Add a template of other instances of the category, and how to turn, scale and mirror; turns: of its supports too,
+    drawn apart, so that queries and templates are those that a model sees which doesn't look at images of supports."""
     for query, jpeg in samples:
         flippable, supports = query.category_id in train.flippable, train.supports(query, config.shots, rng)
-        turned = draw(rng, config, flippable)
-        seen = tuple((each, draw(rng, config, flippable)) for each in supports) if looks else ()
-        yield Drawn(query, jpeg, *train.mean(supports), turned, seen)
+        seen = () if turns is None else tuple((each, draw(turns, config, flippable)) for each in supports)
+        yield Drawn(query, jpeg, *train.mean(supports), draw(rng, config, flippable), seen)
 
 
 def decode(
