@@ -76,10 +76,10 @@ class Model:
         """Where the template's keypoints lie in each picture.
 
         images: N pictures, each uint8 (H, W, 3) RGB, or a file. template: a `Template`, or xy, (K, 2) in units of an
-        object's box, and edges, pairs of keypoints' numbers from 0; with its supports, for a model that looks at their
-        images. boxes: (N, 4), x, y, width and height of the object
-        in pixels of each picture, clipped to it as those of annotations are; None: each picture as a whole. Raises
-        UserError where a picture, a box or the template can't be used.
+        object's box, and edges, pairs of keypoints' numbers from 0; a model that looks at images of supports wants a
+        `Template` of a pack. boxes: (N, 4), x, y, width and height of the object in pixels of each picture, clipped to
+        it as those of annotations are; None: each picture as a whole. Raises UserError where a picture, a box or the
+        template can't be used.
         """
         shown = template if isinstance(template, Template) else Template.of(*template)
         images = list(images)
