@@ -137,7 +137,7 @@ class ModelPredictor:
         shown = self.support(drawn.category, instances, drawn.supports)
         at = shown.looked_at if self.model.config.support.looks else None
         visible = pair_visible(instances, drawn)
-        return _Asked(shown, at, at and self._look(at), visible, [instances[query] for query in drawn.queries])
+        return _Asked(shown, at, self._look(at) if at else None, visible, [instances[query] for query in drawn.queries])
 
     def _look(self, at: LookedAt) -> Looks:
         """How each of its instances looks that is a support, at its K' keypoints: as `Looks`, a row an instance; rows
