@@ -70,12 +70,13 @@ def results_lines(folder: Path | str, results: list[TrialResult], facts: dict[st
     """What belongs under the table: what the scores are of, the checkpoints of its trials, failures, files."""
     count = {
         status: sum(result.status == status for result in results)
-        for status in ("pruned", "diverged", "failed", "stopped")
+        for status in ("pruned", "halted", "diverged", "failed", "stopped")
     }
     lost = f"{count['diverged']} diverged, " * (count["diverged"] > 0) + f"{count['failed']} failed"
     cut = f", {count['stopped']} cut off by the budget" if count["stopped"] else ""
+    halted = f"{count['halted']} halted, " * (count["halted"] > 0)
     lines = [
-        f"{len(results)} trials, {count['pruned']} pruned, {lost}{cut}; scores are "
+        f"{len(results)} trials, {count['pruned']} pruned, {halted}{lost}{cut}; scores are "
         f"{facts['protocol']}, {facts['shots']} shot, {facts['data']} data, split {facts['split']}",
         "checkpoints:",
     ]

@@ -10,11 +10,12 @@ from typing import Any
 
 from capetune.errors import UserError
 from capetune.events import Listener, ignore
-from capetune.service import demo, evaluate, export, predict, promote, search, serve, train
+from capetune.service import demo, evaluate, export, predict, promote, search, serve, steer, train
 from capetune.service.request import Request
 
 VERBS: dict[str, tuple[ModuleType, type[Request]]] = {
     "search": (search, search.SearchRequest),
+    "steer": (steer, steer.SteerRequest),
     "train": (train, train.TrainRequest),
     "promote": (promote, promote.PromoteRequest),
     "evaluate": (evaluate, evaluate.EvaluateRequest),
