@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from capetune.cluster.machines import Cluster
 from capetune.errors import UserError
@@ -97,10 +97,8 @@ def sit(begun: Begun, request: SearchRequest, listener: Listener) -> SearchResul
             with recorded(run, record, go_on, listener):
                 features = keeping.make(folder, config, pack, listener)
                 kept = (how.keep, begun.storage, features, study)
-                retry = request.retry_failed
-                at = (desk.number, desk.fetch, retry, run.facts.get("steered", 0), request.trials is not None)
-                noted = partial(_noted, run)
-                search = Search(config, space, pack, folder, how.budget(begun), *kept, *at, noted)
+                search = Search(config, space, pack, folder, how.budget(begun), *kept, desk.number, desk.fetch)
+                search = replace(search, retry=request.retry_failed, **_steered(run, request))
                 listener(_began(search, how.trials))
                 # Kept at every trial's end, so that an interrupted search has a best configuration too.
                 written = partial(write_results, folder, config, facts)
@@ -181,8 +179,13 @@ def _together(cluster: Cluster, begun: Begun, how: _How, at_once: int | None, li
     return plan(cluster, workers, trials, share.per_gpu, at_once, share.aside)
 
 
-def _noted(run: Run, trials: int, steered: int) -> None:
-    run.save("running", trials=trials, steered=steered)
+def _steered(run: Run, request: SearchRequest) -> dict[str, Any]:
+    """Of a `Search`: what it was asked for from outside before, and how its record keeps what comes."""
+
+    def noted(trials: int, steered: int) -> None:
+        run.save("running", trials=trials, steered=steered)
+
+    return {"steered": run.facts.get("steered", 0), "fixed": request.trials is not None, "noted": noted}
 
 
 def _began(search: Search, trials: int) -> SearchBegan:

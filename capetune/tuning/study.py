@@ -91,11 +91,13 @@ def _searched(search: Search, room: Room, listener: Listener, keep: Keep) -> Sea
     ended = {result.number for result in earlier}
     unfinished = []
     for trial in begun(study):
+        if trial.number in ended:
+            continue
         values = saved_overrides(trial_folder(search.folder, trial.number))
         over = trial.number in watcher.halted or _ended_unsaid(search, trial.number)
-        if trial.number not in ended and values is not None and over:
+        if values is not None and over:
             watcher.settle(trial.number, values)
-        elif trial.number not in ended:
+        else:
             unfinished.append(trial)
     if search.retry:
         queue_failed(study, earlier)
@@ -219,9 +221,8 @@ def _run(
     recall(scheduler, watcher.results(), others)
     # pbt compares trials that are all begun, and pauses those that are ahead.
     paced = None if search.space.header.scheduler.name == "pbt" else room
-    watched = (watcher.twins, watcher.over, watcher.say)
-    trials = (unfinished, steering.due)
-    searcher = StudySearcher(study, search.space, search.folder, *trials, *watched, paced, steering.next_point)
+    watched = (watcher.twins, watcher.over, watcher.say, paced, steering.next_point)
+    searcher = StudySearcher(study, search.space, search.folder, unfinished, steering.due, *watched)
     tune_config = tune.TuneConfig(
         search_alg=searcher,
         scheduler=scheduler,
