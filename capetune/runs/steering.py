@@ -56,10 +56,11 @@ class Requests:
         """run: a search's folder, or the copy of one at an address."""
         return cls(open_place(address_of(run) or run).below(FOLDER))
 
-    def add(self, steer: Steer) -> int:
-        """Returns its number. Raises UserError where it can't be written."""
+    def add(self, steer: Steer, after: int = 0) -> int:
+        """Returns its number. after: that of the latest that was taken, whose file may be gone. Raises UserError where
+        it can't be written."""
         content = json.dumps(vars(steer)).encode()
-        number = max(self._numbers(), default=0) + 1
+        number = max([after, *self._numbers()]) + 1
         while not self.place.create(_name(number), content):
             number += 1
         return number

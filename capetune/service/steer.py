@@ -80,7 +80,8 @@ def _run(request: SteerRequest, listener: Listener) -> SteerResult:
     for number in request.stop:
         _check_running(found, number)
     requests, stop = Requests.of(found.folder), tuple(dict.fromkeys(request.stop))
-    number = requests.add(Steer(tuple(points), stop, request.trials, os.urandom(6).hex()))
+    steer = Steer(tuple(points), stop, request.trials, os.urandom(6).hex())
+    number = requests.add(steer, found.facts.get("steered", 0))
     listener(StepBegan("steering", found.name))
     return SteerResult(found.name, number, len(points), stop, request.trials, _taken(found, requests, number))
 

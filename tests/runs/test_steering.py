@@ -50,6 +50,10 @@ def test_one_that_is_withdrawn_is_not_taken(place):
     assert requests.news() == []
 
 
+def test_no_number_is_used_again_where_the_files_of_what_was_taken_are_gone(place):
+    assert Requests(place).add(Steer(trials=8), after=3) == 4
+
+
 def test_a_search_s_requests_lie_in_its_folder(tmp_path):
     Requests.of(tmp_path).add(Steer(trials=8))
     assert [file.relative_to(tmp_path) for file in tmp_path.rglob("*.json")] == [Path(FOLDER, "000001.json")]

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -119,8 +120,8 @@ def test_what_is_asked_for_arrives_whole_and_it_is_said_when_it_is_taken(search:
 
 
 def test_where_the_search_ends_meanwhile_the_request_is_withdrawn(search: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    def add(requests: Requests, asked: Steer, before: Callable[..., int] = Requests.add) -> int:
-        number = before(requests, asked)
+    def add(requests: Requests, *asked: Any, before: Callable[..., int] = Requests.add) -> int:
+        number = before(requests, *asked)
         search.save("completed")
         return number
 
