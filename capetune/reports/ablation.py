@@ -45,13 +45,14 @@ def beside_default(trials: Sequence[Mapping[str, Any]], metric: str) -> str | No
     """By how much the best trial differs from the default, and what that rests on; None where the default is the best,
     or one of the two can't be compared. trials: as results.json has them, the best first."""
     default = next((trial for trial in trials if trial["number"] == 0), None)
-    if default is None or default is trials[0] or not all(_comparable(trial) for trial in (trials[0], default)):
+    if default is None or default is trials[0] or not (_comparable(trials[0]) and _comparable(default)):
         return None
-    who, mean, half = f"trial {trials[0]['number']} beside the default", *map(trials[0].get, ("difference", "interval"))
+    best, mean, half = trials[0], trials[0].get("difference"), trials[0].get("interval")
+    who = f"trial {best['number']} beside the default"
     if mean is None or half is None:
-        lead = f"{title(metric)} {trials[0]['score'] - default['score']:+.3f}"
+        lead = f"{title(metric)} {best['score'] - default['score']:+.3f}"
         return f"{who}: {lead}; without several seeds each, what of it is chance isn't known (repeats: 3 in a space)"
-    seeds, ends = len(trials[0]["seeds"]), f"{mean - half:+.3f} to {mean + half:+.3f}"
+    seeds, ends = len(best["seeds"]), f"{mean - half:+.3f} to {mean + half:+.3f}"
     flatters = "; the best of many by these same scores, it is flattered by them" if len(trials) > 2 else ""
     return f"{who} with the same {seeds} seeds: {title(metric)} {mean:+.3f}, 95 % interval {ends}{flatters}"
 
