@@ -15,7 +15,6 @@ from capetune.service.request import Request
 
 VERBS: dict[str, tuple[ModuleType, type[Request]]] = {
     "search": (search, search.SearchRequest),
-    "steer": (steer, steer.SteerRequest),
     "train": (train, train.TrainRequest),
     "promote": (promote, promote.PromoteRequest),
     "evaluate": (evaluate, evaluate.EvaluateRequest),
@@ -23,6 +22,7 @@ VERBS: dict[str, tuple[ModuleType, type[Request]]] = {
     "serve": (serve, serve.ServeRequest),
     "export": (export, export.ExportRequest),
     "demo": (demo, demo.DemoRequest),
+    "steer": (steer, steer.SteerRequest),
 }
 
 

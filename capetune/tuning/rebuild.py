@@ -44,7 +44,7 @@ def rebuild(folder: Path, name: str, space: Space, config: Config) -> int:
     for number in range(count):
         if 0 <= number - len(points) < len(earlier):
             study.add_trial(as_known(earlier[number - len(points)], space, goal))
-        elif number < len(points) and saved_overrides(trial_folder(folder, number)) is None:
+        elif number < len(points) and not trial_folder(folder, number).is_dir():
             study.enqueue_trial(points[number])
         else:
             study.add_trial(_trial(folder, space, goal, number, results.get(number)))
@@ -72,4 +72,5 @@ def _trial(run: Path, space: Space, goal: Goal, number: int, result: TrialResult
     epochs = {int(row["epoch"]): row[goal.metric] for row in read_history(folder)}
     added = saved_added(folder)
     attributes = {} if added is None else {ADDED: added}
-    return frozen(space, goal, saved_overrides(folder) or {}, result, epochs, attributes)
+    values = saved_overrides(folder) or ({} if result is None else result.overrides)
+    return frozen(space, goal, values, result, epochs, attributes)

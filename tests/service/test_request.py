@@ -134,7 +134,7 @@ def test_what_was_given_is_said_by_the_options_names() -> None:
         (
             {"verb": "serch"},
             'no.json is no request: it wants an object with a "verb", one of search, train, promote, evaluate, '
-            "predict, serve, export, demo; did you mean 'search'?",
+            "predict, serve, export, demo, steer; did you mean 'search'?",
         ),
         ({"verb": "promote"}, "no.json: --name: Field required, not {'verb': 'promote'}"),
         (
