@@ -32,9 +32,22 @@ if TYPE_CHECKING:
     from capetune.service.promote import PromoteResult
     from capetune.service.search import SearchResult
     from capetune.service.serve import Server
+    from capetune.service.steer import SteerResult
     from capetune.service.train import TrainResult
 
-__all__ = ["evaluate", "export", "load", "predict", "promote", "search", "serve", "submit", "template", "train"]
+__all__ = [
+    "evaluate",
+    "export",
+    "load",
+    "predict",
+    "promote",
+    "search",
+    "serve",
+    "steer",
+    "submit",
+    "template",
+    "train",
+]
 __version__ = "0.1.0"
 
 
@@ -47,6 +60,14 @@ def search(*, listener: Listener | None = None, **options: Any) -> SearchResult:
     from capetune.service import search as verb
 
     return _run(verb, verb.SearchRequest, options, listener)
+
+
+def steer(*, listener: Listener | None = None, **options: Any) -> SteerResult:
+    """Change what a running search does: name, and add, stop or trials as `capetune steer` has them. Raises UserError,
+    also where it doesn't run."""
+    from capetune.service import steer as verb
+
+    return _run(verb, verb.SteerRequest, options, listener)
 
 
 def train(*, listener: Listener | None = None, **options: Any) -> TrainResult:

@@ -25,6 +25,7 @@ Step = Literal[
     "prediction",
     "serving",
     "export",
+    "steering",
 ]
 
 

@@ -96,6 +96,21 @@ class TrialRefused(Event):
 
 
 @dataclass(frozen=True)
+class SearchSteered(Event):
+    """A running search has taken up a request from outside, the one of that number. added: how many points are tried
+    next. stopped: trials that end. trials: how many there are to be in all from now on, in place of `before`. waiting:
+    points that aren't tried, for there are no trials left for them."""
+
+    run: str
+    request: int
+    added: int
+    stopped: tuple[int, ...]
+    trials: int
+    before: int
+    waiting: int = 0
+
+
+@dataclass(frozen=True)
 class NoMoreTrials(Event):
     """A search tries nothing more, before its budget is spent; what runs goes on to its end."""
 

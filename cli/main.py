@@ -34,6 +34,7 @@ from capetune.cli import (
     signals,
     space,
     status,
+    steer,
     submit,
     template,
     train,
@@ -50,6 +51,7 @@ app = typer.Typer(
 )
 app.command("config", short_help="Print the resolved configuration as YAML.")(config.command)
 app.command("search", short_help="Search hyperparameters, keep the best.")(search.command)
+app.command("steer", short_help="Change what a running search does.")(steer.command)
 app.command("train", short_help="Train one configuration, or a search's best.")(train.command)
 app.command("eval", short_help="Score a model or a baseline on the official pairs.")(eval.command)
 app.command("predict", short_help="Find a template's keypoints in pictures of your own.")(predict.command)

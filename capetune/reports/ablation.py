@@ -9,6 +9,7 @@ from rich.table import Table
 
 from capetune.reports.words import share, short, tails
 from capetune.runs.metrics import title
+from capetune.runs.results import may_be_best
 
 MOST = 40  # rows on screen
 
@@ -38,6 +39,26 @@ def _beside(trial: Mapping[str, Any], mode: str) -> tuple[str, str, str]:
     low, high = (mean - half, mean + half) if mode == "max" else (-mean - half, -mean + half)
     shown = "better" if low > 0 else "worse" if high < 0 else "no difference shown"
     return f"{mean:+.3f}", f"{mean - half:+.3f} to {mean + half:+.3f}", shown
+
+
+def beside_default(trials: Sequence[Mapping[str, Any]], metric: str) -> str | None:
+    """By how much the best trial differs from the default, and what that rests on; None where the default is the best,
+    or one of the two can't be compared. trials: as results.json has them, the best first."""
+    default = next((trial for trial in trials if trial["number"] == 0), None)
+    if default is None or default is trials[0] or not (_comparable(trials[0]) and _comparable(default)):
+        return None
+    best, mean, half = trials[0], trials[0].get("difference"), trials[0].get("interval")
+    who = f"trial {best['number']} beside the default"
+    if mean is None or half is None:
+        lead = f"{title(metric)} {best['score'] - default['score']:+.3f}"
+        return f"{who}: {lead}; without several seeds each, what of it is chance isn't known (repeats: 3 in a space)"
+    seeds, ends = len(best["seeds"]), f"{mean - half:+.3f} to {mean + half:+.3f}"
+    flatters = "; the best of many by these same scores, it is flattered by them" if len(trials) > 2 else ""
+    return f"{who} with the same {seeds} seeds: {title(metric)} {mean:+.3f}, 95 % interval {ends}{flatters}"
+
+
+def _comparable(trial: Mapping[str, Any]) -> bool:
+    return may_be_best(trial["score"], trial.get("excess", {}))
 
 
 def ablation_table(rows: Sequence[tuple[str, ...]]) -> Table:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from capetune.errors import UserError
-from capetune.reports.ablation import ablation_rows
+from capetune.reports.ablation import ablation_rows, beside_default
 from capetune.reports.agreement import agreements
 from capetune.reports.earlier import earlier_lines
 from capetune.reports.marks import STATES
@@ -81,6 +81,7 @@ def _drawn(panel: Panel, story: Story) -> tuple[Panel, str, bytes | None]:
 def render(story: Story, drawn: list[tuple[Panel, str]]) -> str:
     """The page. drawn: each panel with its plot as HTML."""
     best, facts = story.best, story.run.facts
+    trials = trial_rows(sorted(story.results, key=story.goal.place))
     counts = Counter(row.state for row in story.rows)
     metrics = list(dict.fromkeys([*story.goal.metrics, "mpck4"]))
     best_mpck4 = None if best is None else best.metrics.get("mpck4")
@@ -108,7 +109,8 @@ def render(story: Story, drawn: list[tuple[Panel, str]]) -> str:
             story.run.folder, facts, story.goal, None if best is None else best.metrics[story.goal.metric]
         ),
         twins=[row for row in story.rows if row.twin is not None],
-        ablation=ablation_rows(trial_rows(story.results), story.goal.metric, story.goal.modes[0]),
+        ablation=ablation_rows(trials, story.goal.metric, story.goal.modes[0]),
+        beside=beside_default(trials, story.goal.metric) if len(story.goal.metrics) == 1 else None,
         kept=sum(row.size for row in story.rows),
         seconds=sum(row.seconds for row in story.rows),
     )

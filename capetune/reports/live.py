@@ -22,7 +22,7 @@ from capetune.runs.times import notable
 from capetune.trial_events import TrialEnded, TrialStarted
 from capetune.tuning.goal import Goal
 
-STYLES = {"failed": "red", "diverged": "red", "pruned": "dim", "stopped": "dim"}
+STYLES = {"failed": "red", "diverged": "red", "pruned": "dim", "halted": "dim", "stopped": "dim"}
 
 
 class SearchView:
@@ -138,7 +138,9 @@ class SearchView:
             if self.goal.metric == "mpck4":
                 text.append(f", {best['score'] - best['template']:+.3f} to the template")
         states = [
-            f"{counts[s]} {s}" for s in ("running", "completed", "pruned", "stopped", "diverged", "failed") if counts[s]
+            f"{counts[s]} {s}"
+            for s in ("running", "completed", "pruned", "halted", "stopped", "diverged", "failed")
+            if counts[s]
         ]
         text.append(f"   {', '.join(states)}" + (f"; {hidden} not shown" if hidden else ""), "dim")
         return text

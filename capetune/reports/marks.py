@@ -8,6 +8,7 @@ from capetune.reports.story import Row, Story
 STATES = {
     "completed": ACCENT,
     "pruned": GREY,
+    "halted": GREY,
     "stopped": GREY,
     "failed": RED,
     "diverged": RED,

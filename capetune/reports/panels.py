@@ -182,8 +182,7 @@ def _none(story: Story) -> str:
 
 def _others(story: Story) -> str:
     """What became of those that weren't."""
-    others = {
-        state: sum(row.state == state for row in story.rows) for state in ("pruned", "diverged", "failed", "stopped")
-    }
+    states = ("pruned", "halted", "diverged", "failed", "stopped")
+    others = {state: sum(row.state == state for row in story.rows) for state in states}
     words = ", ".join(f"{n} {state}" for state, n in others.items() if n)
     return f" ({words})" if words else ""

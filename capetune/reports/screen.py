@@ -13,6 +13,7 @@ from rich.text import Text
 
 from capetune import events, trial_events
 from capetune.reports.live import SearchView, TrainView
+from capetune.reports.steering import steered_line
 from capetune.reports.words import clock, share
 from capetune.runs.times import notable
 from capetune.tuning.goal import Goal
@@ -30,6 +31,7 @@ WAITING = {
     "prediction": "predicting {} …",
     "serving": "starting the server of {} …",
     "export": "{} …",
+    "steering": "waiting for {} to take it up …",
 }
 
 
@@ -250,6 +252,12 @@ class Screen:
     @_hear.register
     def _(self, event: trial_events.TrialRefused) -> None:
         self._print(f"trial {event.trial}: {event.why}: not trained")
+
+    @_hear.register
+    def _(self, event: trial_events.SearchSteered) -> None:
+        if isinstance(self.shown, SearchView):
+            self.shown.trials = event.trials
+        self._print(steered_line(event))
 
     @_hear.register
     def _(self, event: trial_events.NoMoreTrials) -> None:

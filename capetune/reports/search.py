@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table
 from rich.text import Text
 
-from capetune.reports.ablation import ablation_rows, ablation_table
+from capetune.reports.ablation import ablation_rows, ablation_table, beside_default
 from capetune.reports.earlier import earlier_lines
 from capetune.reports.live import STYLES
 from capetune.reports.words import in_words, share, short, tails
@@ -70,12 +70,13 @@ def results_lines(folder: Path | str, results: list[TrialResult], facts: dict[st
     """What belongs under the table: what the scores are of, the checkpoints of its trials, failures, files."""
     count = {
         status: sum(result.status == status for result in results)
-        for status in ("pruned", "diverged", "failed", "stopped")
+        for status in ("pruned", "halted", "diverged", "failed", "stopped")
     }
     lost = f"{count['diverged']} diverged, " * (count["diverged"] > 0) + f"{count['failed']} failed"
     cut = f", {count['stopped']} cut off by the budget" if count["stopped"] else ""
+    halted = f"{count['halted']} halted, " * (count["halted"] > 0)
     lines = [
-        f"{len(results)} trials, {count['pruned']} pruned, {lost}{cut}; scores are "
+        f"{len(results)} trials, {count['pruned']} pruned, {halted}{lost}{cut}; scores are "
         f"{facts['protocol']}, {facts['shots']} shot, {facts['data']} data, split {facts['split']}",
         "checkpoints:",
     ]
@@ -97,6 +98,8 @@ def results_lines(folder: Path | str, results: list[TrialResult], facts: dict[st
     if len(goal.metrics) == 2 and (front := best_numbers(results, goal)):
         which = ", ".join(str(result.number) for result in results if result.number in front)
         lines.append(f"best are those that none beats in both (★): trials {which}; --best takes the first of them")
+    beside = beside_default(trial_rows(results), goal.metric) if len(goal.metrics) == 1 else None
+    lines += [beside] if beside else []
     lines += earlier_lines(folder, facts, goal, best)
     return [*lines, f"written: {folder}/results.json, results.csv, best.yaml"]
 

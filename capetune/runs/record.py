@@ -94,6 +94,7 @@ class _Facts(TypedDict, total=False):
     storage: str | None
     study: str
     trials: int
+    steered: int  # the number of the latest request that was taken (runs/steering.py)
     warm_start: list[WarmStart]
     hours: float | None
     keep: int

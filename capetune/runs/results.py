@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from statistics import stdev
-from typing import Any, Literal
+from typing import Any, Literal, NotRequired
 
 from pydantic import ConfigDict, FiniteFloat, TypeAdapter
 from typing_extensions import TypedDict
@@ -24,7 +24,7 @@ from capetune.runs.metrics import title
 from capetune.runs.paired import differences
 from capetune.storage.whole import write_aside
 
-Status = Literal["completed", "pruned", "stopped", "diverged", "failed"]
+Status = Literal["completed", "pruned", "halted", "stopped", "diverged", "failed"]
 UNSCORED = ("diverged", "failed")
 TRIALS = "trials"  # the folder of a search's trials
 RESULT, VALUES = "result.json", "trial.json"  # of one trial
@@ -47,10 +47,11 @@ class TrialResult:
     """How a trial ended.
 
     number: 0 is the default configuration. overrides: dotted key → value, over the search's base configuration.
-    status: completed; pruned, stopped early by the scheduler; stopped, cut off by the search's budget, to go on when
-    that is raised; diverged, its loss, weights or scores became no numbers; failed, of another error. Those two have no
-    score. score: the search's metric in its best epoch. metrics: those of the best epoch, as `training.loop.fit`
-    reports them; empty without a score. history: (epoch, score) of every finished epoch. seconds: what it took in all.
+    status: completed; pruned, stopped early by the scheduler; halted, ended by the user, perhaps before its first
+    epoch; stopped, cut off by the search's budget, to go on when that is raised; diverged, its loss, weights or scores
+    became no numbers; failed, of another error. Those two have no score, nor has who finished no epoch. score: the
+    search's metric in its best epoch. metrics: those of the best epoch, as `training.loop.fit` reports them; empty
+    without a score. history: (epoch, score) of every finished epoch. seconds: what it took in all.
     twin: an earlier trial with the same configuration. checkpoint: its best, None without a score or where others' were
     kept in its stead. error: the failure's last line, the whole of which is in the file `traceback`; bad_input: it is
     the user's to cure. excess: constraint → the share by which it is over that limit, ≤ 0 within. seeds: of
@@ -126,9 +127,10 @@ class _Results(TypedDict, total=False):
 
 
 class _Values(TypedDict):
-    """Of trial.json."""
+    """Of trial.json. added: the point of which request it is (`tuning.steering`)."""
 
     overrides: dict[str, Any]
+    added: NotRequired[str]
 
 
 _TRIAL, _RESULTS, _VALUES = TypeAdapter(TrialResult), TypeAdapter(_Results), TypeAdapter(_Values)
@@ -193,11 +195,23 @@ def trial_folders(run: Path) -> list[tuple[int, Path]]:
 def saved_overrides(folder: Path) -> dict[str, Any] | None:
     """The values that a trial was last trained with, None where it never began. Raises UserError where their file is
     damaged."""
+    values = _saved_values(folder)
+    return None if values is None else values["overrides"]
+
+
+def saved_added(folder: Path) -> str | None:
+    """The point of which request a trial is, None of most. Raises UserError likewise."""
+    values = _saved_values(folder)
+    return None if values is None else values.get("added")
+
+
+def _saved_values(folder: Path) -> _Values | None:
     file = folder / VALUES
     if not file.is_file():
         return None
     try:
-        return read_checked(file, _VALUES)["overrides"]
+        found: _Values = read_checked(file, _VALUES)
+        return found
     except Odd as odd:
         raise UserError(f"{file} {odd}; remove it, and the trial goes on with the values that Optuna drew") from None
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from capetune.errors import UserError
 from capetune.events import Listener, ignore
-from capetune.service import demo, evaluate, export, predict, promote, search, serve, train
+from capetune.service import demo, evaluate, export, predict, promote, search, serve, steer, train
 from capetune.service.request import Request
 
 VERBS: dict[str, tuple[ModuleType, type[Request]]] = {
@@ -22,6 +22,7 @@ VERBS: dict[str, tuple[ModuleType, type[Request]]] = {
     "serve": (serve, serve.ServeRequest),
     "export": (export, export.ExportRequest),
     "demo": (demo, demo.DemoRequest),
+    "steer": (steer, steer.SteerRequest),
 }
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from capetune.cluster.machines import Cluster
 from capetune.errors import UserError
@@ -97,8 +97,8 @@ def sit(begun: Begun, request: SearchRequest, listener: Listener) -> SearchResul
             with recorded(run, record, go_on, listener):
                 features = keeping.make(folder, config, pack, listener)
                 kept = (how.keep, begun.storage, features, study)
-                retry = request.retry_failed
-                search = Search(config, space, pack, folder, how.budget(begun), *kept, desk.number, desk.fetch, retry)
+                search = Search(config, space, pack, folder, how.budget(begun), *kept, desk.number, desk.fetch)
+                search = replace(search, retry=request.retry_failed, **_steered(run, request))
                 listener(_began(search, how.trials))
                 # Kept at every trial's end, so that an interrupted search has a best configuration too.
                 written = partial(write_results, folder, config, facts)
@@ -131,7 +131,7 @@ class _How:
     def of(cls, begun: Begun, request: SearchRequest, run: Run) -> _How:
         """Raises UserError where the goal can't be had with kept features."""
         header, before = begun.space.header, run.facts
-        listed = header.sampler in LISTED and header.budget.trials is None
+        listed = header.sampler in LISTED and header.budget.trials is None and "steered" not in before
         points = len(begun.space.points(begun.config)) if listed else 0
         how = cls(
             trials=request.trials or points or before.get("trials") or header.budget.trials or TRIALS,
@@ -177,6 +177,15 @@ def _together(cluster: Cluster, begun: Begun, how: _How, at_once: int | None, li
     share = share_gpus(begun.config, begun.space, begun.pack, cluster, most, kept)
     listener(CheckPassed("memory", share.words))
     return plan(cluster, workers, trials, share.per_gpu, at_once, share.aside)
+
+
+def _steered(run: Run, request: SearchRequest) -> dict[str, Any]:
+    """Of a `Search`: what it was asked for from outside before, and how its record keeps what comes."""
+
+    def noted(trials: int, steered: int) -> None:
+        run.save("running", trials=trials, steered=steered)
+
+    return {"steered": run.facts.get("steered", 0), "fixed": request.trials is not None, "noted": noted}
 
 
 def _began(search: Search, trials: int) -> SearchBegan:

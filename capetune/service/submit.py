@@ -23,6 +23,7 @@ from capetune.service.predict import PredictRequest
 from capetune.service.request import Configured, Request, option
 from capetune.service.search import SearchRequest
 from capetune.service.serve import ServeRequest
+from capetune.service.steer import SteerRequest
 from capetune.storage.address import is_address
 from capetune.tuning.space_file import load_space
 
@@ -74,6 +75,8 @@ def packed(request: Request) -> Iterator[Path]:
         raise UserError("predict reads pictures of this machine and writes here: run it here, it needs no cluster")
     if isinstance(request, ServeRequest):
         raise UserError("serve listens on the machine that it is run on: run it there, it starts a Ray of its own")
+    if isinstance(request, SteerRequest):
+        raise UserError("steer only writes into the search's folder: run it here, it needs no cluster")
     with tempfile.TemporaryDirectory(prefix="capetune-") as place:
         folder = Path(place)
         changed = {name: _carried(name, getattr(request, name, None), folder) for name in CARRIED}

@@ -18,3 +18,15 @@ def held(folder: Path) -> Iterator[None]:
     with (folder / LOCK).open("w") as stream:
         fcntl.flock(stream, fcntl.LOCK_EX)
         yield
+
+
+def free(folder: Path) -> bool:
+    """Whether no process works in a folder now."""
+    if not (folder / LOCK).is_file():
+        return True
+    with (folder / LOCK).open("w") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+    return True

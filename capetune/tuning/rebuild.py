@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
 
 import optuna
 from optuna.storages import BaseStorage, JournalStorage
@@ -14,13 +13,14 @@ from optuna.trial import FrozenTrial
 from capetune.config import Config, load_config
 from capetune.runs.history import read_history
 from capetune.runs.record import CONFIG, JOURNAL, SPACE, Run
-from capetune.runs.results import TrialResult, saved_overrides, saved_results, trial_folder, trial_folders
+from capetune.runs.results import TrialResult, saved_added, saved_overrides, saved_results, trial_folder, trial_folders
 from capetune.storage.scratch import address_of
 from capetune.tuning.goal import Goal
 from capetune.tuning.space import Space
 from capetune.tuning.space_file import load_space
 from capetune.tuning.storage import open_storage, study_name
 from capetune.tuning.telling import frozen
+from capetune.tuning.twins import ADDED
 from capetune.tuning.warm import as_known, first_points, read_warm, tell_earlier
 
 
@@ -29,7 +29,7 @@ def rebuild(folder: Path, name: str, space: Space, config: Config) -> int:
     of the space's points that none has begun with. config: the search's base. Returns how many trials.
 
     The journal appears with all of them; other studies that it holds stay. Ended trials are told as they ended; begun
-    ones are running, to go on, and so is a number without a folder: it is drawn anew, unless it was one of the points.
+    ones are running, to go on, and so is a number without a folder, which is drawn anew; one of the points waits again.
     """
     goal, warm = Goal.of(space.header), read_warm(folder)
     points = first_points(space, config, warm)
@@ -44,9 +44,10 @@ def rebuild(folder: Path, name: str, space: Space, config: Config) -> int:
     for number in range(count):
         if 0 <= number - len(points) < len(earlier):
             study.add_trial(as_known(earlier[number - len(points)], space, goal))
+        elif number < len(points) and not trial_folder(folder, number).is_dir():
+            study.enqueue_trial(points[number])
         else:
-            point = points[number] if number < len(points) else {}
-            study.add_trial(_trial(folder, space, goal, number, results.get(number), point))
+            study.add_trial(_trial(folder, space, goal, number, results.get(number)))
     for point in points[count:]:
         study.enqueue_trial(point)
     tell_earlier(study, space, goal, warm)
@@ -66,10 +67,10 @@ def readable_storage(run: Run) -> BaseStorage:
     return open_storage(run.folder, url)
 
 
-def _trial(
-    run: Path, space: Space, goal: Goal, number: int, result: TrialResult | None, point: dict[str, Any]
-) -> FrozenTrial:
-    """point: what it was to begin with, where it hasn't yet."""
+def _trial(run: Path, space: Space, goal: Goal, number: int, result: TrialResult | None) -> FrozenTrial:
     folder = trial_folder(run, number)
     epochs = {int(row["epoch"]): row[goal.metric] for row in read_history(folder)}
-    return frozen(space, goal, saved_overrides(folder) or point, result, epochs)
+    added = saved_added(folder)
+    attributes = {} if added is None else {ADDED: added}
+    values = saved_overrides(folder) or ({} if result is None else result.overrides)
+    return frozen(space, goal, values, result, epochs, attributes)

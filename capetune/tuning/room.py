@@ -123,7 +123,8 @@ class Room:
 
 class GivesWay(tune.Callback):
     """While a place is another run's turn, ends the process that Tune would keep for the next trial, and lets it begin
-    none. Tune has no setting for either. scheduler: the one that it is given, which is shown Tune's controller."""
+    none. Ends a trial, and asks for more, where somebody wants it. Tune has no setting for any of these. scheduler: the
+    one that it is given, which is shown Tune's controller."""
 
     def __init__(self, scheduler: Any, room: Room) -> None:
         self.room = room
@@ -148,3 +149,21 @@ class GivesWay(tune.Callback):
         self.controller.update_max_pending_trials()
         if self.room.giving:
             self.controller._max_pending_trials = 0
+
+    def reopen(self) -> None:
+        """Have Tune ask for trials again though it was told that there are no more."""
+        if self.controller is not None:
+            self.controller._search_alg._finished = False
+
+    def end(self, trial: Trial) -> None:
+        """End a trial that runs or is paused at once, and its process with it: that is in the middle of an epoch, which
+        the next trial in it would have to wait for. One that waits for its place is left until it runs."""
+        controller = self.controller
+        if controller is None or trial.status not in (Trial.RUNNING, Trial.PAUSED):
+            return
+        actor = controller._trial_to_actor.get(trial)
+        controller._reuse_actors, reuses = False, controller._reuse_actors
+        controller.stop_trial(trial)
+        controller._reuse_actors = reuses
+        if actor is not None:
+            controller._actor_manager.remove_actor(actor, kill=True)

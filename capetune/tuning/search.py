@@ -28,7 +28,7 @@ class Search:
     kept ones, which trials train on in place of images. study: the name of Optuna's, None where it is the folder's.
     lease: the number of that under which the run is worked on. fetch: where the folder is a copy of what lies at an
     address, brings what is there now of a part of it; as `runs.home.Desk` does. retry: train failed trials again, as
-    new ones.
+    new ones. steered, fixed, noted: as `Steering` has them.
     """
 
     config: Config
@@ -43,6 +43,9 @@ class Search:
     lease: int = 0
     fetch: Callable[[str], None] = lambda below: None
     retry: bool = False
+    steered: int = 0
+    fixed: bool = False
+    noted: Callable[[int, int], None] = lambda goal, request: None
 
     @property
     def study_name(self) -> str:

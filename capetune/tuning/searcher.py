@@ -19,9 +19,11 @@ from ray.tune.search import Searcher
 from capetune.events import Listener
 from capetune.runs.results import saved_overrides, trial_folder
 from capetune.trial_events import NoMoreTrials, TrialRefused, TrialSpared
+from capetune.tuning.goal import Goal
 from capetune.tuning.room import Room
 from capetune.tuning.space import Space
-from capetune.tuning.twins import Twins, repeats_wait
+from capetune.tuning.telling import frozen
+from capetune.tuning.twins import ADDED, Twins, repeats_wait
 
 ASKED = 50  # times that a sampler is asked anew where a proposal was tried already
 
@@ -71,7 +73,8 @@ class StudySearcher(JobSearcher):
 
     folder: of the run. unfinished: trials of the study that go on, with their own values. fresh: how many to ask for
     after them, those not counted whose configuration another trial had. over: says why no more are wanted, None while
-    they are. say: hears of those that are spared, and why no more are tried.
+    they are. say: hears of those that are spared, and why no more are tried. added: the next point that was asked for
+    since the search began, with its name; those come before all that is fresh.
     """
 
     def __init__(
@@ -85,8 +88,10 @@ class StudySearcher(JobSearcher):
         over: Callable[[], str | None],
         say: Listener,
         room: Room | None = None,
+        added: Callable[[], tuple[str, dict[str, Any]] | None] = lambda: None,
     ) -> None:
         super().__init__([*unfinished, *[None] * fresh], room)
+        self.added = added
         self.folder = folder
         self.study = study
         self.space = space
@@ -95,8 +100,16 @@ class StudySearcher(JobSearcher):
         self.say = say
         self.ended = False  # nothing is left to try
 
+    def wanted(self, fresh: int) -> None:
+        """From now on so many are to be asked for after the unfinished ones."""
+        self.left = [*(job for job in self.left if job is not None), *[None] * fresh]
+        self.ended = False
+
     def propose(self, job: FrozenTrial | None) -> dict[str, Any] | None:
         for _ in range(ASKED):
+            point = self.added() if job is None else None
+            if point is not None:
+                job = self._begun(*point)
             if job is None and (why := self._over()) is not None:
                 break
             with warnings.catch_warnings():
@@ -111,7 +124,8 @@ class StudySearcher(JobSearcher):
                 continue
             twin = self.twins.spared(trial.number, drawn) if overrides is None else None
             if twin is None:
-                return {"number": trial.number, "overrides": overrides or drawn}
+                added = {"added": trial.user_attrs[ADDED]} if ADDED in trial.user_attrs else {}
+                return {"number": trial.number, "overrides": overrides or drawn, **added}
             source = self.twins.earlier[twin].name if twin in self.twins.earlier else None
             self.say(TrialSpared(self.folder.name, trial.number, twin, drawn, source))
             job = None
@@ -121,6 +135,12 @@ class StudySearcher(JobSearcher):
         self.ended = True
         self.say(NoMoreTrials(self.folder.name, why))
         return None
+
+    def _begun(self, name: str, point: dict[str, Any]) -> FrozenTrial:
+        """A point as a trial of the study that runs: in Optuna's queue it would come after those that wait there."""
+        attributes = {ADDED: name}
+        self.study.add_trial(frozen(self.space, Goal.of(self.space.header), point, None, {}, attributes))
+        return self.study.get_trials(deepcopy=False)[-1]
 
     @cached_property
     def _points(self) -> set[str | None]:

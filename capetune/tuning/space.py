@@ -123,12 +123,12 @@ class Space:
 
         Raises UserError where one lies outside its range: the sampler couldn't place it.
         """
-        return self._filled({}, config)
+        return self.filled({}, config)
 
     def points(self, config: Config) -> list[dict[str, Any]]:
         """What is tried first: the default, then the header's points, each with the default for what it leaves out.
         With `sampler: grid` the whole space comes after these, with `ablation` each key's values by themselves."""
-        found = [self._filled(point, config) for point in ({}, *self.header.points)]
+        found = [self.filled(point, config) for point in ({}, *self.header.points)]
         return found + [point for point in self._listed(config) if point not in found]
 
     def countable(self, config: Config) -> list[dict[str, Any]] | None:
@@ -149,7 +149,7 @@ class Space:
             if key not in default:
                 cure = "start from one that it applies to (--set), or leave it out"
                 raise UserError(f"{where}: an ablation changes one key at a time, and this isn't the default's; {cure}")
-            found += [self._filled({**default, key: value}, config) for value in values if value != default[key]]
+            found += [self.filled({**default, key: value}, config) for value in values if value != default[key]]
         return found
 
     def _listed(self, config: Config) -> list[dict[str, Any]]:
@@ -171,7 +171,11 @@ class Space:
             found = grown
         return found
 
-    def _filled(self, point: Mapping[str, Any], config: Config) -> dict[str, Any]:
+    def filled(self, point: Mapping[str, Any], config: Config) -> dict[str, Any]:
+        """A point's values with the configuration's for what it leaves out, of the keys that apply.
+
+        Raises UserError where one lies outside its range.
+        """
         values: dict[str, Any] = {}
         for key, parameter in self.parameters.items():
             if not parameter.applies(values):

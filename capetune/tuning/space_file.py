@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -88,7 +89,7 @@ def load_space(name: str | Path, config: Config, begun: bool = False) -> Space:
         _check_together(space, config)
     if not begun:
         space.default(config)
-        _check_points(space, config, lines.get("points", 0))
+        _check_points(space, config, f"{path}, line {lines.get('points', 0)}: points")
     return space
 
 
@@ -206,9 +207,24 @@ def _check_alone(key: str, value: Any, config: Config) -> None:
             raise UserError(str(error).removeprefix(f"{key}: ")) from None
 
 
-def _check_points(space: Space, config: Config, line: int) -> None:
+def read_points(file: Path, space: Space, config: Config) -> list[dict[str, Any]]:
+    """The points in a YAML file, each whole: with the configuration's values for what it leaves out.
+
+    Raises UserError where it holds none, or one that isn't in the space or stands there twice.
+    """
+    document = read_document(file)
+    tree = document.tree.get("points") if isinstance(document.tree, Mapping) else document.tree
+    if not isinstance(tree, list) or not tree or not all(isinstance(point, Mapping) and point for point in tree):
+        raise UserError(f"{file}: wanted is a list of points, such as '- {{{next(iter(space.parameters))}: …}}'")
+    header = space.header.model_copy(update={"points": tuple(tree)})
+    _check_points(replace(space, header=header), config, str(file))
+    return [space.filled(point, config) for point in tree]
+
+
+def _check_points(space: Space, config: Config, source: str) -> None:
+    """source: where the header's points stand."""
     for number, point in enumerate(space.header.points, start=1):
-        where = f"{space.source}, line {line}: points: the {number}. point"
+        where = f"{source}: the {number}. point"
         for key, value in point.items():
             if key not in space.parameters:
                 near = difflib.get_close_matches(key, space.parameters, 1, 0.3)
@@ -218,7 +234,7 @@ def _check_points(space: Space, config: Config, line: int) -> None:
                 raise UserError(f"{where} has {key} = {value}, which lies outside {range_}")
     made: list[Config] = []
     for number, values in enumerate(space.points(config)):  # the default is number 0
-        where = f"{space.source}, line {line}: points: the {number}. point"
+        where = f"{source}: the {number}. point"
         try:
             became = config.with_overrides(values)
         except UserError as error:

@@ -41,13 +41,16 @@ from capetune.tuning.schedulers import carries_checkpoints, ends, make_scheduler
 from capetune.tuning.search import Search, Searched
 from capetune.tuning.searcher import StudySearcher
 from capetune.tuning.space import LISTED
+from capetune.tuning.steering import Steering
 from capetune.tuning.storage import open_storage, study_names, without_password
 from capetune.tuning.telling import tell
 from capetune.tuning.trial import Work, no_room, run_trial
 from capetune.tuning.tuner import resources, run_tuner
-from capetune.tuning.twins import begun, due, queue_failed
+from capetune.tuning.twins import begun, queue_failed
 from capetune.tuning.warm import by_number, first_points, read_warm, tell_earlier
 from capetune.tuning.watcher import Keep, Watcher
+
+MOST = 10**6  # trials that Tune may be given: how many it is, the searcher says
 
 
 def run_search(
@@ -84,20 +87,24 @@ def _searched(search: Search, room: Room, listener: Listener, keep: Keep) -> Sea
     warm = by_number(study, read_warm(search.folder))
     watcher = Watcher(search, study, earlier, limit, listener, keep, LostNodes(), warm)
     watcher.say_earlier()
+    steering = Steering(watcher, search.noted, search.steered, search.fixed)
     ended = {result.number for result in earlier}
     unfinished = []
     for trial in begun(study):
+        if trial.number in ended:
+            continue
         values = saved_overrides(trial_folder(search.folder, trial.number))
-        if trial.number not in ended and values is not None and _ended_unsaid(search, trial.number):
+        over = trial.number in watcher.halted or _ended_unsaid(search, trial.number)
+        if values is not None and over:
             watcher.settle(trial.number, values)
-        elif trial.number not in ended:
+        else:
             unfinished.append(trial)
     if search.retry:
         queue_failed(study, earlier)
-    fresh, over = due(study, search.budget), False
-    if (fresh or unfinished) and not limit.stop_all():
+    nothing_left = False
+    if (steering.due or unfinished) and not limit.stop_all():
         try:
-            over = _run(search, room, study, unfinished, fresh, watcher)
+            nothing_left = _run(search, room, study, unfinished, watcher, steering)
         except Exception as error:
             limit.full = no_room(error, search.folder)
             if search.storage is not None and away(error):  # it may come through Tune, as text
@@ -117,7 +124,7 @@ def _searched(search: Search, room: Room, listener: Listener, keep: Keep) -> Sea
         raise UserError(f"{limit.broken}; its traceback is in {search.folder / str(failed.traceback)}; {cure}")
     results = watcher.results()
     cut = sum(trial.state == TrialState.RUNNING for trial in study.get_trials(deepcopy=False))
-    return Searched(results, cut + (0 if over else due(study, search.budget)))
+    return Searched(results, cut + (0 if nothing_left else steering.due))
 
 
 def mend(folder: Path) -> None:
@@ -190,8 +197,8 @@ def _run(
     room: Room,
     study: optuna.Study,
     unfinished: list[FrozenTrial],
-    fresh: int,
     watcher: Watcher,
+    steering: Steering,
 ) -> bool:
     """Returns whether nothing is left to try."""
     watcher.lost_nodes()  # those that were lost before are none of ours
@@ -214,13 +221,13 @@ def _run(
     recall(scheduler, watcher.results(), others)
     # pbt compares trials that are all begun, and pauses those that are ahead.
     paced = None if search.space.header.scheduler.name == "pbt" else room
-    watched = (watcher.twins, watcher.over, watcher.say)
-    searcher = StudySearcher(study, search.space, search.folder, unfinished, fresh, *watched, paced)
+    watched = (watcher.twins, watcher.over, watcher.say, paced, steering.next_point)
+    searcher = StudySearcher(study, search.space, search.folder, unfinished, steering.due, *watched)
     tune_config = tune.TuneConfig(
         search_alg=searcher,
         scheduler=scheduler,
-        num_samples=len(unfinished) + fresh,
-        max_concurrent_trials=None if paced is None else len(unfinished) + fresh,
+        num_samples=MOST,
+        max_concurrent_trials=None if paced is None else MOST,
         trial_dirname_creator=_folder_name,
         # A trial in a process of its own would first import torch and Ray, for some seconds.
         reuse_actors=plan.workers == 1 and not work.portable,
@@ -228,7 +235,9 @@ def _run(
     shown = "trials of {run}, one after another" if tune_config.reuse_actors else "trial {number} of {run}"
     title = partial(_title, shown, search.folder.name)
     trainable = named_trainable(partial(run_trial, work=work), resources(plan), "Trial", title)
-    run_tuner(trainable, search.folder, tune_config, [watcher, GivesWay(scheduler, room)], watcher.limit)
+    hand = GivesWay(scheduler, room)
+    with steering.listening(searcher, hand):
+        run_tuner(trainable, search.folder, tune_config, [watcher, hand, steering], watcher.limit)
     return searcher.ended
 
 

@@ -32,13 +32,18 @@ def tell(study: optuna.Study, result: TrialResult, goal: Goal) -> None:
     is: a sampler that weren't told would go on proposing what diverges."""
     tell_epochs(study, result.number, result.history)
     set_excess(study, result.number, result.excess)
-    if result.status == "failed":
-        study.tell(result.number, state=TrialState.FAIL, skip_if_finished=True)
-    elif result.status == "pruned" and len(goal.metrics) == 1:
-        study.tell(result.number, state=TrialState.PRUNED, skip_if_finished=True)
-    else:
-        values = goal.values(result)
-        study.tell(result.number, values, TrialState.COMPLETE, skip_if_finished=True)
+    state = _state(result, goal)
+    values = goal.values(result) if state == TrialState.COMPLETE else None
+    study.tell(result.number, values, state, skip_if_finished=True)
+
+
+def _state(result: TrialResult, goal: Goal) -> TrialState:
+    """What Optuna calls its end. One that was halted is pruned; of two metrics, by which Optuna prunes none, or without
+    an epoch, it tells nothing of its values, and the sampler passes it over."""
+    one = len(goal.metrics) == 1
+    if result.status == "failed" or (result.status == "halted" and (result.score is None or not one)):
+        return TrialState.FAIL
+    return TrialState.PRUNED if result.status in ("pruned", "halted") and one else TrialState.COMPLETE
 
 
 def frozen(
@@ -57,12 +62,9 @@ def frozen(
     values = {key: value for key, value in overrides.items() if key in ranges and _within(ranges[key], value)}
     one = len(goal.metrics) == 1
     state, scores = TrialState.RUNNING, None
-    if result is not None and result.status == "failed":
-        state = TrialState.FAIL
-    elif result is not None and result.status == "pruned" and one:
-        state = TrialState.PRUNED
-    elif result is not None and result.status != "stopped":
-        state, scores = TrialState.COMPLETE, goal.values(result)
+    if result is not None and result.status != "stopped":
+        state = _state(result, goal)
+        scores = goal.values(result) if state == TrialState.COMPLETE else None
     return create_trial(
         state=state,
         values=scores,

@@ -23,6 +23,7 @@ from capetune.tuning.warm import EARLIER, Earlier
 REFUSED = "capetune:refused"  # of one that wasn't trained: over which limit it is
 TWIN = "capetune:twin"  # of one that wasn't trained: the number of the one that was
 AGAIN = "capetune:again"  # of one that repeats a failed one: that one's number
+ADDED = "capetune:added"  # of one that was asked for while the search ran: which point of which request it is
 HASHES = 1024  # of the latest configurations, that are kept
 
 
@@ -90,7 +91,7 @@ class Twins:
             return None
         mine = self.study.get_trials(deepcopy=False)[number]
         optuna.trial.Trial(self.study, mine._trial_id).set_user_attr(TWIN, first)
-        if result is not None and result.status in ("completed", "pruned", "diverged"):
+        if result is not None and result.status in ("completed", "pruned", "halted", "diverged"):
             tell(self.study, replace(result, number=number), self.search.goal)
         else:
             self.study.tell(number, state=TrialState.FAIL)

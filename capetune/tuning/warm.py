@@ -17,7 +17,7 @@ from capetune.config import Config, config_value, leaf_keys, load_config
 from capetune.errors import UserError
 from capetune.runs.document import Odd, read_checked
 from capetune.runs.record import CONFIG, SPACE, Run, WarmStart
-from capetune.runs.results import UNSCORED, TrialResult, TrialRow, look_at_results, result_of
+from capetune.runs.results import TrialResult, TrialRow, look_at_results, result_of
 from capetune.storage.whole import write_aside
 from capetune.tuning.goal import Goal
 from capetune.tuning.space import Space, describe, plain
@@ -120,7 +120,7 @@ def _take(run: Run, theirs: Question, question: Question, top: int, warmth: Warm
         except UserError:  # values that don't go together with this search's base
             continue
         counts = alike and made == whole.hash()
-        if made in known or (not counts and (place >= top or result.status in UNSCORED)):
+        if made in known or (not counts and (place >= top or result.score is None)):
             continue
         for key, value in left_out.items():
             outside.setdefault(key, []).append(f"{value} of trial {result.number}")

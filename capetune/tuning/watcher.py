@@ -25,6 +25,7 @@ from capetune.runs.diary import write_event
 from capetune.runs.failures import ERROR, failure
 from capetune.runs.history import add_to_history, finished, read_history
 from capetune.runs.results import UNSCORED, Status, TrialResult, save_result, trial_folder, trial_name
+from capetune.storage.hold import free
 from capetune.storage.lease import Superseded
 from capetune.storage.scratch import address_of
 from capetune.training.loop import Metrics
@@ -69,6 +70,7 @@ class Watcher(tune.Callback):
         self.ending: list[Trial] = []
         self.heard: dict[int, tuple[int, float]] = {}  # of an ended trial: how many epochs, and since when it is over
         self.ended = {result.number: result for result in earlier}
+        self.halted: set[int] = set()  # trials that the user wants to end
         self.unspared = set(self.ended)  # ended trials that may have checkpoints
         self.written = -math.inf, 0.0  # when all results were, and how long it took
         self.twins = Twins(search, study, self.ended, warm)
@@ -143,10 +145,10 @@ class Watcher(tune.Callback):
 
     def _arrived(self, trial: Trial) -> bool:
         """Whether all is here that an ended trial leaves: of a run at an address, its machine is still sending it."""
-        if not address_of(self.search.folder):
-            return True
         number = trial.config["number"]
         folder = trial_folder(self.search.folder, number)
+        if not address_of(self.search.folder):
+            return number not in self.halted or free(folder)  # its process may live for a moment
         epochs, since = self.heard.setdefault(number, (len(read_history(folder)), time.monotonic()))
         try:
             self.search.fetch(trial_name(number))
@@ -175,7 +177,9 @@ class Watcher(tune.Callback):
         """Keep how a trial ended, as its folder tells. lost: what Ray says of its process, where that was lost."""
         folder = trial_folder(self.search.folder, number)
         history = read_history(folder)
-        if lost is None and self.limit.stop_all() and not history and not (folder / ERROR).is_file():
+        lost = None if number in self.halted else lost
+        cut = lost is None and number not in self.halted and self.limit.stop_all()
+        if cut and not history and not (folder / ERROR).is_file():
             return  # the budget was spent before its first epoch: it stays open
         result = self._result(number, overrides, history, lost)
         self.limit.ended(result.error if result.status == "failed" else None)
@@ -223,16 +227,19 @@ class Watcher(tune.Callback):
 
     def _result(self, number: int, overrides: dict[str, Any], history: list[Metrics], lost: str | None) -> TrialResult:
         folder, goal = trial_folder(self.search.folder, number), self.search.goal
-        why = failure(folder, self.search.folder, lost or (None if history else "it ended without a result"))
+        silent = not history and number not in self.halted
+        why = failure(folder, self.search.folder, lost or ("it ended without a result" if silent else None))
         status: Status = "pruned"
         if why:
             status = why.pop("status")
         elif whole(self.search, folder, history):
             status = "completed"
+        elif number in self.halted:
+            status = "halted"
         elif self.limit.stop_all():
             status = "stopped"
         seeds = [history, *histories(self.search, folder)] if status == "completed" else [history]
-        best, scores = ({}, []) if why else best_of(goal, seeds)
+        best, scores = best_of(goal, seeds) if history and not why else ({}, [])
         found = None if why else keep_checkpoints(folder, goal.metric, goal.modes[0], status == "stopped")
         config_hash, limits = self.twins.hash(overrides), self.search.space.header.constraints
         return TrialResult(

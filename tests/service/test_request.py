@@ -37,6 +37,7 @@ def test_its_defaults_are_those_of_the_command(verb: str) -> None:
     command = typer.main.get_command(app).commands[COMMANDS[verb]]  # type: ignore[attr-defined]
     typed = {
         "promote": "some-search",
+        "steer": "some-search",
         "evaluate": "--split 1",
         "predict": "a.jpg --out found",
         "export": "mine --out mine.pt2",
@@ -45,6 +46,7 @@ def test_its_defaults_are_those_of_the_command(verb: str) -> None:
     asked = {name: value for name, value in context.params.items() if name not in NOT_ASKED}
     least = {
         "promote": {"name": "some-search"},
+        "steer": {"name": "some-search"},
         "evaluate": {"split": 1},
         "predict": {"images": ["a.jpg"], "out": "found"},
         "export": {"checkpoint": "mine", "out": "mine.pt2"},
@@ -132,7 +134,7 @@ def test_what_was_given_is_said_by_the_options_names() -> None:
         (
             {"verb": "serch"},
             'no.json is no request: it wants an object with a "verb", one of search, train, promote, evaluate, '
-            "predict, serve, export, demo; did you mean 'search'?",
+            "predict, serve, export, demo, steer; did you mean 'search'?",
         ),
         ({"verb": "promote"}, "no.json: --name: Field required, not {'verb': 'promote'}"),
         (

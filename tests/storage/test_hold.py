@@ -4,7 +4,7 @@ import subprocess
 import sys
 import threading
 
-from capetune.storage.hold import held
+from capetune.storage.hold import free, held
 
 CODE = (
     "import sys; from pathlib import Path; from capetune.storage.hold import held\n"
@@ -29,3 +29,10 @@ def test_a_folder_is_waited_for_until_the_process_that_works_in_it_is_gone(tmp_p
     other.communicate()
     waiting.join(30)
     assert got.is_set()
+
+
+def test_whether_a_folder_is_free_is_told_without_waiting(tmp_path):
+    assert free(tmp_path / "run")
+    with held(tmp_path / "run"):
+        assert not free(tmp_path / "run")
+    assert free(tmp_path / "run")

@@ -97,7 +97,7 @@ def test_what_is_unfinished_and_what_is_new_is_asked_for(bench, search, monkeypa
     asked = []
     monkeypatch.setattr(
         "capetune.tuning.study._run",
-        lambda search, room, study, unfinished, fresh, *rest: asked.append((unfinished, fresh)),
+        lambda search, room, study, unfinished, watcher, steering: asked.append((unfinished, steering.due)),
     )
     searched = run_search(search(budget=Budget(trials=6)), ROOM, lambda event: None)
     results = searched.trials
@@ -298,7 +298,7 @@ def test_three_trials_on_end_that_fail_of_the_same_end_the_search_and_are_tried_
     for number in range(3):
         bench.end(bench.trial(), lost=f"Traceback …\nOSError: /data/trial-{number}: step {number}: no such host")
 
-    def broken(search, room, study, unfinished, fresh, watcher):
+    def broken(search, room, study, unfinished, watcher, steering):
         for result in saved_results(search.folder):
             watcher.limit.ended(result.error)
         assert watcher.limit.stop_all()
@@ -313,11 +313,12 @@ def test_three_trials_on_end_that_fail_of_the_same_end_the_search_and_are_tried_
     asked = []
     monkeypatch.setattr("capetune.tuning.study._run", lambda *given: asked.append(given))
     run_search(search(budget=Budget(trials=4)), ROOM, ignore)
-    assert asked.pop()[3:5] == ([], 1)
+    (_, _, _, unfinished, _, steering) = asked.pop()
+    assert (unfinished, steering.due) == ([], 1)
     for _ in range(2):  # cut off before any of them began: they are queued once
         run_search(search(budget=Budget(trials=4), retry=True), ROOM, ignore)
-        (_, _, study, unfinished, fresh, _) = asked.pop()
-        assert (unfinished, fresh) == ([], 4)
+        (_, _, study, unfinished, _, steering) = asked.pop()
+        assert (unfinished, steering.due) == ([], 4)
     tokens = [search().space.suggest(study.ask())["loss.tokens"] for _ in range(4)]
     failed = [trial.params["loss.tokens"] for trial in bench.study.trials[:3]]
     assert tokens[:3] == failed
