@@ -130,7 +130,7 @@ def test_the_notebook_of_docs_runs_from_top_to_bottom(
     NotebookClient(notebook, timeout=PATIENCE, resources={"metadata": {"path": str(tmp_path)}}).execute(
         env=environment(tmp_path)
     )
-    said = ["".join(output.get("text", "") for output in cell.outputs) for cell in code]
+    said = ["".join(each.text for each in cell.outputs if each.get("name") == "stdout") for cell in code]
     assert said[1].startswith("epoch 3, crops of 64 px")
     keypoints = len(said[2].splitlines()) - 1
     assert said[4].startswith(f"(4, {keypoints}, 2) (4, {keypoints})\n")

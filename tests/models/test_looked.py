@@ -10,7 +10,7 @@ from capetune.models import deformable
 from capetune.models.looked import looked
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def test_what_a_keypoint_looked_at_is_what_the_last_layer_read(
     shared_model: Callable, make_batch: Callable, sequence: str, option: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
