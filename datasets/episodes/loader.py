@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from abc import abstractmethod
 from collections.abc import Iterator
+from functools import partial
 from multiprocessing.util import get_temp_dir
 from typing import Any, Generic, Literal, TypeVar, cast
 
@@ -66,6 +68,7 @@ class Loader(Generic[T]):
             num_workers=workers,
             collate_fn=_as_it_is,
             multiprocessing_context="forkserver" if workers and not fork else None,
+            worker_init_fn=partial(_with_environment, dict(os.environ)) if workers and not fork else None,
             persistent_workers=workers > 0,
             pin_memory=pin and workers > 0,
             generator=torch.Generator(),  # or it would draw from the global one, and workers would change the training
@@ -98,3 +101,9 @@ class Loader(Generic[T]):
 
 def _as_it_is(batch: T) -> T:
     return batch
+
+
+def _with_environment(environment: dict[str, str], _worker: int) -> None:
+    """Credentials are in the environment, and the process from which loaders are forked has that of its first use."""
+    os.environ.clear()
+    os.environ.update(environment)

@@ -9,6 +9,7 @@ import json
 import os
 import shutil
 import subprocess
+import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -21,7 +22,6 @@ from websockets.sync.client import connect
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 PATIENCE = 60.0  # seconds for what a page is to do
-START = 180.0  # for Chromium to be there, beside other tests
 
 
 class Page:
@@ -95,31 +95,34 @@ class Page:
 
 
 @contextmanager
-def browsing(folder: Path) -> Iterator[Page]:
-    """A new browser's page; its files go into the folder. Skips where there is no Chromium."""
+def browsing() -> Iterator[Page]:
+    """A new browser's page. Skips where there is no Chromium."""
     browser = next(filter(None, map(shutil.which, NAMES)), None)
     if browser is None:
         pytest.skip("needs Chromium (apt-get install chromium)")
-    profile = folder / "browser"
-    words = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
-    words += [f"--user-data-dir={profile}", "--remote-debugging-port=0", "--window-size=1200,1000", "about:blank"]
-    own = os.environ | {"HOME": str(folder), "TMPDIR": str(folder)}
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    process = subprocess.Popen([browser, *words], env=own, **quiet)
-    try:
-        end = time.monotonic() + START
-        while not (told := _told(profile / "DevToolsActivePort")):
-            assert time.monotonic() < end, "Chromium doesn't start"
-            time.sleep(0.1)
-        with urllib.request.urlopen(f"http://127.0.0.1:{told[0]}/json/list", timeout=PATIENCE) as answer:
-            (page,) = [each for each in json.load(answer) if each["type"] == "page"]
-        with connect(page["webSocketDebuggerUrl"], max_size=None) as socket:
-            yield Page(socket)
-    finally:
-        process.terminate()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(20)
-        process.kill()
+    # Its own folder, not the test's: it puts sockets in there, whose paths have 107 bytes at most.
+    with tempfile.TemporaryDirectory(prefix="b", ignore_cleanup_errors=True) as folder:
+        profile, said = Path(folder) / "browser", Path(folder) / "said"
+        words = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
+        words += [f"--user-data-dir={profile}", "--remote-debugging-port=0", "--window-size=1200,1000", "about:blank"]
+        own = os.environ | {"HOME": folder, "TMPDIR": folder}
+        with said.open("w") as stream:
+            process = subprocess.Popen([browser, *words], env=own, stdout=stream, stderr=stream)
+        try:
+            end = time.monotonic() + PATIENCE
+            while not (told := _told(profile / "DevToolsActivePort")):
+                there = process.poll() is None and time.monotonic() < end
+                assert there, f"Chromium doesn't start: {said.read_text()}"
+                time.sleep(0.1)
+            with urllib.request.urlopen(f"http://127.0.0.1:{told[0]}/json/list", timeout=PATIENCE) as answer:
+                (page,) = [each for each in json.load(answer) if each["type"] == "page"]
+            with connect(page["webSocketDebuggerUrl"], max_size=None) as socket:
+                yield Page(socket)
+        finally:
+            process.terminate()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(20)
+            process.kill()
 
 
 def _told(file: Path) -> list[str]:

@@ -113,7 +113,7 @@ def test_a_model_is_served_to_programs_and_people_and_leaves_nothing(start, fold
         assert done.returncode == 0, done.stderr
         assert '"name": "0"' in done.stdout.replace("'", '"')
 
-    with browsing(folder) as page:
+    with browsing() as page:
         clicked(page, f"{url}#token={token}", files)
     program.signal(signal.SIGTERM)
     assert program.end() == 143

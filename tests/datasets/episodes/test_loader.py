@@ -90,3 +90,19 @@ def test_what_its_processes_share_tensors_by_goes_with_this_one_however_they_end
     """A process of torch's that isn't through at once is ended, and would leave a folder of its own."""
     loader = closed(Loader(Where(), 1, fork=fork))
     assert list(loader.epoch(1, 1)) == [get_temp_dir()]
+
+
+class Secrets(Stream[str | None]):
+    """What its processes find in the environment."""
+
+    def made(self, epoch: int, first: int, end: int, worker: int, workers: int) -> Iterator[str | None]:
+        yield os.environ.get("CAPETUNE_SECRET")
+
+
+def test_processes_have_the_environment_of_who_asks_also_where_they_are_not_forked_from_it(
+    closed: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server that forks them lives from the first loader on: credentials that are set later must arrive, too."""
+    for secret in ("first", "second"):
+        monkeypatch.setenv("CAPETUNE_SECRET", secret)
+        assert list(closed(Loader(Secrets(), 1, fork=False)).epoch(1, 1)) == [secret]
