@@ -14,7 +14,7 @@ import pytest
 import torch
 from markupsafe import escape
 
-from capetune.datasets.episodes.templates import normalise
+from capetune.datasets.episodes.templates import UNKNOWN, normalise
 from capetune.datasets.packs.crop import apply, crop_affine, source_to_unit, warp_crop
 from capetune.datasets.packs.reader import open_pack
 from capetune.errors import UserError
@@ -89,7 +89,7 @@ def test_where_the_model_looked_is_on_the_page_in_pixels_of_each_picture(scored,
     groups = show(result, scored.file, scored.pack, model)
     for example, pair in zip(result["examples"]["worst"], groups["worst"], strict=True):
         query, support = (scored.pack.row(id).instance for id in (example["annotation_id"], *example["support_ids"]))
-        template = normalise(support)
+        template = np.where(support.visible[:, None], normalise(support), UNKNOWN)
         drawn = pair_batch([((template[None], support.visible[None], pair.category.graph.adjacency()), [query])])
         pixels = warp_crop(scored.pack.crop(query.id, 64), source_to_unit(query.box), 64)
         crop = torch.from_numpy(pixels).permute(2, 0, 1)[None]
