@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
@@ -74,7 +73,7 @@ class DeformableAttention(nn.Module):
         sum is 1: each head's share of the width counts as much as another's.
         """
         look = self._look(x)
-        places = torch.stack(list(_places(look, reference, values)), dim=3)
+        places = torch.stack(_places(look, reference, values), dim=3)
         return places.flatten(2, 4), _weights(look).flatten(2) / self.heads
 
     def _look(self, x: Tensor) -> Tensor:
@@ -82,13 +81,15 @@ class DeformableAttention(nn.Module):
         return self.look(x).unflatten(-1, (self.heads, self.levels, self.points, 3))
 
 
-def _places(look: Tensor, reference: Tensor, values: tuple[Tensor, ...]) -> Iterator[Tensor]:
+def _places(look: Tensor, reference: Tensor, values: tuple[Tensor, ...]) -> list[Tensor]:
     """Of each map, (B, T, heads, points, 2) in [0, 1]."""
+    places = []
     for level, value in enumerate(values):
         height, wide = value.shape[-2:]
         # Not divided by a tensor of (wide, height): making one on a GPU waits for all work before it.
         across, down, _ = look[:, :, :, level].unbind(dim=-1)
-        yield reference[:, :, None, None, :] + torch.stack([across / wide, down / height], dim=-1)
+        places.append(reference[:, :, None, None, :] + torch.stack([across / wide, down / height], dim=-1))
+    return places
 
 
 def _weights(look: Tensor) -> Tensor:

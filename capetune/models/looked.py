@@ -42,7 +42,7 @@ def looked(model: PoseEstimator, batch: Batch, features: Maps) -> Looked:
     finally:
         handle.remove()
     last = calls[-1:] if model.config.refine else calls
-    x, reference = (torch.cat([call[part] for call in last], dim=1) for part in (0, 1))
+    x, reference = torch.cat([call[0] for call in last], dim=1), torch.cat([call[1] for call in last], dim=1)
     places, weights = attention.looked(x, reference, last[0][2])
     plan = model.decoder.plan(batch.joints.shape[1], batch.joints.device)
     if model.config.sequence == "point":

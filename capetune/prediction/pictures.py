@@ -79,7 +79,8 @@ def opened(pictures: Iterable[Picture]) -> Iterator[tuple[Picture, np.ndarray | 
                     yield there.pop(number), pixels
                 if not there:
                     break
-        assert not there, f"{file} has changed while it was read"
+        if there:
+            raise UserError(f"{file} has changed while it was read; the same command again")
 
 
 def read_picture(file: Path | BinaryIO) -> np.ndarray:
