@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 import optuna
 from curves import TABLE
+from foreseen import Foreseen
 from optuna.distributions import FloatDistribution
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import TrialScheduler
@@ -118,12 +119,14 @@ class Replay:
     seed: int
     budget: int  # epochs
     promote: bool = False
+    foresee: bool = False  # its sampler sees trials that haven't ended of themselves by an estimate
     trials: list[Replayed] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.goal = Goal.of(self.space.header)
+        sampler = make_sampler(self.space.header.sampler, self.seed)
         self.study = optuna.create_study(
-            sampler=make_sampler(self.space.header.sampler, self.seed), directions=self.goal.directions
+            sampler=Foreseen(sampler) if self.foresee else sampler, directions=self.goal.directions
         )
         for point in self.space.points(self.config):
             self.study.enqueue_trial(point)

@@ -42,6 +42,7 @@ def main() -> None:
     made.add_argument("--places", nargs="+", type=int, default=[1, 4, 16, 64])
     made.add_argument("--grace", type=int, default=1)
     made.add_argument("--factor", type=int, default=3)
+    made.add_argument("--foresee", action="store_true", help="Samplers see what stopped and running trials may reach.")
     made.add_argument("--table", type=Path, default=TABLE)
     arguments = parsed(made)
     with tempfile.TemporaryDirectory() as folder:
@@ -54,12 +55,16 @@ def main() -> None:
 
         def replay(sampler: str, scheduler: str, places: int, seed: int, budget: int) -> Replay:
             name = scheduler.removesuffix(" promote")
-            return Replay(*space(sampler, name), surrogate, places, seed, budget, promote=name != scheduler)
+            foresee = arguments.foresee and sampler != "random"
+            return Replay(*space(sampler, name), surrogate, places, seed, budget, name != scheduler, foresee)
 
         surrogate = Surrogate(space_of(root)[0], arguments.table)
         print(honesty(surrogate))
         budget = arguments.random * EPOCHS
-        goals = [max(replay("random", "none", 1, 1000 + seed, budget).scores()) for seed in range(arguments.seeds)]
+        told = [list(replay("random", "none", 1, 1000 + seed, budget).scores()) for seed in range(arguments.seeds)]
+        goals = [max(scores) for scores in told]
+        reached = sorted(scores.index(goal) % EPOCHS + 1 for scores, goal in zip(told, goals, strict=True))
+        print("epoch of its trial at which random's best score came:", *reached)
         table = Table("sampler", "scheduler", *(f"{places} places" for places in arguments.places), "seconds")
         for sampler in arguments.samplers:
             for scheduler in arguments.schedulers:
@@ -69,6 +74,7 @@ def main() -> None:
                     "scheduler": scheduler,
                     "budget": budget,
                     "seeds": arguments.seeds,
+                    "foresee": arguments.foresee,
                 }
                 for places in arguments.places:
                     searches = (replay(sampler, scheduler, places, seed, budget) for seed in range(arguments.seeds))

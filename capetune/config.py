@@ -50,6 +50,14 @@ class BackboneConfig(Section):
 
 class SupportConfig(Section):
     layers: int = Field(3, ge=1, le=12)
+    source: Literal["geometry", "features", "both"] = newer(
+        "geometry", description="what is told of a keypoint: its place (the paper), how the supports' images look, both"
+    )
+
+    @property
+    def looks(self) -> bool:
+        """Whether images of supports are looked at."""
+        return self.source != "geometry"
 
 
 class DecoderConfig(Section):
@@ -161,6 +169,12 @@ class Config(Section):
     data: DataConfig = DataConfig()
     train: TrainConfig = TrainConfig()
     validation: ValidationConfig = ValidationConfig()
+
+    @model_validator(mode="after")
+    def _few_images(self) -> Config:
+        if self.model.support.looks and "all" in self.data.shots:
+            raise ValueError("images of all supports are too many to look at: give numbers, such as data.shots=[1,5]")
+        return self
 
     def with_overrides(self, overrides: Mapping[str, Any]) -> Config:
         """A new tree with dotted keys replaced, validated whole.

@@ -118,6 +118,11 @@ class Batch:
     visible: bool (B, K), True = annotated, visible and inside the crop: what losses may look at.
     to_source: float64 (B, 2, 3), maps [0, 1] crop coordinates to source pixels. side: float64 (B,) source pixels.
     ids: int64 (B,), the query instances.
+
+    For models whose `model.support.source` isn't geometry, of n supports or, averaged, of n = 1:
+    support_visible: bool (B, n, K), True = the keypoint can be looked at there. support_looks: float32 (B, n, K, C),
+    what the maps of `Backbone.features` hold there; C = 0 where that is still to be read, of support_images, uint8
+    (B, n, 3, S, S) RGB, at support_xy, float32 (B, n, K, 2) in [0, 1] of each image.
     """
 
     images: torch.Tensor
@@ -130,10 +135,14 @@ class Batch:
     to_source: torch.Tensor
     side: torch.Tensor
     ids: torch.Tensor
+    support_visible: torch.Tensor | None = None
+    support_looks: torch.Tensor | None = None
+    support_xy: torch.Tensor | None = None
+    support_images: torch.Tensor | None = None
 
     def tensors(self) -> list[torch.Tensor]:
-        """All of it, in the order in which they are named above."""
-        return [getattr(self, f.name) for f in fields(self)]
+        """All there are, in the order in which they are named above; none is left out before one that is there."""
+        return [tensor for f in fields(self) if (tensor := getattr(self, f.name)) is not None]
 
     def to(self, device: torch.device | str) -> Batch:
         """Not waited for where the batch is in pinned memory."""
@@ -148,9 +157,8 @@ class Batch:
         from torch.nn import functional as F
 
         wider, found = keypoints - self.joints.shape[1], {}
-        for field in fields(self):
+        for field, tensor in zip(fields(self), self.tensors(), strict=False):
             ends = [end * wider for end in _KEYPOINT_ENDS.get(field.name, ())]
-            tensor = getattr(self, field.name)
             found[field.name] = filled(F.pad(tensor, ends) if any(ends) else tensor, samples)
         return Batch(**found)
 
@@ -170,6 +178,9 @@ _KEYPOINT_ENDS = {
     "joints": (0, 1),
     "target": (0, 0, 0, 1),
     "visible": (0, 1),
+    "support_visible": (0, 1),
+    "support_looks": (0, 0, 0, 1),
+    "support_xy": (0, 0, 0, 1),
 }
 
 

@@ -32,7 +32,7 @@ def command(
         [], "--checkpoint", metavar="DIR", help="Or a run's name, or an address; repeatable; default: the latest best."
     ),
     ablate: bool = typer.Option(
-        False, "--ablate", help="Score it again with noise, a shuffled and another category's template as support."
+        False, "--ablate", help="Score it again with noise, a shuffled and another category's support."
     ),
     predictions: Path | None = typer.Option(
         None, "--predictions", metavar="FILE", help="Write what was predicted there, in the format of COCO's results."

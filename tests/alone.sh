@@ -9,6 +9,7 @@ export MPLCONFIGDIR=$place/matplotlib TORCHINDUCTOR_CACHE_DIR=$place/inductor
 export MLFLOW_DISABLE_TELEMETRY=true
 export RAY_worker_niceness=0 # Ray's workers, nice by 15 else, would wait for the other tests
 export PYTEST_DEBUG_TEMPROOT=${TMPDIR:-/tmp}
+export OMP_WAIT_POLICY=passive # a thread that waits for another sleeps: three programs at once have six threads on two cores
 unset XDG_CONFIG_HOME XDG_CACHE_HOME XDG_DATA_HOME XDG_STATE_HOME RAY_TMPDIR
 code=0
 TMPDIR="$place/t" HOME="$place/h" "$@" || code=$?

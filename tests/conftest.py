@@ -215,6 +215,16 @@ def tiny_pack(tiny_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
 @pytest.fixture(scope="session")
 def untrained(tiny_pack: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkpoint of a small model on `tiny_pack` that has learnt nothing. Don't write into it."""
+    return _checkpoint(tiny_pack, tmp_path_factory.mktemp("untrained"))
+
+
+@pytest.fixture(scope="session")
+def looking(tiny_pack: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same of a model that looks at images of supports."""
+    return _checkpoint(tiny_pack, tmp_path_factory.mktemp("looking"), **{"model.support.source": "both"})
+
+
+def _checkpoint(tiny_pack: Path, folder: Path, **more: str) -> Path:
     from capetune.config import load_preset
     from capetune.datasets.packs.reader import open_pack
     from capetune.models.estimator import PoseEstimator
@@ -222,13 +232,13 @@ def untrained(tiny_pack: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     from capetune.runs.facts import describe_data
     from capetune.training.checkpoint import save_checkpoint
 
-    keys = {"data.size": 64, "model.width": 32, "model.heads": 4, "model.backbone.weights": "none"}
-    config, folder = load_preset("demo").with_overrides(keys), tmp_path_factory.mktemp("untrained") / "epoch-0003"
+    keys = {"data.size": 64, "model.width": 32, "model.heads": 4, "model.backbone.weights": "none", **more}
+    config = load_preset("demo").with_overrides(keys)
     torch.manual_seed(0)
     metrics = {"mpck4": 0.1, "score_slope": 0.5, "score_offset": -1.0}
     meta = CheckpointMeta(config, 3, metrics, describe_data(open_pack(tiny_pack), 1))
-    save_checkpoint(folder, PoseEstimator(config.model), meta, {})
-    return folder
+    save_checkpoint(folder / "epoch-0003", PoseEstimator(config.model), meta, {})
+    return folder / "epoch-0003"
 
 
 @pytest.fixture(scope="session")

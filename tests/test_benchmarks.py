@@ -9,7 +9,16 @@ from pathlib import Path
 import pytest
 
 FOLDER = Path(__file__).parents[1] / "benchmarks"
-HELPERS = {"breakable.py", "gpu_learning.py", "gpu_speed.py", "harness.py", "paper.py", "replay.py", "stores.py"}
+HELPERS = {
+    "breakable.py",
+    "foreseen.py",
+    "gpu_learning.py",
+    "gpu_speed.py",
+    "harness.py",
+    "paper.py",
+    "replay.py",
+    "stores.py",
+}
 SCRIPTS = sorted(path.name for path in FOLDER.glob("*.py") if path.name not in HELPERS)
 
 

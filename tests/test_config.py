@@ -33,6 +33,7 @@ OTHER: dict[str, Any] = {  # for each key a value that isn't the default
     "model.decode": "both",
     "model.refine": True,
     "model.support_at_step": False,
+    "model.support.source": "both",
     "model.backbone.precision": "bfloat16",
     "model.execution": "eager",
     "model.backbone.name": "efficientnet_lite0",
@@ -328,3 +329,8 @@ def test_shots_may_be_one_or_come_as_text() -> None:
         assert Config().with_overrides({"data.shots": one}).data.shots == wanted
     for wrong in ("some", "[1,", "[]", [0], "[0]"):
         refused(lambda wrong=wrong: Config().with_overrides({"data.shots": wrong}), "data.shots")
+
+
+def test_images_of_all_supports_are_too_many() -> None:
+    with pytest.raises(UserError, match=r"too many to look at: give numbers, such as data.shots=\[1,5\]"):
+        Config().with_overrides({"model.support.source": "features", "data.shots": "all"})

@@ -7,7 +7,7 @@ import math
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -19,14 +19,15 @@ from capetune.datasets.episodes.queries import query_images
 from capetune.datasets.packs.reader import Pack
 from capetune.evaluation.calibration import NEAR
 from capetune.evaluation.order import Assembly, Slice, runs, slices
-from capetune.evaluation.pair_batch import pair_batch, to_source
+from capetune.evaluation.pair_batch import inside, pair_batch, to_source
 from capetune.evaluation.pck import mpck4, pck_curve
 from capetune.evaluation.protocol import CategoryPairs, pair_visible
-from capetune.evaluation.support import Shown, Support, own
+from capetune.evaluation.support import LookedAt, Shown, Support, own
 from capetune.models.backbone import Maps
 from capetune.models.captured import Captured
 from capetune.models.estimator import Answer, PoseEstimator
 from capetune.models.execution import padded_size
+from capetune.models.looks import Looks, averaged, read
 from capetune.pose import Batch, Instance, filled
 
 
@@ -100,7 +101,7 @@ class ModelPredictor:
                     for entry, place in runs(rows):
                         if entry not in asked:
                             asked[entry] = self._ask(pairs[entry], instances[pairs[entry].category.id])
-                        groups.append(asked[entry].at(rows[place, 1]))
+                        groups.append(asked[entry].of(rows[place, 1]))
                     image = torch.as_tensor(part.image[now], device=maps[0].device)
                     predicted, score = self._decode(groups, tuple(seen[image] for seen in maps))
                     yield rows, np.concatenate([predicted, score[..., None]], axis=-1)
@@ -133,19 +134,41 @@ class ModelPredictor:
         self.seconds += time.perf_counter() - begun
 
     def _ask(self, drawn: CategoryPairs, instances: Sequence[Instance]) -> _Asked:
-        template, known, adjacency = self.support(drawn.category, instances, drawn.supports)
+        shown = self.support(drawn.category, instances, drawn.supports)
+        at = shown.looked_at if self.model.config.support.looks else None
         visible = pair_visible(instances, drawn)
-        return _Asked((template, known, adjacency), visible, [instances[query] for query in drawn.queries])
+        return _Asked(shown, at, self._look(at) if at else None, visible, [instances[query] for query in drawn.queries])
+
+    def _look(self, at: LookedAt) -> Looks:
+        """How each of its instances looks that is a support, at its K' keypoints: as `Looks`, a row an instance; rows
+        of others are empty."""
+        which = np.unique(at.supports)
+        chosen = [at.instances[each] for each in which]
+        (places, visible), found = inside(chosen), []
+        begins = range(0, len(chosen), self.batch_size)
+        with closing(self._features([chosen[i : i + self.batch_size] for i in begins])) as chunks:
+            for begin, maps in zip(begins, chunks, strict=True):
+                now = places[begin : begin + self.batch_size].to(self.device)
+                found.append(read(maps, now).cpu())
+        looks, seen = torch.cat(found), visible.new_zeros(len(at.instances), visible.shape[1])
+        mean = looks.new_zeros(len(at.instances), *looks.shape[1:])
+        mean[which], seen[which] = looks, visible
+        return Looks(mean, seen)
 
     def _maps(self, parts: Sequence[Sequence[Instance]]) -> Generator[Maps]:
         """For each part those of its images, in their order: for each stride (n, width, h, w), n up to batch_size."""
+        with closing(self._features(parts)) as chunks:
+            for features in chunks:
+                with self._timed(), torch.inference_mode():
+                    maps = self.model.backbone.embed(features)
+                yield maps
+
+    def _features(self, parts: Sequence[Sequence[Instance]]) -> Generator[Maps]:
+        """For each part what `Backbone.features` gives for its images."""
         backbone, size = self.model.backbone, self.batch_size
         if self.kept is not None:
             for part in parts:
-                kept = tuple(maps.to(self.device) for maps in self.kept(part))
-                with torch.inference_mode():
-                    maps = backbone.embed(kept)
-                yield maps
+                yield tuple(maps.to(self.device) for maps in self.kept(part))
             return
         every = itertools.chain.from_iterable(parts)
         images = query_images(self.pack, every, self.data.size, torch.get_num_threads(), size)
@@ -156,14 +179,15 @@ class ModelPredictor:
                 if self.model.way.shaped:
                     stacked = filled(stacked, size)
                 with self._timed(), torch.inference_mode():
-                    maps = tuple(seen[: len(some)] for seen in backbone(stacked.to(self.device)))
+                    maps = tuple(seen[: len(some)] for seen in backbone.features(stacked.to(self.device)))
                 yield maps
 
     @torch.inference_mode()
     def _decode(self, asked: Sequence[_Asked], features: Maps) -> tuple[np.ndarray, np.ndarray]:
         """P pairs of one or several categories. Returns float64 (P, K, 2) source pixels, K the largest there is, and
         their scores, float (P, K)."""
-        asking = pair_batch([(part.shown, part.queries) for part in asked])
+        looks = [seen for part in asked for seen in part.seen()]
+        asking = pair_batch([(part.shown, part.queries) for part in asked], looks)
         count, batch = len(asking), asking.to(self.device)
         if self.model.way.shaped:
             batch = batch.padded(self.batch_size, padded_size(asking.joints.shape[1]))
@@ -204,13 +228,24 @@ def answered(model: PoseEstimator, losses: LossConfig | None, tensors: Sequence[
 
 @dataclass(frozen=True, eq=False)
 class _Asked:
-    """Pairs of a category: what is shown of their supports, which keypoints count, bool (P, K), and the queries."""
+    """Pairs of a category: what is shown of their supports, whose images those are and how these look, where the model
+    looks at any, which keypoints count, bool (P, K), and the queries."""
 
     shown: Shown
+    at: LookedAt | None
+    looks: Looks | None
     visible: np.ndarray
     queries: Sequence[Instance]
 
-    def at(self, rows: np.ndarray) -> _Asked:
-        template, known, adjacency = self.shown
+    def of(self, rows: np.ndarray) -> _Asked:
+        template, known, adjacency, *_ = self.shown
+        at = self.at and replace(self.at, supports=self.at.supports[rows], order=self.at.order[rows])
         chosen = [self.queries[row] for row in rows]
-        return _Asked((template[rows], known[rows], adjacency), self.visible[rows], chosen)
+        return _Asked(Shown(template[rows], known[rows], adjacency), at, self.looks, self.visible[rows], chosen)
+
+    def seen(self) -> list[Looks]:
+        """How each pair's supports look, averaged, in the order that is shown; empty for a model that doesn't look."""
+        if self.at is None or self.looks is None:
+            return []
+        place = self.at.supports[:, :, None], self.at.order[:, None]
+        return [averaged(self.looks.mean[place], self.looks.seen[place])]

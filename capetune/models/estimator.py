@@ -12,6 +12,7 @@ from capetune.models.backbone import Backbone, Maps
 from capetune.models.decoder import Decoder, Memory
 from capetune.models.execution import Way, prepare, way
 from capetune.models.generate import SURE, generate, places
+from capetune.models.looks import Looks, averaged, read
 from capetune.models.losses import total_loss
 from capetune.models.prefix import disturbed
 from capetune.models.support import SupportEncoder
@@ -44,7 +45,7 @@ class PoseEstimator(nn.Module):
         super().__init__()
         self.config = config
         self.backbone = Backbone(config, pretrained)
-        self.support = SupportEncoder(config)
+        self.support = SupportEncoder(config, sum(self.backbone.net.channels))
         self.decoder = Decoder(config)
         self.way = Way()
         self.calibration = (1.0, 0.0)
@@ -93,8 +94,22 @@ class PoseEstimator(nn.Module):
     def remember(self, batch: Batch, features: Maps) -> Memory:
         """What decoding needs of a batch. features: from the backbone, a map a stride, (B, width, h, w)."""
         template = torch.where(batch.joints.unsqueeze(-1), batch.template, 0.5)
-        support, edges = self.support(template, batch.template_known, batch.adjacency, batch.joints)
+        if self.config.support.source == "features":
+            template = torch.full_like(template, 0.5)
+        looks = self.looks(batch) if self.config.support.looks else None
+        support, edges = self.support(template, batch.template_known, batch.adjacency, batch.joints, looks)
         return self.decoder.remember(features, support, edges, template, batch.joints)
+
+    def looks(self, batch: Batch) -> Looks:
+        """How the batch's supports look; images go through the backbone as queries do, and train it."""
+        looks, images, visible = batch.support_looks, batch.support_images, batch.support_visible
+        assert looks is not None, "this model must be shown its supports' images"
+        assert visible is not None
+        if images is not None:
+            assert batch.support_xy is not None
+            found = read(self.backbone.features(images.flatten(0, 1)), batch.support_xy.flatten(0, 1))
+            looks = found.unflatten(0, images.shape[:2])
+        return averaged(looks, visible)
 
     @torch.inference_mode()
     def predict(self, batch: Batch, features: Maps | None = None) -> Prediction:

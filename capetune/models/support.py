@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from capetune.config import ModelConfig
 from capetune.models.attention import Attention, FeedForward, additive, sinusoid
+from capetune.models.looks import Looks
 from capetune.models.tokens import CoordinateTable
 
 
@@ -32,6 +33,21 @@ class AdjacencyEmbedding(nn.Module):
         return torch.where(degree > 0, weight @ self.places(template) + self.step(mean_step), self.alone)
 
 
+class NeighbourLooks(nn.Module):
+    """What `AdjacencyEmbedding` is where no coordinate is told: the mean over neighbours of a map of how they look."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(width, width)
+        self.alone = nn.Parameter(torch.zeros(width))
+
+    def forward(self, looks: Tensor, adjacency: Tensor) -> Tensor:
+        """looks: (B, K, width). adjacency: bool (B, K, K), rows of neighbours. Returns (B, K, width)."""
+        degree = adjacency.sum(dim=-1, keepdim=True)
+        weight = adjacency / degree.clamp(min=1)
+        return torch.where(degree > 0, weight @ self.linear(looks), self.alone)
+
+
 class SupportLayer(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -47,26 +63,44 @@ class SupportLayer(nn.Module):
 
 
 class SupportEncoder(nn.Module):
-    """Transformer encoder over the keypoints of the template."""
+    """Transformer encoder over the keypoints of the template: over their places, as the paper has it, or over how the
+    supports' images look there (POMNet, Xu et al. 2022; PoseAnything, Hirschorn and Avidan 2024), or over both.
+    """
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: ModelConfig, channels: int) -> None:
+        """channels: of all the backbone's maps together, where the supports' images are looked at."""
         super().__init__()
         self.width = config.width
-        self.places = CoordinateTable(config.vocabulary, config.width)
-        self.unknown = nn.Parameter(torch.zeros(config.width))
-        self.adjacency = AdjacencyEmbedding(config.vocabulary, config.width)
+        self.places: CoordinateTable | None = None
+        self.adjacency: AdjacencyEmbedding | NeighbourLooks
+        if config.support.source == "features":
+            self.adjacency = NeighbourLooks(config.width)
+        else:
+            self.places = CoordinateTable(config.vocabulary, config.width)
+            self.unknown = nn.Parameter(torch.zeros(config.width))
+            self.adjacency = AdjacencyEmbedding(config.vocabulary, config.width)
         self.layers = nn.ModuleList(SupportLayer(config) for _ in range(config.support.layers))
         self.norm = nn.LayerNorm(config.width)
+        if config.support.looks:
+            self.look = nn.Sequential(nn.LayerNorm(channels), nn.Linear(channels, config.width))
+            self.unseen = nn.Parameter(torch.zeros(config.width))
 
-    def forward(self, template: Tensor, known: Tensor, adjacency: Tensor, joints: Tensor) -> tuple[Tensor, Tensor]:
-        """template: (B, K, 2) in [0, 1]. known, joints: bool (B, K), True = real. adjacency: bool (B, K, K).
+    def forward(
+        self, template: Tensor, known: Tensor, adjacency: Tensor, joints: Tensor, looks: Looks | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """template: (B, K, 2) in [0, 1]. known, joints: bool (B, K), True = real. adjacency: bool (B, K, K). looks: of
+        the supports' images, for a model that looks at them.
 
         Returns the support embeddings E_s and the adjacency embeddings, each (B, K, width), zero at padding.
         """
-        edges = self.adjacency(template, adjacency & joints.unsqueeze(1))
-        place = torch.where(known.unsqueeze(-1), self.places(template), self.unknown)
+        told = []
+        if self.places is not None:
+            told.append(torch.where(known.unsqueeze(-1), self.places(template), self.unknown))
+        if looks is not None:
+            told.append(torch.where(looks.seen.unsqueeze(-1), self.look(looks.mean), self.unseen))
+        edges = self.adjacency(told[0] if self.places is None else template, adjacency & joints.unsqueeze(1))
         order = sinusoid(torch.arange(template.shape[1], device=template.device), self.width)
-        x = place + edges + order
+        x = sum(told, edges) + order
         # Padding attends to itself alone, so that no row of the mask is empty.
         itself = torch.eye(joints.shape[1], dtype=torch.bool, device=joints.device)
         bias = additive(joints.unsqueeze(1) | itself).unsqueeze(1)

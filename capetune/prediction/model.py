@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -17,9 +18,11 @@ from capetune.datasets.mp100.pictures import Unusable
 from capetune.datasets.packs.crop import source_to_unit, warp_crop
 from capetune.datasets.packs.threads import ordered
 from capetune.errors import UserError
-from capetune.evaluation.pair_batch import pair_batch, to_source
+from capetune.evaluation.pair_batch import inside, pair_batch, to_source
+from capetune.evaluation.support import Shown
 from capetune.models.estimator import PoseEstimator
 from capetune.models.execution import Way, prepare
+from capetune.models.looks import Looks, averaged, read
 from capetune.pose import Crop, Instance
 from capetune.prediction.pictures import read_picture
 from capetune.prediction.template import Template
@@ -53,6 +56,7 @@ class Model:
         self.estimator = estimator
         self.meta = meta
         self.device = torch.device("cpu")
+        self._looks: WeakKeyDictionary[Template, Looks] = WeakKeyDictionary()
         size = meta.config.data.size
         self.batch_size = 128 if size <= 128 else 64  # as in evaluation.model
 
@@ -72,9 +76,10 @@ class Model:
         """Where the template's keypoints lie in each picture.
 
         images: N pictures, each uint8 (H, W, 3) RGB, or a file. template: a `Template`, or xy, (K, 2) in units of an
-        object's box, and edges, pairs of keypoints' numbers from 0. boxes: (N, 4), x, y, width and height of the object
-        in pixels of each picture, clipped to it as those of annotations are; None: each picture as a whole. Raises
-        UserError where a picture, a box or the template can't be used.
+        object's box, and edges, pairs of keypoints' numbers from 0; a model that looks at images of supports wants a
+        `Template` of a pack. boxes: (N, 4), x, y, width and height of the object in pixels of each picture, clipped to
+        it as those of annotations are; None: each picture as a whole. Raises UserError where a picture, a box or the
+        template can't be used.
         """
         shown = template if isinstance(template, Template) else Template.of(*template)
         images = list(images)
@@ -119,11 +124,14 @@ class Model:
         asked = []
         for template, crops in groups:
             count, size = len(crops), template.graph.size
-            shown = np.tile(template.xy, (count, 1, 1)), np.tile(template.known, (count, 1)), template.graph.adjacency()
+            known = np.tile(template.known, (count, 1))
+            shown = Shown(np.tile(template.xy, (count, 1, 1)), known, template.graph.adjacency())
             hidden = np.zeros((size, 2)), np.zeros(size, dtype=bool)
             asked.append((shown, [Instance(0, 0, 0, "", (0, 0), box, *hidden) for _, box in crops]))
         images = stack_images([image for _, crops in groups for image, _ in crops])
-        batch = replace(pair_batch(asked), images=images)
+        looking = self.meta.config.model.support.looks
+        looks = [self._looks_of(template, len(crops)) for template, crops in groups if looking]
+        batch = replace(pair_batch(asked, looks), images=images)
         prediction = self.estimator.predict(batch.to(self.device))
         xy, score = to_source(prediction.xy, batch), prediction.score.double().cpu().numpy()
         found, begin = [], 0
@@ -132,6 +140,20 @@ class Model:
             begin += len(crops)
             found.append(Poses(xy[now, :size], score[now, :size], np.stack([box for _, box in crops])))
         return found
+
+    @torch.inference_mode()
+    def _looks_of(self, template: Template, count: int) -> Looks:
+        """How the template's supports look, averaged as in evaluation, for so many pictures."""
+        template.check_seen_by(self.meta.config.model.support)
+        if template not in self._looks:
+            size, instances = self.meta.config.data.size, [instance for _, instance in template.supports]
+            crops = [warp_crop(crop, source_to_unit(each.box), size) for crop, each in template.supports]
+            maps = self.estimator.backbone.features(stack_images(crops).to(self.device))
+            places, visible = inside(instances)
+            found = read(maps, places.to(self.device)).cpu()
+            self._looks[template] = averaged(found.unsqueeze(0), visible.unsqueeze(0))
+        known = self._looks[template]
+        return Looks(known.mean.expand(count, -1, -1), known.seen.expand(count, -1))
 
 
 def load_best(folder: Path) -> Model:

@@ -13,9 +13,10 @@ from numpy.typing import ArrayLike
 from pydantic import Field, TypeAdapter
 from typing_extensions import TypedDict
 
+from capetune.config import SupportConfig
 from capetune.datasets.episodes.templates import UNKNOWN, mean_template, normalise
 from capetune.errors import UserError
-from capetune.pose import Instance, PoseGraph
+from capetune.pose import Crop, Instance, PoseGraph
 from capetune.runs.document import Odd, read_checked
 from capetune.storage.whole import write_aside
 
@@ -44,7 +45,8 @@ _FILE = TypeAdapter(TemplateTree)
 @dataclass(frozen=True, eq=False)
 class Template:
     """category: its name. xy: float64 (K, 2) in units of an object's box, (0, 0) its top left corner, (1, 1) its bottom
-    right one; 0.5 where known, bool (K,), is False. made_of: what it was made of, in words.
+    right one; 0.5 where known, bool (K,), is False. made_of: what it was made of, in words. supports: the instances
+    it was made of and pixels around each, where these are at hand; a file holds none.
     """
 
     category: str
@@ -52,6 +54,7 @@ class Template:
     xy: np.ndarray
     known: np.ndarray
     made_of: str = ""
+    supports: tuple[tuple[Crop, Instance], ...] = ()
 
     @classmethod
     def of(
@@ -103,6 +106,15 @@ class Template:
         if not known.any():
             raise UserError(f"{made_of}: no keypoint is visible; a template needs one at least")
         return cls(category, graph, xy, known, made_of)
+
+    def check_seen_by(self, config: SupportConfig) -> None:
+        """Raises UserError where a model looks at images of supports, and this template hasn't any."""
+        if config.looks and not self.supports:
+            raise UserError(
+                f"this model looks at the images of supports (model.support.source={config.source}), and the template "
+                "has none: give --category NAME, of the pack it was trained on or of --data PACK, or take a model that "
+                "was trained with model.support.source=geometry"
+            )
 
     def shrunk(self, instances: Sequence[Instance]) -> float:
         """How far its keypoints spread, as a share of how far those of the instances do that it is the mean of."""

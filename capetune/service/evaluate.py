@@ -165,7 +165,7 @@ def _here(subject: Subject) -> Showing:
     from capetune.training.checkpoint import load_model
 
     assert subject.model is not None
-    device, known = usual_device(), supports(subject.part)
+    device, known = usual_device(), supports(subject.part, subject.looks)
     model, meta = load_model(subject.model.checkpoint)
     predictor = ModelPredictor(model.settle(device), subject.model.pack, meta.config.data, device)
 
@@ -183,7 +183,7 @@ def _score(
     episodes = request.episodes or EPISODES.get(request.part, EPISODES["val"])
     kept = Kept(showing("own"), request.queries) if request.predictions else None
     found = {}
-    for name in supports(part) if request.ablate else ("own",):
+    for name in supports(part, subject.looks) if request.ablate else ("own",):
         what = f"{name} support" if request.ablate else ""
         listener(StepBegan("evaluation", what))
         told = partial(_told, listener, what)

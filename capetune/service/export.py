@@ -14,7 +14,7 @@ from pydantic import BeforeValidator, Field
 from capetune.errors import UserError
 from capetune.events import Doubted, Listener, StepBegan, ignore
 from capetune.runs.checkpoints import read_meta
-from capetune.service.chosen import checkpoint_of
+from capetune.service.chosen import check_geometry, checkpoint_of
 from capetune.service.request import Request, Where
 from capetune.service.steps import housed
 from capetune.storage.scratch import named
@@ -81,7 +81,9 @@ def run(request: ExportRequest, listener: Listener = ignore) -> ExportResult:
             raise UserError(f"{file} is there already; remove it, or give another --out")
     with housed(request, listener) as (request, listener), ExitStack() as copies:
         checkpoint = checkpoint_of(request.checkpoint, request.runs_folder, listener, copies)
-        read_meta(checkpoint)
+        meta = read_meta(checkpoint)
+        if request.format != "card":
+            check_geometry(meta, "an exported file")
         with _writing(request.out):
             request.out.parent.mkdir(parents=True, exist_ok=True)
             aside = copies.enter_context(tempfile.TemporaryDirectory(prefix=".exporting-", dir=request.out.parent))

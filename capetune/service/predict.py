@@ -92,6 +92,7 @@ def _run(request: PredictRequest, listener: Listener, copies: ExitStack) -> Pred
     checkpoint = checkpoint_of(request.checkpoint, request.runs_folder, listener, copies)
     meta = read_meta(checkpoint)
     template = _template(request, meta.data["pack"], listener)
+    template.check_seen_by(meta.config.model.support)
 
     # torch takes seconds to import: not before what can be refused without it.
     from capetune.models.execution import usual_device

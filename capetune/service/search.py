@@ -24,6 +24,7 @@ from capetune.runs.trackers import Tracker
 from capetune.service.on_end import notified
 from capetune.service.request import Configured, Count, Names
 from capetune.service.steps import housed, open_data
+from capetune.storage.address import is_address
 from capetune.storage.lease import FOLDER as LEASE
 from capetune.training.scorable import check_scorable
 from capetune.tuning.goal import Goal
@@ -196,6 +197,10 @@ def _begin(request: SearchRequest, listener: Listener) -> Begun:
 
 
 def _warmth(request: SearchRequest, config: Config, space: Space, pack: Pack) -> Warmth:
+    for name in filter(is_address, request.warm_start):
+        runs, _, last = name.rstrip("/").rpartition("/")
+        cure = f"with --runs {runs} it is {last}, or copy that folder into {request.runs_folder}"
+        raise UserError(f"--warm-start wants a run's name: {name} is an address; {cure}")
     found = [find_run(request.runs_folder, name, "search") for name in dict.fromkeys(request.warm_start)]
     copies, workers = request.cache_features, request.workers_per_trial or 1
     facts = {"data_hash": pack.fingerprint, "cache_features": copies, "workers_per_trial": workers}

@@ -20,7 +20,7 @@ from capetune.errors import UserError
 from capetune.events import Doubted, Listener, Serving, StepBegan, ignore
 from capetune.prediction.template import Template
 from capetune.runs.checkpoints import read_meta
-from capetune.service.chosen import UNCALIBRATED, checkpoint_of
+from capetune.service.chosen import UNCALIBRATED, check_geometry, checkpoint_of
 from capetune.service.request import Count, Request, Where
 from capetune.service.steps import housed, open_data, ray_joined
 from capetune.service.templates import USUAL
@@ -73,6 +73,7 @@ def served(request: ServeRequest, listener: Listener = ignore) -> Iterator[Serve
     with housed(request, listener) as (request, listener), ExitStack() as ends:
         checkpoint = checkpoint_of(request.checkpoint, request.runs_folder, listener, ends)
         meta = read_meta(checkpoint)
+        check_geometry(meta, "capetune serve")
         templates = _templates(request, meta.data["pack"], listener)
 
         # torch and Ray take seconds to import: not before what can be refused without them.

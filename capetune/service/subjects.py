@@ -42,6 +42,11 @@ class Subject:
     predictor: Any = None
     seen: Seen | None = None
 
+    @property
+    def looks(self) -> bool:
+        """Whether it looks at images of supports."""
+        return self.model is not None and self.model.meta.config.model.support.looks
+
 
 def models(
     wanted: Sequence[Path | str],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -71,7 +72,8 @@ class TemplateRequest(Request):
 
 
 def made(request: TemplateRequest, listener: Listener = ignore) -> Template:
-    """Raises UserError where the request names no source or several, or that can't be used."""
+    """Of a pack it has its supports' pixels, for models that look at them. Raises UserError where the request names no
+    source or several, or that can't be used."""
     sources = {"file": request.file, "coco": request.coco, "data": request.data, "points": request.points}
     given = [f"--{name}" for name, value in sources.items() if value is not None]
     if len(given) != 1:
@@ -120,7 +122,9 @@ def of_pack(data: str, category: str | None, shots: int | None, listener: Listen
     """Of a pack's instances of a category, whichever part they are of."""
     pack = open_data(data, listener)
     chosen = pick([each for id, each in pack.categories.items() if id in pack.by_category], category, pack.address)
-    return _mean(chosen, pack.by_category[chosen.id], shots, pack.address, listener)
+    template = _mean(chosen, pack.by_category[chosen.id], shots, pack.address, listener)
+    instances = pack.by_category[chosen.id][: shots or USUAL]
+    return replace(template, supports=tuple((pack.crop(each.id), each) for each in instances))
 
 
 def pick(categories: Iterable[Category], wanted: str | None, source: str) -> Category:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain, count, islice
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ import torch
 from capetune.config import Config
 from capetune.datasets.episodes.augment import Augmentation, draw
 from capetune.datasets.episodes.balance import balanced, rates
-from capetune.datasets.episodes.batch import augmented_to_unit, collate, place_item, stack_images
+from capetune.datasets.episodes.batch import Item, augmented_to_unit, collate, place_item, stack_images
 from capetune.datasets.episodes.loader import Loader, Stream
 from capetune.datasets.episodes.queries import query_images, stored_crops
 from capetune.datasets.episodes.stream import generator
@@ -28,6 +28,7 @@ from capetune.datasets.packs.crop import warp_crop
 from capetune.datasets.packs.reader import Pack
 from capetune.errors import UserError
 from capetune.models.backbone import Backbone, Maps
+from capetune.models.looks import averaged, read
 from capetune.pose import Batch, Instance
 from capetune.storage.whole import whole
 
@@ -62,6 +63,10 @@ class Features:
     val: tuple[np.ndarray, ...]
     val_rows: dict[int, int]
 
+    def at(self, rows: Sequence[int], copies: Sequence[int]) -> Maps:
+        """What `Backbone.features` gave for crops of train instances."""
+        return tuple(torch.from_numpy(maps[list(rows), list(copies)]) for maps in self.maps)
+
     def validation(self, instances: Sequence[Instance]) -> Maps:
         """What `Backbone.features` gave for val instances."""
         rows = [self.val_rows[instance.id] for instance in instances]
@@ -86,6 +91,7 @@ class _Batches(Stream[tuple[Batch, Maps]]):
         super().__init__()
         self.features, self.train, self.config = features, train, config
         self.rank, self.world = rank, world
+        self.rows = {id: row for row, id in enumerate(features.ids.tolist())}
 
     def made(self, epoch: int, first: int, end: int, worker: int, workers: int) -> Iterator[tuple[Batch, Maps]]:
         order, size = generator(self.config.seed, epoch), self.config.train.batch_size
@@ -106,16 +112,47 @@ class _Batches(Stream[tuple[Batch, Maps]]):
         return chosen
 
     def _batch(self, rows: list[int], rng: np.random.Generator) -> tuple[Batch, Maps]:
-        features, train, shots = self.features, self.train, self.config.data.shots
-        copies = rng.integers(features.draws.shape[1], size=len(rows)).tolist()
-        items = []
+        copies = rng.integers(self.features.draws.shape[1], size=len(rows)).tolist()
+        items, seen = [], []
         for row, copy in zip(rows, copies, strict=True):
-            query = train.instances[int(features.ids[row])]
-            rotation, scale, flip = features.draws[row, copy]
-            drawn = Augmentation(rotation, scale, bool(flip))
-            pose = train.template(query, shots, rng)
-            items.append(place_item(train.categories[query.category_id], query, NO_IMAGE, *pose, drawn))
-        return collate(items), tuple(torch.from_numpy(maps[rows, copies]) for maps in features.maps)
+            supports = self.train.supports(self._instance(row), self.config.data.shots, rng)
+            item = self._item(row, copy, *self.train.mean(supports))
+            if self.config.model.support.looks:
+                crops = rng.integers(self.features.draws.shape[1], size=len(supports)).tolist()
+                chosen = [(self.rows[support.id], crop) for support, crop in zip(supports, crops, strict=True)]
+                places = [self._item(*each, item.template, item.template_known) for each in chosen]
+                item = replace(item, supports=tuple(places))
+                seen += chosen
+            items.append(item)
+        batch = collate(items)
+        if seen:
+            batch = _looked(batch, [len(item.supports) for item in items], self.features.at(*zip(*seen, strict=True)))
+        return batch, self.features.at(rows, copies)
+
+    def _instance(self, row: int) -> Instance:
+        return self.train.instances[int(self.features.ids[row])]
+
+    def _item(self, row: int, copy: int, template: np.ndarray, known: np.ndarray) -> Item:
+        """A kept crop, without its pixels."""
+        instance = self._instance(row)
+        rotation, scale, flip = self.features.draws[row, copy]
+        drawn = Augmentation(rotation, scale, bool(flip))
+        return place_item(self.train.categories[instance.category_id], instance, NO_IMAGE, template, known, drawn)
+
+
+def _looked(batch: Batch, counts: Sequence[int], maps: Maps) -> Batch:
+    """With how its supports look, averaged, in place of their images. counts: supports of each sample. maps: of all of
+    them, sample after sample."""
+    xy, visible = batch.support_xy, batch.support_visible
+    assert xy is not None
+    assert visible is not None
+    real = torch.arange(visible.shape[1]) < torch.tensor(counts).unsqueeze(1)
+    found = read(maps, xy[real])
+    looks = found.new_zeros(*visible.shape, found.shape[-1])
+    looks[real] = found
+    mean = averaged(looks, visible)
+    seen = {"support_visible": mean.seen.unsqueeze(1), "support_looks": mean.mean.unsqueeze(1)}
+    return replace(batch, **seen, support_xy=None, support_images=None)
 
 
 def keep_features(

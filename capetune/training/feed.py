@@ -33,7 +33,7 @@ class Feed:
         gpu, size = self._device.type == "cuda", config.train.batch_size
         self._copies = torch.cuda.Stream(self._device) if gpu else None
         self._loader: Loader[Any] = (
-            train_loader(pack, config.data, size, config.seed, ranks.rank, ranks.world, pin=gpu)
+            train_loader(pack, config.data, size, config.seed, ranks.rank, ranks.world, gpu, config.model.support.looks)
             if features is None
             else features.loader(TrainSet(pack, config.data.split), config, ranks.rank, ranks.world, pin=gpu)
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
@@ -66,10 +65,11 @@ class CapturedStep:
         """As `train_step`. Batches are padded to the group's most keypoints, or each combination would be captured."""
         most = max(batch.joints.shape[1] for batch in group)
         given = [batch.padded(len(batch), most).tensors() for batch in group]
+        fields = len(given[0])
         for tensors, maps in zip(given, kept or [()] * len(given), strict=True):
             tensors += maps
         if self._captured is None:
-            self._captured = Captured(partial(_grouped, self._update, len(given[0])))
+            self._captured = Captured(partial(_grouped, self._update, fields, len(given[0])))
         losses = self._captured(list(itertools.chain.from_iterable(given)))
         self._schedule.step()
         return losses
@@ -85,9 +85,8 @@ def losses_of(model: nn.Module, batch: Batch, config: Config, kept: Maps = ()) -
     return total_loss(output.logits, output.points, output.tokens, config.loss)
 
 
-def _grouped(update: Learn, share: int, tensors: Sequence[torch.Tensor]) -> Losses:
-    """update of batches, each given as `share` tensors: its own, and the maps kept for it."""
-    fields = len(dataclasses.fields(Batch))
+def _grouped(update: Learn, fields: int, share: int, tensors: Sequence[torch.Tensor]) -> Losses:
+    """update of batches, each given as `share` tensors: its own `fields`, and the maps kept for it."""
     each = [tensors[begin : begin + share] for begin in range(0, len(tensors), share)]
     kept = [tuple(some[fields:]) for some in each] if share > fields else []
     return update([Batch(*some[:fields]) for some in each], kept)

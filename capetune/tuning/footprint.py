@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, cast
 
@@ -148,6 +148,16 @@ def blank(count: int, keypoints: int, size: int) -> Batch:
     )
 
 
+def looking(batch: Batch, shots: int, channels: int) -> Batch:
+    """A blank batch with so many supports, all to be seen. channels: of how they look; 0: their images are given."""
+    lead, images = (len(batch), shots, batch.joints.shape[1]), batch.images.unsqueeze(1)
+    seen = {"support_visible": torch.ones(lead, dtype=torch.bool), "support_looks": torch.zeros(*lead, channels)}
+    if channels:
+        return replace(batch, **seen)
+    places = torch.full((*lead, 2), 0.5)
+    return replace(batch, **seen, support_xy=places, support_images=images.repeat(1, shots, 1, 1, 1))
+
+
 def _tried(config: Config, sizes: Sequence[int], kept: bool, read: Read) -> Reading | str:
     there = torch.cuda.is_available()
     if read is read_gpu and not there:
@@ -177,8 +187,12 @@ def _run(config: Config, sizes: Sequence[int], kept: bool, device: str) -> None:
         return tuple(seen.half().expand(count, -1, -1, -1).contiguous() for seen in kinds)
 
     for keypoints in sizes:
-        batch = blank(settings.batch_size, keypoints, 0 if kept else side).to(device)
-        pairs = blank(pairs_at_once(side), keypoints, 0 if kept else side).to(device)
+        batch = blank(settings.batch_size, keypoints, 0 if kept else side)
+        pairs = blank(pairs_at_once(side), keypoints, 0 if kept else side)
+        if config.model.support.looks:
+            channels, shots = sum(model.backbone.net.channels), max(map(int, config.data.shots))
+            batch, pairs = looking(batch, 1 if kept else shots, channels * kept), looking(pairs, 1, channels)
+        batch, pairs = batch.to(device), pairs.to(device)
         maps = [maps_of(len(batch))] * settings.accumulate if kept else []
         for _ in range(AS_WRITTEN + 1):
             model.train()

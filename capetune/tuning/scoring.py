@@ -105,7 +105,8 @@ class _Scorer:
         if pack.fingerprint != work.fingerprint:
             raise UserError(f"machine {socket.gethostname()} has another pack at {work.pack}: give one that all share")
         part, data = pack.part(work.split, work.part), work.meta.config.data
+        shown = supports(part, work.meta.config.model.support.looks)[work.support]
         model = model_of(work.meta, work.weights).settle(self.device)
-        self.predictor = ModelPredictor(model, pack, data, self.device, work.size, support=supports(part)[work.support])
+        self.predictor = ModelPredictor(model, pack, data, self.device, work.size, support=shown)
         self.instances, self.pairs = part.instances, work.pairs
         self.slices = slices(work.pairs, work.size)

@@ -20,7 +20,10 @@ MIRROR = np.array([[-1.0, 0.0, 1.0], [0.0, 1.0, 0.0]])
 
 @dataclass(frozen=True, eq=False)
 class Item:
-    """One sample of a `Batch`, unpadded: the same fields without the leading B, as numpy arrays (image: (S, S, 3))."""
+    """One sample of a `Batch`, unpadded: the same fields without the leading B, as numpy arrays (image: (S, S, 3)).
+
+    supports: where the model looks at their images, an item for each (target and visible say where), however turned.
+    """
 
     image: np.ndarray
     template: np.ndarray
@@ -31,6 +34,7 @@ class Item:
     to_source: np.ndarray
     side: float
     id: int
+    supports: tuple[Item, ...] = ()
 
 
 def make_item(
@@ -112,6 +116,7 @@ def collate(items: Sequence[Item]) -> Batch:
         masks["joints"][i, :k] = True
         adjacency[i, :k, :k] = item.adjacency
     return Batch(
+        **_of_supports(items, most),
         images=stack_images([item.image for item in items]),
         **{name: torch.from_numpy(array) for name, array in (points | masks).items()},
         adjacency=torch.from_numpy(adjacency),
@@ -119,6 +124,25 @@ def collate(items: Sequence[Item]) -> Batch:
         side=torch.tensor([item.side for item in items], dtype=torch.float64),
         ids=torch.tensor([item.id for item in items], dtype=torch.int64),
     )
+
+
+def _of_supports(items: Sequence[Item], most: int) -> dict[str, torch.Tensor]:
+    """What a `Batch` has of images of supports, padded to the most of an item; nothing where no item has any."""
+    n = max(len(item.supports) for item in items)
+    if n == 0:
+        return {}
+    visible, xy = np.zeros((len(items), n, most), dtype=bool), np.zeros((len(items), n, most, 2), dtype=np.float32)
+    images = np.zeros((len(items), n, *items[0].supports[0].image.shape), dtype=np.uint8)
+    for i, item in enumerate(items):
+        for j, support in enumerate(item.supports):
+            k = len(support.visible)
+            visible[i, j, :k], xy[i, j, :k], images[i, j] = support.visible, support.target, support.image
+    return {
+        "support_visible": torch.from_numpy(visible),
+        "support_looks": torch.zeros(len(items), n, most, 0),
+        "support_xy": torch.from_numpy(xy),
+        "support_images": torch.from_numpy(images).permute(0, 1, 4, 2, 3),
+    }
 
 
 def stack_images(images: Sequence[np.ndarray]) -> torch.Tensor:

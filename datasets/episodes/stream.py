@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import count, islice
 from typing import Any, BinaryIO
@@ -64,14 +64,16 @@ def train_loader(
     rank: int = 0,
     world: int = 1,
     pin: bool = False,
+    looks: bool = False,
 ) -> Loader[Batch]:
-    """Of batches of `batch_size` train samples of `config.split`, for one rank; pin: as `Loader` has it.
+    """Of batches of `batch_size` train samples of `config.split`, for one rank; pin: as `Loader` has it. looks: with
+    the images of supports, each turned and scaled by itself.
 
     Samples that are no whole picture are left out, `config.max_corrupt` of all. Raises UserError at once where there
     are fewer shards than readers or nothing to train on, and while iterating where more of them are damaged.
     """
     check_readers(pack, world, config.workers)
-    stream = TrainStream(pack, TrainSet(pack, config.split), config, batch_size, seed, rank, world)
+    stream = TrainStream(pack, TrainSet(pack, config.split), config, batch_size, seed, rank, world, looks)
     # The client of a store has threads, and a fork of it answers nobody.
     return Loader(stream, config.workers, fork=not pack.distant, pin=pin)
 
@@ -80,10 +82,18 @@ class TrainStream(Stream[Batch]):
     """The part of a rank's batches that one loader process makes."""
 
     def __init__(
-        self, pack: Pack, train: TrainSet, config: DataConfig, batch_size: int, seed: int, rank: int, world: int
+        self,
+        pack: Pack,
+        train: TrainSet,
+        config: DataConfig,
+        batch_size: int,
+        seed: int,
+        rank: int,
+        world: int,
+        looks: bool = False,
     ) -> None:
         super().__init__()
-        self.pack, self.train, self.config, self.batch_size = pack, train, config, batch_size
+        self.pack, self.train, self.config, self.batch_size, self.looks = pack, train, config, batch_size, looks
         self.seed, self.rank, self.world = seed, rank, world
         self.rates = rates(train)
         self.quarantine = Quarantine(train, config.max_corrupt)
@@ -122,6 +132,7 @@ class TrainStream(Stream[Batch]):
         """What this reader draws from its share of the shards, each train instance there once, or as often as
         `data.balance` has it. read: `read_shards`, or what stands for it."""
         rng = generator(self.seed, epoch, number, self.rank, worker)
+        turns = generator(self.seed, epoch, number, self.rank, worker, 1) if self.looks else None
         return webdataset.DataPipeline(
             partial(shards, self.pack, generator(self.seed, epoch, number)),  # the same for every reader
             partial(every, self.rank, self.world),
@@ -129,7 +140,7 @@ class TrainStream(Stream[Batch]):
             partial(read or read_shards, self.pack, self.train),
             partial(self.balance, rng),
             partial(shuffle, rng),
-            partial(episode, self.train, self.config, rng),
+            partial(episode, self.train, self.config, rng, turns),
         )
 
     def balance(self, rng: np.random.Generator, samples: Iterable[Sample]) -> Iterable[Sample]:
@@ -213,15 +224,22 @@ class Drawn:
     template: np.ndarray
     known: np.ndarray
     augmentation: Augmentation
+    supports: tuple[tuple[Instance, Augmentation], ...]  # that are looked at
 
 
 def episode(
-    train: TrainSet, config: DataConfig, rng: np.random.Generator, samples: Iterable[Sample]
+    train: TrainSet,
+    config: DataConfig,
+    rng: np.random.Generator,
+    turns: np.random.Generator | None,
+    samples: Iterable[Sample],
 ) -> Iterator[Drawn]:
-    """Add a template of other instances of the category, and how to turn, scale and mirror."""
+    """Add a template of other instances of the category, and how to turn, scale and mirror; turns: of its supports too,
+    drawn apart, so that queries and templates are those that a model sees which doesn't look at images of supports."""
     for query, jpeg in samples:
-        template, known = train.template(query, config.shots, rng)
-        yield Drawn(query, jpeg, template, known, draw(rng, config, query.category_id in train.flippable))
+        flippable, supports = query.category_id in train.flippable, train.supports(query, config.shots, rng)
+        seen = () if turns is None else tuple((each, draw(turns, config, flippable)) for each in supports)
+        yield Drawn(query, jpeg, *train.mean(supports), draw(rng, config, flippable), seen)
 
 
 def decode(
@@ -241,6 +259,19 @@ def decode(
             quarantine.leave_out(query.id, why)
             return None
         category = train.categories[query.category_id]
-        return make_item(category, query, crop, drawn.template, drawn.known, size, drawn.augmentation)
+        made = make_item(category, query, crop, drawn.template, drawn.known, size, drawn.augmentation)
+        return replace(made, supports=tuple(support(made, *each) for each in drawn.supports))
+
+    def support(query: Item, instance: Instance, augmentation: Augmentation) -> Item:
+        category = train.categories[instance.category_id]
+        try:
+            crop = pack.crop(instance.id, size)
+        except PackDamaged as why:
+            if pack.distant:  # it may be the store that doesn't answer
+                raise
+            # Its keypoints are as if they were hidden; the query is trained on all the same.
+            quarantine.leave_out(instance.id, why)
+            return replace(query, image=np.zeros_like(query.image), visible=np.zeros_like(query.visible))
+        return make_item(category, instance, crop, query.template, query.template_known, size, augmentation)
 
     return (made for made in ordered(item, samples, THREADS, ahead) if made is not None)

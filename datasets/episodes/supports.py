@@ -58,16 +58,28 @@ class TrainSet:
     def template(
         self, query: Instance, shots: Sequence[int | Literal["all"]], rng: np.random.Generator
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Mean normalised pose of k other instances of the query's category; k is drawn from `shots`, or is `all`.
+        """Mean normalised pose of `supports`: the template (K, 2) in units of a box and known (K,), as `mean_template`
+        gives them."""
+        return self.mean(self.supports(query, shots, rng))
+
+    def supports(
+        self, query: Instance, shots: Sequence[int | Literal["all"]], rng: np.random.Generator
+    ) -> list[Instance]:
+        """k other instances of the query's category; k is drawn from `shots`, or is `all`.
 
         A category with fewer than k + 1 instances gives all it has but the query, which is never its own support.
-        Returns the template (K, 2) in units of a box and known (K,), as `mean_template` does.
         """
-        xy, visible = self._poses(query.category_id)
-        others = len(xy) - 1
+        group = self._groups[query.category_id]
+        others = len(group) - 1
         drawn = shots[int(rng.integers(len(shots)))]
         chosen = rng.choice(others, size=others if drawn == "all" else min(drawn, others), replace=False)
         chosen += chosen >= self._place[query.id]  # step over the query
+        return [group[place] for place in chosen.tolist()]
+
+    def mean(self, supports: Sequence[Instance]) -> tuple[np.ndarray, np.ndarray]:
+        """The template of instances of one category, as `template` gives it."""
+        xy, visible = self._poses(supports[0].category_id)
+        chosen = [self._place[support.id] for support in supports]
         return mean_template(xy[chosen], visible[chosen])
 
     def _poses(self, category_id: int) -> tuple[np.ndarray, np.ndarray]:

@@ -61,6 +61,13 @@ def test_bad_input_is_one_line_and_writes_nothing(untrained, tmp_path, monkeypat
     assert [file.name for file in tmp_path.iterdir()] == ["there.md"]
 
 
+def test_a_model_that_looks_at_supports_has_a_card_only(looking, tmp_path):
+    with pytest.raises(UserError, match=r"looks at the images of supports .*, and an exported file shows it none"):
+        run("export", looking, "--out", tmp_path / "mine.pt2")
+    assert list(tmp_path.iterdir()) == []
+    assert run("export", looking, "--format", "card", "--out", tmp_path / "mine.md").exit_code == 0
+
+
 def test_what_is_no_checkpoint_is_named(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError, match="there is no run 'nosuch' in runs"):

@@ -154,6 +154,18 @@ def test_labelled_instances_are_shown_without_a_template_s_file(pictures, untrai
     assert one == two
 
 
+def test_a_model_that_looks_takes_a_category_and_refuses_what_has_no_image(
+    pictures, template, labels, looking, tmp_path
+):
+    asked = ("--checkpoint", looking, "--out", tmp_path / "found")
+    for bare in (("--template", template), ("--support", labels, "--category", "tiny88")):
+        with pytest.raises(UserError, match=r"looks at the images of supports .* give --category NAME, of the pack"):
+            run("predict", pictures, *bare, *asked)
+    assert not (tmp_path / "found").exists()
+    assert run("predict", pictures, "--category", "tiny88", *asked).exit_code == 0
+    assert len(json.loads((tmp_path / "found/poses.json").read_text())["poses"]) == 3
+
+
 def test_a_checkpoint_that_knows_no_calibration_says_so(pictures, template, untrained, tmp_path):
     shutil.copytree(untrained, tmp_path / "older")
     meta = json.loads((untrained / "meta.json").read_text())

@@ -10,6 +10,7 @@ import torch
 
 from capetune.config import Config
 from capetune.datasets.episodes.batch import collate, make_item
+from capetune.datasets.episodes.queries import encode_queries
 from capetune.datasets.episodes.templates import mean_template, normalise
 from capetune.datasets.packs.crop import apply
 from capetune.datasets.packs.reader import Pack, open_pack
@@ -348,3 +349,52 @@ def make_half(model: PoseEstimator, config: Config) -> Callable[[], PoseEstimato
         return half
 
     return make
+
+
+@pytest.fixture(scope="module")
+def looking(config: Config) -> PoseEstimator:
+    torch.manual_seed(0)
+    return PoseEstimator(config.with_overrides({"model.support.source": "both"}).model).eval()
+
+
+def test_a_model_that_looks_sees_the_supports_and_never_the_query_as_one(
+    looking: PoseEstimator, config: Config, pack: Pack, drawn: tuple
+) -> None:
+    category, instances, supports, queries = drawn
+    asked: list[list[int]] = []
+
+    def kept(some: Sequence[Instance]) -> tuple[torch.Tensor, ...]:
+        asked.append([each.id for each in some])
+        images, _ = encode_queries(pack, some, config.data.size)
+        with torch.no_grad():
+            return looking.backbone.features(images)
+
+    only = (supports[2:3], queries[2:3])
+    got = predict(ModelPredictor(looking, pack, config.data, kept=kept), category, instances, *only)
+    query = instances[queries[2]]
+    assert sorted(asked) == sorted([sorted(instances[i].id for i in supports[2]), [query.id]])
+    plain = predict(ModelPredictor(looking, pack, config.data), category, instances, *only)
+    np.testing.assert_allclose(got, plain, atol=2e-3)
+    lies = list(instances)
+    lies[queries[2]] = replace(query, xy=query.xy[::-1] + 7.0, visible=~query.visible)
+    assert np.array_equal(plain, predict(ModelPredictor(looking, pack, config.data), category, lies, *only))
+
+
+def test_of_several_supports_those_count_that_show_the_keypoint(
+    looking: PoseEstimator, config: Config, pack: Pack, drawn: tuple
+) -> None:
+    """The same pair by the road that a training's images take; and batches of two give what one gives."""
+    category, instances, supports, queries = drawn
+    size = config.data.size
+    many, few = (predict(ModelPredictor(looking, pack, config.data, batch_size=n), *drawn) for n in (64, 2))
+    np.testing.assert_allclose(few, many, atol=2e-3)
+    for pair in (0, 3):
+        alone = single(config, pack, category, instances, supports[pair], queries[pair])
+        none = np.zeros((category.graph.size, 2)), np.zeros(category.graph.size, dtype=bool)
+        shown = [instances[i] for i in supports[pair]]
+        items = collate([make_item(category, each, pack.crop(each.id, size), *none, size) for each in shown])
+        visible = items.visible.unsqueeze(0)
+        seen = {"support_visible": visible, "support_looks": torch.zeros(*visible.shape, 0)}
+        batch = replace(alone, **seen, support_xy=items.target[None], support_images=items.images[None])
+        unit = looking.predict(batch).xy[0].double().numpy()
+        np.testing.assert_allclose(many[pair], apply(batch.to_source[0].numpy(), unit), atol=2e-3)

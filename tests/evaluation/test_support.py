@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from capetune.datasets.episodes.templates import normalise
 from capetune.datasets.packs.reader import open_pack
 from capetune.evaluation.support import ablations, own
 from capetune.pose import Part
@@ -24,7 +25,7 @@ def supports() -> np.ndarray:
 def show(part: Part, name: str, supports: np.ndarray, place: int = 0) -> tuple:
     category = part.categories[place]
     source = own if name == "own" else ablations(part)[name]
-    return source(category, part.instances[category.id], supports)
+    return source(category, part.instances[category.id], supports)[:3]
 
 
 @pytest.mark.parametrize("name", ["own", "noise", "shuffled", "other"])
@@ -62,6 +63,24 @@ def test_a_single_category_has_no_other(part: Part) -> None:
     single = replace(part, categories=part.categories[:1])
     assert set(ablations(part)) == {"noise", "shuffled", "other"}
     assert set(ablations(single)) == {"noise", "shuffled"}
+
+
+def test_a_model_that_looks_is_shown_the_images_of_the_wrong_support_too(part: Part, supports: np.ndarray) -> None:
+    category, group = part.categories[0], part.instances[part.categories[0].id]
+    following = part.instances[part.categories[1].id]
+    sources = {"own": own, **ablations(part, looks=True)}
+    shown = {name: source(category, group, supports) for name, source in sources.items()}
+    ids = {name: [each.id for each in of.looked_at.instances] for name, of in shown.items()}
+    assert ids["own"] == ids["noise"] == ids["shuffled"] == [each.id for each in group]
+    assert ids["other"] == ids["other images"] == [each.id for each in following]
+    assert np.array_equal(shown["other images"].template, shown["own"].template)
+    for name in ("other", "other images"):
+        assert shown[name].looked_at.order.max() < part.categories[1].graph.size
+    assert not np.array_equal(shown["noise"].looked_at.instances[0].xy, group[0].xy)
+    normal = np.stack([normalise(each) for each in group])[supports[:, 0]]
+    moved = np.take_along_axis(normal, shown["shuffled"].looked_at.order[..., None], 1)
+    one = ablations(part)["shuffled"](category, group, supports[:, :1])
+    assert np.allclose(one.template[one.known], moved[one.known])
 
 
 def test_other_is_the_next_categorys(part: Part, supports: np.ndarray) -> None:

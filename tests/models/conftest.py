@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import fields, replace
+from dataclasses import replace
 from functools import cache
 
 import pytest
@@ -145,7 +145,7 @@ def alone() -> Callable[[Batch, int], Batch]:
     """alone(batch, i): a batch of sample i, without padding."""
 
     def cut(batch: Batch, row: int) -> Batch:
-        one = Batch(**{f.name: getattr(batch, f.name)[row : row + 1].clone() for f in fields(batch)})
+        one = Batch(*(tensor[row : row + 1].clone() for tensor in batch.tensors()))
         k = int(one.joints.sum())
         short = {f: getattr(one, f)[:, :k] for f in ("template", "template_known", "joints", "target", "visible")}
         return replace(one, **short, adjacency=one.adjacency[:, :k, :k])

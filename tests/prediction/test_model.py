@@ -17,6 +17,7 @@ from capetune.evaluation.model import ModelPredictor
 from capetune.evaluation.protocol import CategoryPairs
 from capetune.prediction.model import load_best
 from capetune.prediction.template import Template
+from capetune.service.templates import TemplateRequest, made
 from capetune.training.checkpoint import load_model
 
 
@@ -138,3 +139,19 @@ def test_a_checkpoint_s_scores_are_calibrated_by_its_last_validation(untrained, 
     np.testing.assert_array_equal(raw.xy, found.xy)
     logit = torch.logit(torch.from_numpy(raw.score))
     np.testing.assert_allclose(found.score, torch.sigmoid(0.5 * logit - 1.0), rtol=1e-4)
+
+
+def test_a_model_that_looks_predicts_what_its_evaluation_does(part, tiny_root, tiny_pack, looking):
+    model, category, pack = load_best(looking), part.categories[0], open_pack(tiny_pack)
+    group, supports = pack.by_category[category.id], np.array([[0, 1, 2], [0, 1, 2]])
+    predictor = ModelPredictor(load_model(looking)[0], pack, model.meta.config.data)
+    [(_, wanted)] = predictor.predict_all({category.id: group}, [CategoryPairs(category, supports, np.array([4, 5]))])
+    asked = TemplateRequest.of(data=str(tiny_pack), category=category.name, shots=3)
+    template = made(asked)
+    crops = [(model.crop(pixels(tiny_root, each), each.box), each.box) for each in (group[4], group[5])]
+    [poses] = model.predict_crops(iter(crops), template)
+    sides = np.array([each.side for each in (group[4], group[5])])[:, None]
+    assert (np.linalg.norm(poses.xy - wanted, axis=-1) / sides).max() < 0.02
+    bare = Template.of(template.xy, template.graph.edges)
+    with pytest.raises(UserError, match=r"model.support.source=both\), and the template has none"):
+        list(model.predict_crops(iter(crops), bare))

@@ -8,10 +8,14 @@ from pathlib import Path
 import pytest
 
 from capetune.config import load_config
+from capetune.datasets.packs.reader import open_pack
 from capetune.errors import UserError
 from capetune.events import ignore
 from capetune.runs.record import Run, read_run
+from capetune.runs.results import TrialResult, save_result, trial_folder
 from capetune.service.search import SearchRequest, _begun
+from capetune.service.steps import housed
+from capetune.storage.address import open_place
 
 SPACE = "loss.tokens: {log: [0.05, 2.0]}\n"
 FRESH = {"preset": "demo", "set": ("train.epochs=2",)}
@@ -98,3 +102,26 @@ def test_what_a_search_begins_with_is_looked_for_before_anything_starts(runs: Pa
     begun = _begun(asked(runs, **new, warm_start="mine"), ignore)
     assert begun.warmth.found == ["mine has nothing that this search could begin with"]
     assert not (runs / "new").exists()
+
+
+def test_a_search_begins_with_the_results_of_one_at_the_same_address(runs: Path, pack: Path, bucket: str) -> None:
+    config = load_config("demo", None, FRESH["set"])
+    epochs, values = [(1, 0.2), (2, 0.4)], {"loss.tokens": 0.7}
+    hashed = config.with_overrides(values).hash()
+    trial_folder(runs / "mine", 3).mkdir(parents=True)
+    save_result(runs / "mine", TrialResult(3, values, "completed", 0.4, {}, epochs, 9.0, hashed, None))
+    found = read_run(runs / "mine")
+    assert found is not None
+    found.save("completed", data_hash=open_pack(pack).fingerprint, goal=["mpck4"], mode=["max"])
+    there = f"{bucket}/{runs.parent.name}/runs"
+    for file in (runs / "mine").rglob("*.*"):
+        open_place(there).send(file, file.relative_to(runs).as_posix())
+    shutil.rmtree(runs / "mine")
+
+    request = asked(runs, **FRESH, data=str(pack), name="new", warm_start="mine")
+    with housed(request.model_copy(update={"runs": there}), ignore) as (at_home, listener):
+        warmth = _begun(at_home, listener).warmth
+    assert warmth.found == ["results of mine that count as trials: 1 of 1"]
+    assert [(each.name, each.result and each.result.history) for each in warmth.taken] == [("trial 3 of mine", epochs)]
+    with pytest.raises(UserError, match=rf"{there}/mine is an address; with --runs {there} it is mine"):
+        _begun(asked(runs, **FRESH, data=str(pack), name="new", warm_start=f"{there}/mine"), ignore)

@@ -38,6 +38,10 @@ def test_a_run_that_isn_t_there_is_refused(tmp_path):
     assert "is not a capetune checkpoint" in refused(port=0, checkpoint=tmp_path)
 
 
+def test_a_model_that_looks_at_supports_is_refused(looking):
+    assert "and capetune serve shows it none" in refused(checkpoint=looking, port=0)
+
+
 def test_a_pack_s_categories_have_templates_and_one_that_is_gone_is_said(tiny_pack, tmp_path):
     found = _templates(ServeRequest.of(), str(tiny_pack), lambda _: None)
     assert list(found) == [str(id) for id in range(87, 101)]

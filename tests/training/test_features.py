@@ -9,13 +9,14 @@ import torch
 
 from capetune.config import Config
 from capetune.datasets.episodes.augment import Augmentation
-from capetune.datasets.episodes.batch import collate, make_item
+from capetune.datasets.episodes.batch import collate, make_item, place_item
 from capetune.datasets.episodes.queries import encode_queries
 from capetune.datasets.episodes.supports import TrainSet
 from capetune.datasets.packs.reader import Pack
 from capetune.errors import UserError
 from capetune.models.backbone import Backbone
 from capetune.models.estimator import PoseEstimator
+from capetune.models.looks import read
 from capetune.training.features import Features, check_keepable, feature_bytes, keep_features, open_features
 from capetune.training.loop import Metrics, Save, fit
 from capetune.training.ranks import Ranks
@@ -168,3 +169,43 @@ def test_a_backbone_that_learns_is_refused(config: Config) -> None:
     with pytest.raises(UserError, match=r"of a frozen backbone only: --set model\.backbone\.frozen=all"):
         check_keepable(config.with_overrides({"model.backbone.frozen": 2}), [])
     check_keepable(config, ["loss.tokens", "model.width", "data.shots", "seed"])
+
+
+def test_kept_supports_look_as_a_kept_crop_of_another_instance_does(kept: Features, config: Config, pack: Pack) -> None:
+    keys = {"model.support.source": "both", "data.shots": (1,), "train.batch_size": 4}
+    train, part = TrainSet(pack, 1), pack.part(1, "train")
+    batch, _ = next(kept.loader(train, config.with_overrides(keys)).epoch(1, 1))
+    assert batch.support_looks is not None
+    assert batch.support_images is None
+    for row, id in enumerate(batch.ids.tolist()):
+        category, found = train.categories[train.instances[id].category_id], set()
+        k = category.graph.size
+        visible = batch.support_visible[row, 0, :k]
+        for each in part.instances[category.id]:
+            at = kept.ids.tolist().index(each.id)
+            for copy, (rotation, scale, flip) in enumerate(kept.draws[at]):
+                turned = Augmentation(rotation, scale, bool(flip))
+                none = np.zeros((k, 2)), np.ones(k, dtype=bool)
+                item = place_item(category, each, np.zeros((0, 0, 3), np.uint8), *none, turned)
+                seen = read(kept.at([at], [copy]), torch.from_numpy(item.target)[None])[0]
+                same = torch.isclose(seen, batch.support_looks[row, 0, :k], atol=1e-5).all(dim=1)
+                if item.visible.tolist() == visible.tolist() and same[visible].all():
+                    found.add(each.id)
+        assert len(found) == 1
+        assert id not in found
+
+
+def test_a_training_that_looks_learns_and_validates_on_kept_features_as_on_images(
+    kept: Features, config: Config, pack: Pack
+) -> None:
+    small = {"train.epochs": 1, "train.steps": 1, "validation.episodes": 1, "validation.queries": 3}
+    small |= {"model.decoder.layers": 1, "model.support.layers": 1, "train.batch_size": 2}
+    found: list[Metrics] = []
+    short = config.with_overrides(small | {"model.support.source": "both", "data.shots": (1, 3)})
+    for features in (kept, None):
+        fit(short, pack, lambda metrics, save: found.append(metrics), features=features)
+    assert np.isfinite([metrics["train_loss"] for metrics in found]).all()
+    torch.manual_seed(0)
+    model = PoseEstimator(short.model)
+    there, here = (Validation(model, pack, short, Ranks(), features)() for features in (kept, None))
+    assert there["val_loss"] == pytest.approx(here["val_loss"], abs=0.02)

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import fields
 
 import pytest
 import torch
@@ -25,7 +24,7 @@ def test_two_accumulated_batches_are_one_of_twice_the_size(config: Config, pack:
     chosen = torch.tensor([i for i, pair in enumerate(counts) if pair == max(counts, key=counts.count)][:2])
 
     def rows(i: torch.Tensor) -> Batch:
-        return Batch(**{f.name: getattr(batch, f.name)[i] for f in fields(batch)})
+        return Batch(*(tensor[i] for tensor in batch.tensors()))
 
     gradients = []
     for group in ([rows(chosen)], [rows(chosen[:1]), rows(chosen[1:])]):

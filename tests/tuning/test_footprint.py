@@ -86,8 +86,9 @@ def test_the_greediest_of_several_counts_and_one_that_could_not_be_measured_ends
     assert (said.per_gpu, said.words) == (1, "it needs more memory than there is: no trials share a GPU")
 
 
+@pytest.mark.parametrize("source", ["geometry", "both"])
 @pytest.mark.parametrize("kept", [False, True], ids=["images", "kept features"])
-def test_a_trial_s_work_is_done_before_memory_is_read(kept: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_trial_s_work_is_done_before_memory_is_read(kept: bool, source: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Steps of its batch, at each number of keypoints, and a batch of validation."""
     from capetune.models.estimator import PoseEstimator
 
@@ -99,7 +100,7 @@ def test_a_trial_s_work_is_done_before_memory_is_read(kept: bool, monkeypatch: p
         return forward(self, batch, *given, **named)
 
     monkeypatch.setattr(PoseEstimator, "forward", noted)
-    changes = {"model.backbone.frozen": "all" if kept else 0}
+    changes = {"model.backbone.frozen": "all" if kept else 0, "model.support.source": source}
     config = Config().with_overrides(SMALL | changes)
     reading = Reading(8, 2, 1)
     assert try_out(config, [8], kept, "cpu", lambda: reading) is reading

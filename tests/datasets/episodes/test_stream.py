@@ -1,4 +1,3 @@
-import dataclasses
 import os
 import shutil
 from contextlib import closing
@@ -9,9 +8,10 @@ import torch
 
 from capetune.config import DataConfig
 from capetune.datasets.episodes import stream
+from capetune.datasets.episodes.queries import encode_queries
 from capetune.datasets.episodes.steps import steps_per_epoch
 from capetune.datasets.episodes.stream import train_batches, train_loader
-from capetune.datasets.packs.crop import apply
+from capetune.datasets.packs.crop import apply, source_to_unit
 from capetune.datasets.packs.reader import Pack, PackDamaged, open_pack
 from capetune.errors import UserError
 
@@ -32,8 +32,7 @@ def ids(found):
 
 
 def same(a, b):
-    names = [f.name for f in dataclasses.fields(a)]
-    return all(torch.equal(getattr(a, name), getattr(b, name)) for name in names)
+    return all(torch.equal(*pair) for pair in zip(a.tensors(), b.tensors(), strict=True))
 
 
 def test_an_epoch_repeats_exactly_and_no_two_are_alike(pack):
@@ -299,3 +298,52 @@ def test_one_spoilt_sample_too_many_ends_it(tiny_pack, tmp_path, workers):
     config = CONFIG.model_copy(update={"workers": workers, "max_corrupt": 0.02})
     with pytest.raises(PackDamaged, match=r"\(5 of 200 train samples are, and data.max_corrupt lets 4 be left out\)"):
         batches(pack, steps=60, config=config)
+
+
+def test_supports_images_are_of_others_and_each_keypoint_is_where_it_says(pack):
+    """Not turned, a support's crop is the official one; the query is never its own support."""
+    config = DataConfig(size=64, rotation=0, scale=0, shots=(1, 3))
+    with closing(train_loader(pack, config, 6, 1, looks=True)) as loader:
+        [batch] = loader.epoch(0, 1)
+    part = pack.part(1, "train")
+    assert batch.support_images.shape == (6, 3, 3, 64, 64)
+    for row, id in enumerate(batch.ids.tolist()):
+        group = part.instances[pack.row(id).instance.category_id]
+        images, _ = encode_queries(pack, group, 64)
+        k = int(batch.joints[row].sum())
+        for image, xy, visible in zip(
+            batch.support_images[row], batch.support_xy[row], batch.support_visible[row], strict=True
+        ):
+            [found] = [i for i, each in enumerate(images) if torch.equal(each, image)] or [None]
+            if found is None:
+                assert not image.any()
+                assert not visible.any()
+                continue
+            assert group[found].id != id
+            wanted = apply(source_to_unit(group[found].box), group[found].xy)
+            assert visible[:k].tolist() == (group[found].visible & ((wanted >= 0) & (wanted <= 1)).all(axis=1)).tolist()
+            np.testing.assert_allclose(xy[:k][visible[:k]], wanted[visible[:k].numpy()], atol=1e-5)
+
+
+def test_looking_changes_nothing_of_the_queries_order_or_templates(pack):
+    with closing(train_loader(pack, CONFIG, 6, 1, looks=True)) as loader:
+        [seen] = loader.epoch(0, 1)
+    with closing(train_loader(pack, CONFIG, 6, 1)) as loader:
+        [plain] = loader.epoch(0, 1)
+    assert torch.equal(seen.ids, plain.ids)
+    assert plain.support_images is None
+
+
+def test_a_support_that_cant_be_read_is_left_out_and_known(tiny_pack, tmp_path):
+    copy = shutil.copytree(tiny_pack, tmp_path / "pack")
+    pack = open_pack(copy)
+    spoilt = next(iter(pack.part(1, "train").instances.values()))[0]
+    row = pack.row(spoilt.id)
+    with (copy / pack.manifest.shards[row.shard].name).open("r+b") as file:
+        file.seek(row.offset)
+        file.write(bytes(row.length))
+    config = CONFIG.model_copy(update={"max_corrupt": 0.1})
+    with closing(train_loader(pack, config, 8, 1, looks=True)) as loader:
+        batches = list(loader.epoch(0, 25))
+        assert loader.left_out().tolist() == [spoilt.id]
+    assert all(spoilt.id not in batch.ids.tolist() for batch in batches)
