@@ -19,7 +19,7 @@ from capetune.datasets.packs.reader import Pack
 from capetune.errors import UserError
 from capetune.evaluation.baselines import Template
 from capetune.evaluation.failures import KINDS, kinds
-from capetune.evaluation.looks import looks
+from capetune.evaluation.looked import looked
 from capetune.evaluation.protocol import CategoryPairs, official_pairs, pairs_hash
 from capetune.pose import Category, Instance, Part
 from capetune.prediction.model import Model
@@ -198,11 +198,11 @@ def _pair(example: _Example, part: Part, places: dict[int, int]) -> CategoryPair
 
 
 def _looked(model: Model, pack: Pack, part: Part, pairs: Sequence[CategoryPairs]) -> Iterator[np.ndarray]:
-    for places, weights in looks(model.estimator, pack, model.meta.config.data.size, part, pairs):
+    for places, weights in looked(model.estimator, pack, model.meta.config.data, part, pairs):
         yield np.concatenate([places * SIDE, weights[..., None]], axis=-1)
 
 
-def _shown(example: _Example, pair: CategoryPairs, part: Part, pack: Pack, looked: np.ndarray | None) -> Shown:
+def _shown(example: _Example, pair: CategoryPairs, part: Part, pack: Pack, seen: np.ndarray | None) -> Shown:
     category, supports = pair.category, pair.supports
     instances: Sequence[Instance] = part.instances[category.id]
     query = instances[pair.queries[0]]
@@ -226,5 +226,5 @@ def _shown(example: _Example, pair: CategoryPairs, part: Part, pack: Pack, looke
         counts,
         found >= 0,
         {name: int((found == number).sum()) for number, name in enumerate(KINDS) if (found == number).any()},
-        looked,
+        seen,
     )

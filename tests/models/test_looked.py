@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional as F
 
 from capetune.models import deformable
-from capetune.models.looked import looked
+from capetune.models.looked import watched
 
 
 @torch.no_grad()
@@ -40,7 +40,9 @@ def test_what_a_keypoint_looked_at_is_what_the_last_layer_read(
     hooks = [last.register_forward_pre_hook(began), last.register_forward_hook(ended)]
     hooks.append(last.look.register_forward_hook(lambda _, asked, out: given.append(out) if inside else None))
     features = model.backbone(batch.images)
-    found = looked(model, batch, features)
+    with watched(model) as watch:
+        prediction = model.predict(batch, features)
+    found = watch.looked(5)
     for hook in hooks:
         hook.remove()
     plan = model.decoder.plan(5, batch.joints.device)
@@ -50,7 +52,7 @@ def test_what_a_keypoint_looked_at_is_what_the_last_layer_read(
         places = torch.cat([torch.stack(grids[call], dim=3)[:, at].flatten(1, 3) for call, at in calls], dim=1)
         raw = [given[call][:, at].view(2, last.heads, -1, 3)[..., 2] for call, at in calls]
         weights = torch.cat([each.softmax(-1).flatten(1) for each in raw], dim=1) / (last.heads * len(steps))
-        torch.testing.assert_close(found.places[:, k], places, atol=1e-5, rtol=0)
-        torch.testing.assert_close(found.weights[:, k], weights, atol=1e-6, rtol=0)
-    torch.testing.assert_close(found.weights.sum(dim=-1), torch.ones(2, 5))
-    assert torch.equal(found.prediction.xy, model.predict(batch, features).xy)
+        torch.testing.assert_close(found[0][:, k], places, atol=1e-5, rtol=0)
+        torch.testing.assert_close(found[1][:, k], weights, atol=1e-6, rtol=0)
+    torch.testing.assert_close(found[1].sum(dim=-1), torch.ones(2, 5))
+    assert torch.equal(prediction.xy, model.predict(batch, features).xy)

@@ -21,7 +21,8 @@ from capetune.errors import UserError
 from capetune.evaluation.baselines import Template
 from capetune.evaluation.pair_batch import pair_batch
 from capetune.evaluation.protocol import OTHERS
-from capetune.models.looked import looked
+from capetune.evaluation.support import Shown
+from capetune.models.looked import watched
 from capetune.prediction.model import load_best
 from capetune.reports.evaluated import SIDE, read_result, show
 from capetune.reports.evaluated_page import GROUPS, LARGEST, MEANINGS, TITLES, scored_model, write_report
@@ -90,13 +91,14 @@ def test_where_the_model_looked_is_on_the_page_in_pixels_of_each_picture(scored,
     for example, pair in zip(result["examples"]["worst"], groups["worst"], strict=True):
         query, support = (scored.pack.row(id).instance for id in (example["annotation_id"], *example["support_ids"]))
         template = np.where(support.visible[:, None], normalise(support), UNKNOWN)
-        drawn = pair_batch([((template[None], support.visible[None], pair.category.graph.adjacency()), [query])])
+        told = Shown(template[None], support.visible[None], pair.category.graph.adjacency())
         pixels = warp_crop(scored.pack.crop(query.id, 64), source_to_unit(query.box), 64)
         crop = torch.from_numpy(pixels).permute(2, 0, 1)[None]
-        with torch.inference_mode():
-            found = looked(model.estimator, drawn, model.estimator.backbone(crop))
-        np.testing.assert_allclose(pair.looked[..., :2], found.places[0] * SIDE, atol=0.01)
-        np.testing.assert_allclose(pair.looked[..., 2], found.weights[0], atol=1e-5)
+        with watched(model.estimator) as watch, torch.inference_mode():
+            model.estimator.predict(pair_batch([(told, [query])]), model.estimator.backbone(crop))
+        places, weights = watch.looked(pair.category.graph.size)
+        np.testing.assert_allclose(pair.looked[..., :2], places[0] * SIDE, atol=0.01)
+        np.testing.assert_allclose(pair.looked[..., 2], weights[0], atol=1e-5)
     write_report(result, scored.file, scored.pack, model=model)
     told = re.findall(r'data-looked="([^"]*)"', scored.file.with_suffix(".html").read_text())
     assert len(told) == sum(map(len, groups.values()))
