@@ -1,7 +1,8 @@
-"""What the site has beside docs/: README, the commands' and the Python API's pages; and links that hold there, too."""
+"""What the site has beside docs/: README, notebooks, the commands' and the Python API's pages; and links that hold."""
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -52,7 +53,17 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     commands = subprocess.run(typer, cwd=ROOT, check=True, capture_output=True, text=True).stdout
     for name, text in ((README, readme), ("commands.md", commands), ("python.md", PYTHON)):
         files.append(File.generated(config, name, content=text))
+    for notebook in (ROOT / "docs").glob("*.ipynb"):
+        files.append(File.generated(config, f"{notebook.stem}.md", content=read(notebook)))
     return files
+
+
+def read(notebook: Path) -> str:
+    """A notebook without outputs as Markdown. What mkdocs-jupyter makes of one asks other servers for scripts."""
+    fences = {"code": ("```python\n", "\n```"), "markdown": ("", "")}
+    parts = [(fences[cell["cell_type"]], "".join(cell["source"])) for cell in json.loads(notebook.read_text())["cells"]]
+    whole = f'\n\n<a href="{notebook.name}" download>The notebook itself</a>\n'
+    return "\n\n".join(f"{before}{text}{after}" for (before, after), text in parts) + whole
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
@@ -63,7 +74,7 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
     def led(link: re.Match[str]) -> str:
         words, target, anchor = link.groups(default="")
         aim = normpath(join(dirname(place), target))
-        uri = README if aim == "README.md" else aim.removeprefix("docs/")
+        uri = README if aim == "README.md" else re.sub(r"\.ipynb$", ".md", aim.removeprefix("docs/"))
         if files.get_file_from_path(uri):
             return f"[{words}]({relpath(uri, dirname(here) or '.')}{anchor})"
         return words if (ROOT / aim).exists() else link[0]  # what is nowhere stays, and mkdocs refuses it

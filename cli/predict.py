@@ -12,7 +12,9 @@ from capetune.errors import UserError
 
 def command(
     context: typer.Context,
-    images: list[Path] = typer.Argument(..., metavar="IMAGE…|FOLDER", help="Pictures, or a folder of them."),
+    images: list[Path] = typer.Argument(
+        ..., metavar="IMAGE…|FOLDER|VIDEO", help="Pictures, a folder of them, or a video."
+    ),
     out: Path = typer.Option(..., "--out", metavar="DIR", help="Folder to make, for poses.json, poses.csv, coco.json."),
     template: Path | None = typer.Option(
         None, "--template", metavar="FILE", help="What to find, as `capetune template make` writes it."
@@ -44,13 +46,16 @@ def command(
 
     A score is the chance that a keypoint lies within a tenth of the box's longer side; drawn ones below 0.5 are rings.
     An object that fills a tenth of its picture wants a box: a model sees the box with a little around it, at one size.
-    Pictures that can't be used are named and left out, and the exit code is 2 then.
+    Pictures that can't be used are named and left out, and the exit code is 2 then. Each frame of a video is a picture,
+    VIDEO#1, VIDEO#2, and so on.
 
     Examples:
 
       capetune predict pictures/ --template fly.json --out found --draw
 
       capetune predict a.jpg b.jpg --support exported.json --boxes exported.json --out found
+
+      capetune predict walk.mp4 --template fly.json --out found
 
       capetune predict a.jpg --category fly --box 40,20,200,160 --checkpoint runs/mine --out found
     """

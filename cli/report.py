@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 
 import typer
@@ -29,7 +30,8 @@ def command(
     Of a training: losses and PCK an epoch beside the template, where the time went, machines lost. Of a promotion:
     each job's scores beside the template on the same pairs, means and deviations, a table a protocol. A run that still
     goes on, or was cut off, has a report too: of what has ended. Of an evaluation: the PCK curve, categories, missed
-    keypoints by kind, and the best, typical and worst pairs on their pictures with truth, prediction and template.
+    keypoints by kind, and the best, typical and worst pairs on their pictures with truth, prediction, template and
+    where the model looked for each keypoint.
 
     Examples:
 
@@ -71,10 +73,12 @@ def command(
 
 def _of_result(file: Path, data: str | None, out: Path | None) -> list[str]:
     from capetune.reports.evaluated import read_result
-    from capetune.reports.evaluated_page import write_report
+    from capetune.reports.evaluated_page import scored_model, write_report
 
     result = read_result(file)
     pack = data or result["pack"]
     if pack is None:
         raise UserError(f"{file} is of annotations alone: give --data the pack that has their pictures")
-    return write_report(result, file, common.open_data(pack), out)
+    with ExitStack() as ends:
+        model, more = scored_model(result, ends)
+        return [*write_report(result, file, common.open_data(pack), out, model), *more]

@@ -50,21 +50,48 @@ class DeformableAttention(nn.Module):
         Offsets are in cells of each map. Outside of a map reads zero. Returns (B, T, width).
         """
         batch, steps, width = x.shape
-        look = self.look(x).view(batch, steps, self.heads, self.levels, self.points, 3)
+        look = self._look(x)
         if few(x, self.heads) and self.levels == 1:
             from capetune.models import kernels
 
             return self.out(kernels.read(look[:, :, :, 0], reference, values[0], self.heads))
-        weight = look[..., 2].flatten(-2).softmax(dim=-1)
         reads = []
-        for level, value in enumerate(values):
+        for place, value in zip(_places(look, reference, values), values, strict=True):
             height, wide = value.shape[-2:]
-            # Not divided by a tensor of (wide, height): making one on a GPU waits for all work before it.
-            across, down, _ = look[:, :, :, level].unbind(dim=-1)
-            place = reference[:, :, None, None, :] + torch.stack([across / wide, down / height], dim=-1)
             grid = (2 * place - 1).transpose(1, 2).flatten(0, 1)
             maps = value.view(batch * self.heads, width // self.heads, height, wide)
             reads.append(F.grid_sample(maps, grid, mode="bilinear", padding_mode="zeros", align_corners=False))
         read = reads[0] if len(reads) == 1 else torch.cat(reads, dim=-1)
+        weight = _weights(look)
         mixed = (read * weight.transpose(1, 2).flatten(0, 1).unsqueeze(1)).sum(dim=-1)
         return self.out(mixed.view(batch, width, steps).transpose(1, 2))
+
+    def looked(self, x: Tensor, reference: Tensor, values: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
+        """Where `forward` reads for the same arguments, and with which weights: P places of all heads, maps, points.
+
+        Returns places (B, T, P, 2) in [0, 1] of the maps, outside of which zero is read, and weights (B, T, P), whose
+        sum is 1: each head's share of the width counts as much as another's.
+        """
+        look = self._look(x)
+        places = torch.stack(_places(look, reference, values), dim=3)
+        return places.flatten(2, 4), _weights(look).flatten(2) / self.heads
+
+    def _look(self, x: Tensor) -> Tensor:
+        """(B, T, heads, levels, points, 3): offsets in x and y, and weights before the softmax."""
+        return self.look(x).unflatten(-1, (self.heads, self.levels, self.points, 3))
+
+
+def _places(look: Tensor, reference: Tensor, values: tuple[Tensor, ...]) -> list[Tensor]:
+    """Of each map, (B, T, heads, points, 2) in [0, 1]."""
+    places = []
+    for level, value in enumerate(values):
+        height, wide = value.shape[-2:]
+        # Not divided by a tensor of (wide, height): making one on a GPU waits for all work before it.
+        across, down, _ = look[:, :, :, level].unbind(dim=-1)
+        places.append(reference[:, :, None, None, :] + torch.stack([across / wide, down / height], dim=-1))
+    return places
+
+
+def _weights(look: Tensor) -> Tensor:
+    """(B, T, heads, levels · points), each head's of sum 1."""
+    return look[..., 2].flatten(-2).softmax(dim=-1)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import repeat
 from pathlib import Path
 from typing import Literal, NotRequired
 
@@ -18,8 +19,10 @@ from capetune.datasets.packs.reader import Pack
 from capetune.errors import UserError
 from capetune.evaluation.baselines import Template
 from capetune.evaluation.failures import KINDS, kinds
-from capetune.evaluation.protocol import official_pairs, pairs_hash
+from capetune.evaluation.looked import looked
+from capetune.evaluation.protocol import CategoryPairs, official_pairs, pairs_hash
 from capetune.pose import Category, Instance, Part
+from capetune.prediction.model import Model
 from capetune.runs.document import Odd, read_checked
 
 SIDE, QUALITY = 256, 80  # of a picture, pixels and JPEG's
@@ -142,7 +145,8 @@ def read_result(file: Path) -> Result:
 class Shown:
     """A pair to look at. picture: the query's official crop as JPEG, base64. truth, predicted, template: float (K, 2),
     pixels of that picture, SIDE a side. counts: bool (K,), True = a keypoint that the score is of; off: bool (K,),
-    True = one of these that was missed. missed: how many of each kind."""
+    True = one of these that was missed. missed: how many of each kind. looked: float (K, P, 3), where the model looked
+    for each keypoint, x and y in these pixels, and with which weight, of sum 1; None: not known."""
 
     category: Category
     mpck4: float
@@ -154,10 +158,11 @@ class Shown:
     counts: np.ndarray
     off: np.ndarray
     missed: dict[str, int]
+    looked: np.ndarray | None
 
 
-def show(result: Result, source: Path, pack: Pack) -> dict[str, list[Shown]]:
-    """Each group's pairs on their pictures.
+def show(result: Result, source: Path, pack: Pack, model: Model | None = None) -> dict[str, list[Shown]]:
+    """Each group's pairs on their pictures. model: the one that was scored, to see where it looked.
 
     Raises UserError where the pack's pairs or their truth aren't those that were scored, or a picture is damaged.
     """
@@ -170,8 +175,14 @@ def show(result: Result, source: Path, pack: Pack) -> dict[str, list[Shown]]:
         )
     places = {id: {each.id: n for n, each in enumerate(group)} for id, group in part.instances.items()}
     try:
+        pairs = {
+            group: [_pair(example, part, places[example["category_id"]]) for example in examples]
+            for group, examples in result["examples"].items()
+        }
+        every = [pair for group in pairs.values() for pair in group]
+        seen = iter(repeat(None) if model is None else _looked(model, pack, part, every))
         return {
-            group: [_shown(example, part, places[example["category_id"]], pack) for example in examples]
+            group: [_shown(*each, part, pack, next(seen)) for each in zip(examples, pairs[group], strict=True)]
             for group, examples in result["examples"].items()
         }
     except (LookupError, ValueError):
@@ -180,15 +191,25 @@ def show(result: Result, source: Path, pack: Pack) -> dict[str, list[Shown]]:
         ) from None
 
 
-def _shown(example: _Example, part: Part, places: dict[int, int], pack: Pack) -> Shown:
-    instances: Sequence[Instance] = part.instances[example["category_id"]]
+def _pair(example: _Example, part: Part, places: dict[int, int]) -> CategoryPairs:
     category = next(each for each in part.categories if each.id == example["category_id"])
-    query = instances[places[example["annotation_id"]]]
     supports = np.array([[places[id] for id in example["support_ids"]]])
+    return CategoryPairs(category, supports, np.array([places[example["annotation_id"]]]))
+
+
+def _looked(model: Model, pack: Pack, part: Part, pairs: Sequence[CategoryPairs]) -> Iterator[np.ndarray]:
+    for places, weights in looked(model.estimator, pack, model.meta.config.data, part, pairs):
+        yield np.concatenate([places * SIDE, weights[..., None]], axis=-1)
+
+
+def _shown(example: _Example, pair: CategoryPairs, part: Part, pack: Pack, seen: np.ndarray | None) -> Shown:
+    category, supports = pair.category, pair.supports
+    instances: Sequence[Instance] = part.instances[category.id]
+    query = instances[pair.queries[0]]
     predicted = np.array(example["keypoints"]).reshape(query.xy.shape)
     if not np.isfinite(predicted).all():
         raise ValueError("no place in a picture")
-    template = Template().predict(category, instances, supports, np.array([places[query.id]]))[0]
+    template = Template().predict(category, instances, supports, pair.queries)[0]
     counts = query.visible & np.all([instances[place].visible for place in supports[0]], axis=0)
     poses = (predicted[None], query.xy[None], template[None])
     found = kinds(*poses, counts[None], np.array([query.side]), mirrored(category.graph))[0]
@@ -205,4 +226,5 @@ def _shown(example: _Example, part: Part, places: dict[int, int], pack: Pack) ->
         counts,
         found >= 0,
         {name: int((found == number).sum()) for number, name in enumerate(KINDS) if (found == number).any()},
+        seen,
     )

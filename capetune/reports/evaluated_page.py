@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+import json
 import shlex
+from contextlib import ExitStack
 from pathlib import Path
+
+import numpy as np
 
 from capetune.datasets.packs.reader import Pack
 from capetune.errors import UserError
 from capetune.evaluation.failures import COPIED, FAR, HEAP, KINDS, MISSED
+from capetune.prediction.model import Model, load_best
 from capetune.reports import evaluated_plots
 from capetune.reports.evaluated import SIDE, Result, Shown, show
 from capetune.reports.page import checked_file, filled, plotted
 from capetune.reports.words import in_words
+from capetune.runs.home import at_home
+from capetune.runs.registry import chosen_checkpoint
 from capetune.storage.scratch import named
 from capetune.storage.whole import write_aside
+from capetune.training.checkpoint import weights_hash
+
+LARGEST = 24  # pixels of a picture: the radius of a place that has all the weight
 
 TITLES = {
     "collapsed": "Collapsed to the mean",
@@ -44,14 +54,16 @@ GROUPS = {
 }
 
 
-def write_report(result: Result, source: Path, pack: Pack, out: Path | None = None) -> list[str]:
+def write_report(
+    result: Result, source: Path, pack: Pack, out: Path | None = None, model: Model | None = None
+) -> list[str]:
     """Write the page beside the result or to `out`, aside and renamed. Returns what there is to say of it.
 
-    source: the result's file. pack: what was scored. Raises UserError where these don't go together, or where it can't
-    be written.
+    source: the result's file. pack: what was scored. model: as in `show`. Raises UserError where these don't go
+    together, or where it can't be written.
     """
     page = checked_file(out or source.with_suffix(".html"))
-    content = render(result, source, show(result, source, pack))
+    content = render(result, source, show(result, source, pack, model))
     try:
         write_aside(page, named(content).encode(errors="replace"))  # a path may be no text
     except OSError as error:
@@ -84,7 +96,36 @@ def render(result: Result, source: Path, shown: dict[str, list[Shown]]) -> str:
         rows=sorted(result["per_category"].items(), key=lambda row: -row[1]["mpck4"]),
         off=MISSED,
         side=SIDE,
+        looks=any(each.looked is not None for group in shown.values() for each in group),
+        looked=_looked,
     )
+
+
+def scored_model(result: Result, ends: ExitStack) -> tuple[Model | None, list[str]]:
+    """The model that was scored, to look through; where it isn't there any more, None and what there is to say. ends:
+    takes what must be there to the end."""
+    if result["checkpoint"] is None:
+        return None, []
+    try:
+        checkpoint = chosen_checkpoint(ends.enter_context(at_home(result["checkpoint"])))
+        if weights_hash(checkpoint) == result["weights_hash"]:
+            return load_best(checkpoint), []
+        why = f"{result['checkpoint']} has other weights now"
+    except (UserError, OSError) as error:
+        why = str(error)
+    return None, [f"the page doesn't show where the model looked: {why}"]
+
+
+def _looked(shown: Shown) -> str:
+    """Of each keypoint that counts its name and a circle a place that it looked at: x, y, radius, x, … The area is the
+    weight."""
+    assert shown.looked is not None
+    told = []
+    for k in np.flatnonzero(shown.counts):
+        x, y, weight = shown.looked[k].T
+        circles = np.stack([x, y, LARGEST * np.sqrt(weight)], axis=1)
+        told.append([shown.category.graph.names[k], circles.ravel().round(1).tolist()])
+    return json.dumps(told, separators=(",", ":"))
 
 
 def _of(result: Result) -> str:

@@ -18,8 +18,9 @@ from capetune.events import Doubted, Listener, PictureLeftOut, Progress, StepBeg
 from capetune.prediction.boxes import read_boxes
 from capetune.prediction.drawing import encode_png, overlay
 from capetune.prediction.files import Pose, as_coco, as_csv, as_json
-from capetune.prediction.pictures import Picture, find_pictures, read_picture
+from capetune.prediction.pictures import Picture, find_pictures, opened, read_picture
 from capetune.prediction.template import Template
+from capetune.prediction.video import is_video, promised
 from capetune.runs.checkpoints import read_meta
 from capetune.service.chosen import UNCALIBRATED, checkpoint_of
 from capetune.service.request import Count, Request, Where
@@ -83,6 +84,10 @@ def run(request: PredictRequest, listener: Listener = ignore) -> PredictResult:
 
 def _run(request: PredictRequest, listener: Listener, copies: ExitStack) -> PredictResult:
     pictures = find_pictures(request.images)
+    for video in filter(is_video, request.images):
+        there, said = sum(picture.file == video for picture in pictures), promised(video)
+        if there < said:
+            listener(Doubted(f"{video}: only the first {there} of the {said} frames that it says to have can be read"))
     boxes = _boxes(request, pictures, listener)
     checkpoint = checkpoint_of(request.checkpoint, request.runs_folder, listener, copies)
     meta = read_meta(checkpoint)
@@ -176,7 +181,8 @@ class _Work:
     def _crops(self, pictures: Sequence[Picture]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         import torch
 
-        for picture, crops in zip(pictures, ordered(self._cut, pictures, torch.get_num_threads(), AHEAD), strict=True):
+        cut = ordered(self._cut, opened(pictures), torch.get_num_threads(), AHEAD)
+        for picture, crops in zip(pictures, cut, strict=True):
             self.done += 1
             several = len(crops) > 1
             for number, crop in enumerate(crops):
@@ -190,16 +196,19 @@ class _Work:
                     self.asked.append((picture, size, number))
                     yield image, box
 
-    def _cut(self, picture: Picture) -> list[tuple[np.ndarray, np.ndarray, tuple[int, int]] | Unusable]:
+    def _cut(
+        self, seen: tuple[Picture, np.ndarray | None]
+    ) -> list[tuple[np.ndarray, np.ndarray, tuple[int, int]] | Unusable]:
         """Its boxes' crops, each with the box and the picture's size; or what is wrong with the picture or a box."""
         from capetune.prediction.model import box_in
 
+        picture, pixels = seen
         boxes = self.boxes.get(picture.name, [])
         if not boxes:
             return [Unusable("it has no box in the file of boxes")]
         found: list[tuple[np.ndarray, np.ndarray, tuple[int, int]] | Unusable] = []
         try:
-            image = read_picture(picture.file)
+            image = read_picture(picture.file) if pixels is None else pixels
         except Unusable as why:
             return [why]
         for asked in boxes:
@@ -225,14 +234,14 @@ def _draw(
         groups.setdefault(pose.picture, []).append(pose)
     chosen = [picture for picture in pictures if picture.name in groups]
 
-    def draw(numbered: tuple[int, Picture]) -> None:
-        number, picture = numbered
+    def draw(numbered: tuple[int, tuple[Picture, np.ndarray | None]]) -> None:
+        number, (picture, pixels) = numbered
         image = overlay(
-            read_picture(picture.file),
+            read_picture(picture.file) if pixels is None else pixels,
             [(pose.box, pose.xy, pose.score >= SURE) for pose in groups[picture.name]],
             template.graph,
         )
         write_aside(folder / f"{number:04d}-{picture.file.stem}.png", encode_png(image))
 
-    for done, _ in enumerate(ordered(draw, enumerate(chosen, 1), 2, 2), 1):
+    for done, _ in enumerate(ordered(draw, enumerate(opened(chosen), 1), 2, 2), 1):
         listener(Progress("prediction", done, len(chosen), "drawing"))

@@ -20,7 +20,8 @@ from .conftest import OURS, PATIENCE, SMALL
 from .machines import NOT_NICE
 
 pytestmark = pytest.mark.timeout(900)
-README = Path(__file__).parents[2] / "README.md"
+ROOT = Path(__file__).parents[2]
+README = ROOT / "README.md"
 SPACE = "loss.tokens: {log: [0.05, 2.0]}\n"
 SETTINGS = SMALL | {"train.epochs": 1}
 
@@ -113,6 +114,29 @@ def test_in_a_notebook_a_search_uses_the_ray_that_is_there(place: Path, monkeypa
     for kind in ("cluster_joined", "data_described", "epoch_done", "search_began", "trial_ended", "trial_started"):
         assert f"'{kind}'" in said
     assert (place / "runs/shown/run.json").is_file()
+
+
+@pytest.mark.long  # a kernel that imports torch
+def test_the_notebook_of_docs_runs_from_top_to_bottom(
+    tmp_path: Path, untrained: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As it is committed, in a folder where a demo has left a model: here one that has learnt nothing."""
+    monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs/demo-20260101-120000-best").symlink_to(untrained)
+    notebook = nbformat.read(ROOT / "docs/notebook.ipynb", as_version=4)
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    assert not any(cell.outputs or cell.execution_count for cell in code), "clear the outputs before you commit it"
+    NotebookClient(notebook, timeout=PATIENCE, resources={"metadata": {"path": str(tmp_path)}}).execute(
+        env=environment(tmp_path)
+    )
+    said = ["".join(each.text for each in cell.outputs if each.get("name") == "stdout") for cell in code]
+    assert said[1].startswith("epoch 3, crops of 64 px")
+    keypoints = len(said[2].splitlines()) - 1
+    assert said[4].startswith(f"(4, {keypoints}, 2) (4, {keypoints})\n")
+    assert len(said[4].splitlines()) == 1 + keypoints
+    assert any("image/png" in output.get("data", {}) for output in code[5].outputs)
+    assert [line.split()[0] for line in said[6].splitlines()] == ["model", "template"]
 
 
 @pytest.mark.long  # two searches

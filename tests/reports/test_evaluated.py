@@ -5,19 +5,28 @@ from __future__ import annotations
 import base64
 import json
 import re
+from contextlib import ExitStack
+from html import unescape
 
 import cv2
 import numpy as np
 import pytest
+import torch
 from markupsafe import escape
 
-from capetune.datasets.packs.crop import apply, crop_affine
+from capetune.datasets.episodes.templates import UNKNOWN, normalise
+from capetune.datasets.packs.crop import apply, crop_affine, source_to_unit, warp_crop
 from capetune.datasets.packs.reader import open_pack
 from capetune.errors import UserError
 from capetune.evaluation.baselines import Template
+from capetune.evaluation.pair_batch import pair_batch
 from capetune.evaluation.protocol import OTHERS
+from capetune.evaluation.support import Shown
+from capetune.models.looked import watched
+from capetune.prediction.model import load_best
 from capetune.reports.evaluated import SIDE, read_result, show
-from capetune.reports.evaluated_page import GROUPS, MEANINGS, TITLES, write_report
+from capetune.reports.evaluated_page import GROUPS, LARGEST, MEANINGS, TITLES, scored_model, write_report
+from capetune.training.checkpoint import weights_hash
 
 
 @pytest.fixture
@@ -74,6 +83,45 @@ def test_the_page_has_every_picture_once_its_protocol_and_what_kinds_mean(scored
     for meaning in MEANINGS.values():
         assert meaning.replace("'", "&#39;") in content
     assert [file.name for file in page.parent.iterdir() if ".html" in file.name] == [page.name]
+
+
+def test_where_the_model_looked_is_on_the_page_in_pixels_of_each_picture(scored, untrained):
+    result, model = read_result(scored.file), load_best(untrained)
+    groups = show(result, scored.file, scored.pack, model)
+    for example, pair in zip(result["examples"]["worst"], groups["worst"], strict=True):
+        query, support = (scored.pack.row(id).instance for id in (example["annotation_id"], *example["support_ids"]))
+        template = np.where(support.visible[:, None], normalise(support), UNKNOWN)
+        told = Shown(template[None], support.visible[None], pair.category.graph.adjacency())
+        pixels = warp_crop(scored.pack.crop(query.id, 64), source_to_unit(query.box), 64)
+        crop = torch.from_numpy(pixels).permute(2, 0, 1)[None]
+        with watched(model.estimator) as watch, torch.inference_mode():
+            model.estimator.predict(pair_batch([(told, [query])]), model.estimator.backbone(crop))
+        places, weights = watch.looked(pair.category.graph.size)
+        np.testing.assert_allclose(pair.looked[..., :2], places[0] * SIDE, atol=0.01)
+        np.testing.assert_allclose(pair.looked[..., 2], weights[0], atol=1e-5)
+    write_report(result, scored.file, scored.pack, model=model)
+    told = re.findall(r'data-looked="([^"]*)"', scored.file.with_suffix(".html").read_text())
+    assert len(told) == sum(map(len, groups.values()))
+    pair = next(iter(groups.values()))[0]
+    first = json.loads(unescape(told[0]))
+    assert [name for name, _ in first] == [n for n, c in zip(pair.category.graph.names, pair.counts, strict=True) if c]
+    circles = np.reshape(first[0][1], (-1, 3))
+    np.testing.assert_allclose(circles[:, :2], pair.looked[pair.counts][0, :, :2], atol=0.06)
+    np.testing.assert_allclose((circles[:, 2] / LARGEST) ** 2, pair.looked[pair.counts][0, :, 2], atol=0.02)
+
+
+def test_a_model_that_isn_t_there_or_has_other_weights_isn_t_looked_through_and_that_is_said(scored, untrained):
+    result = read_result(scored.file)
+    with ExitStack() as ends:
+        assert scored_model(result, ends) == (None, [])  # no model was scored
+        own = {"checkpoint": str(untrained), "weights_hash": weights_hash(untrained)}
+        model, more = scored_model(result | own, ends)
+        assert (model.meta.epoch, more) == (3, [])
+        model, (line,) = scored_model(result | own | {"weights_hash": "0" * 12}, ends)
+        assert (model, line.endswith("epoch-0003 has other weights now")) == (None, True)
+        model, (line,) = scored_model(result | own | {"checkpoint": str(untrained / "gone")}, ends)
+        assert model is None
+        assert line.startswith("the page doesn't show where the model looked: ")
 
 
 def test_names_of_categories_are_text(scored):

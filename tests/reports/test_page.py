@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from capetune.prediction.model import load_best
 from capetune.reports import evaluated_page
 from capetune.reports.course_page import write_report as write_course
 from capetune.reports.evaluated import read_result
@@ -145,6 +146,16 @@ GALLERY = """
   found.large = [large.open, large.querySelectorAll("svg image").length, told()];
   press("ArrowRight");
   found.next = told();
+  const looks = () => [large.querySelectorAll(".looked circle").length, large.querySelector(".looking").textContent];
+  found.looks = [looks()];
+  press("ArrowDown");
+  found.looks.push(looks());
+  const last = [...large.querySelectorAll(".predicted circle")].at(-1).getBoundingClientRect();
+  large.querySelector("image").dispatchEvent(
+    new MouseEvent("click", {clientX: last.x + last.width / 2, clientY: last.y + last.height / 2, bubbles: true}));
+  found.looks.push(looks());
+  press("ArrowDown");
+  found.looks.push(looks());
   press("ArrowLeft"); press("ArrowLeft"); press("ArrowLeft");
   found.last = told();
   large.querySelector("form button").click();
@@ -156,8 +167,9 @@ GALLERY = """
 """
 
 
-def test_a_browser_shows_an_evaluation_s_pictures_layers_and_table(scored):
-    evaluated_page.write_report(read_result(scored.file), scored.file, scored.pack)
+def test_a_browser_shows_an_evaluation_s_pictures_layers_looks_and_table(scored, untrained):
+    model = load_best(untrained)
+    evaluated_page.write_report(read_result(scored.file), scored.file, scored.pack, model=model)
     seen = look(scored.file.with_suffix(".html"), clicks=("id", "id", "mPCK4"), do=GALLERY)
     assert seen["said"] == []
     assert seen["asked"] == []
@@ -173,6 +185,13 @@ def test_a_browser_shows_an_evaluation_s_pictures_layers_and_table(scored):
     assert did["after"] == [0, count, count]
     assert did["large"] == [True, 1, did["captions"][1]]
     assert did["next"] == did["captions"][2]
+    none, first, clicked, around = did["looks"]
+    assert none == [0, "A click on a keypoint, or ↑ and ↓: where the model looked for it."]
+    assert first[0] > 1
+    assert first[1].endswith(f": {first[0] - 1} places, the larger the more they weigh.")  # one is the keypoint itself
+    assert clicked[0] == first[0]
+    assert clicked[1] != first[1]
+    assert around == first
     assert did["last"] == did["captions"][-1]
     assert did["closed"] is False
     assert did["sized"]
