@@ -51,6 +51,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     readme = (ROOT / "README.md").read_text().replace("# capetune", "# README", 1)
     typer = [sys.executable, "-m", "typer", "capetune.cli.main", "utils", "docs", "--name", "capetune"]
     commands = subprocess.run(typer, cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    commands = commands.replace("# `capetune`", "# Commands", 1)
     for name, text in ((README, readme), ("commands.md", commands), ("python.md", PYTHON)):
         files.append(File.generated(config, name, content=text))
     for notebook in (ROOT / "docs").glob("*.ipynb"):
