@@ -23,10 +23,10 @@ test: setup
 
 # Faults at any moment, browsers, servers, trackers: minutes each.
 test-long: setup
-	$(PYTEST) -n 3 -m long
+	$(PYTEST) -n 3 -m "long and not deploy"
 
 # Clusters made here: machines that come, go and are lost, jobs sent to them, runs on an object store, trainings killed in an
-# epoch, a pretended GPU, and deploy/'s scripts on three machines made of namespaces. Half an hour; alone, for each is a cluster's load.
+# epoch, a pretended GPU, what is long beyond measure, and deploy/'s scripts on three machines made of namespaces. Half an hour; alone, for each is a cluster's load.
 test-deploy: setup
 	$(PYTEST) -n 1 -m deploy
 
@@ -42,7 +42,7 @@ docs: .venv/.docs
 	@echo "written: build/site/index.html"
 
 .venv/.docs: $(STAMP)
-	$(BIN)/python -m pip --disable-pip-version-check install -qq -c constraints.txt -e '.[docs]'
+	.ci/install $(BIN) docs
 	touch $@
 
 # make bench ARGS=--save keeps the lines in benchmarks/results/

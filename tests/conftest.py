@@ -10,9 +10,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 import cv2
+import hypothesis
 import numpy as np
 import pytest
 import torch
+
+hypothesis.settings.register_profile("untimed", deadline=None)  # tests don't measure time
+hypothesis.settings.load_profile("untimed")
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"  # beside the repository, on machines that have it
 TINY_CATEGORIES = range(87, 101)  # ids of instances pass 2^53 from 91 up

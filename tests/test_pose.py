@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import fields
 
 import torch
 
@@ -30,8 +29,7 @@ def test_a_padded_batch_holds_the_samples_then_the_last_again_and_no_keypoint_mo
     assert len(padded) == 4
     assert padded.ids.tolist() == [2**53, 2**53 + 1, 2**53 + 1, 2**53 + 1]
     assert padded.adjacency.shape == (4, 5, 5)
-    for field in fields(Batch):
-        mine, its = getattr(padded, field.name), getattr(batch, field.name)
+    for mine, its in zip(padded.tensors(), batch.tensors(), strict=True):
         assert mine.dtype == its.dtype
         assert torch.equal(mine[tuple(map(slice, its.shape))], its)
     for mask in (padded.joints, padded.visible, padded.template_known, padded.adjacency.any(dim=1)):

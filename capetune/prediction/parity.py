@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import statistics
 import time
 from collections.abc import Sequence
@@ -23,6 +24,7 @@ PIXELS = 0.5  # of the picture: the largest difference of a keypoint that passes
 SCORE = 0.01
 DRAWN = 160  # pixels, the longer side of a drawn picture
 QUERIES = 3  # of each category
+ENOUGH = 30.0  # seconds, for the turns of one comparison of speeds
 
 
 @dataclass(frozen=True)
@@ -90,16 +92,20 @@ def answered(model: Model, asked: Asked) -> tuple[np.ndarray, np.ndarray]:
 
 def medians(model: Model, run: Runner, asked: Asked, rounds: int = 5) -> tuple[float, float]:
     """Seconds for a batch of the model, as this machine's CPU runs it, and of the file, taken in turns; the first of
-    each isn't counted."""
+    each isn't counted, and tells how many there can be within ENOUGH, one at least."""
     given = asked.given()
-    times: list[list[float]] = [[], []]
-    for _ in range(rounds + 1):
-        for kept, work in zip(times, (lambda: answered(model, asked), lambda: run(given)), strict=True):
-            begun = time.perf_counter()
+    works = (lambda: answered(model, asked), lambda: run(given))
+
+    def turn() -> list[float]:
+        marks = [time.perf_counter()]
+        for work in works:
             work()
-            kept.append(time.perf_counter() - begun)
-    own, files = (statistics.median(each[1:]) for each in times)
-    return own, files
+            marks.append(time.perf_counter())
+        return [end - begun for begun, end in itertools.pairwise(marks)]
+
+    possible = int(ENOUGH / sum(turn()))
+    own, files = zip(*(turn() for _ in range(max(1, min(rounds, possible)))), strict=True)
+    return statistics.median(own), statistics.median(files)
 
 
 def repeated(asked: Asked, count: int) -> Asked:

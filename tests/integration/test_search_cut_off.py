@@ -76,6 +76,7 @@ def test_a_search_that_is_killed_anywhere_goes_on_without_losing_or_repeating_a_
     assert len(kept) == 3
 
 
+@pytest.mark.deploy  # long as it is
 def test_a_search_whose_epochs_or_hours_are_spent_stops_and_goes_on_with_more(start, place, tiny_pack, trials_of):
     for name, epochs in (("small", 9), ("large", 900)):
         (place / f"{name}.yaml").write_text(f"budget: {{epochs: {epochs}}}\nloss.tokens: {{log: [0.05, 2]}}\n")
@@ -123,6 +124,7 @@ def _listening(processes) -> set[str]:
     return {address.removeprefix("::ffff:") for address in found}  # IPv4's loopback as IPv6 spells it
 
 
+@pytest.mark.deploy  # long as it is
 def test_a_search_of_several_seeds_that_is_killed_in_a_repeat_goes_on_with_it(start, place, tiny_pack, trials_of):
     (place / "seeds.yaml").write_text("repeats: 2\nscheduler: none\nloss.tokens: {log: [0.05, 2]}\n")
     long = {"train.epochs": 3, "train.steps": 6}

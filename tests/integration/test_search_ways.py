@@ -15,6 +15,7 @@ def whole(place) -> str:
     return "whole.yaml"
 
 
+@pytest.mark.deploy  # long as it is
 def test_trials_of_two_workers_give_every_cpu_back(start, place, tiny_pack, whole, trials_of):
     program = start(
         *("search", "--space", whole, "--data", tiny_pack, "--trials", 2, "--name", "pair"),

@@ -100,12 +100,20 @@ def spoilt(tiny_pack, tmp_path):
     return folder, [row.instance.id for row in rows]
 
 
+SEARCH = pytest.param(("search", "--space", "losses", "--trials", 1), marks=pytest.mark.deploy)  # long as it is
+
+
 @pytest.mark.long
-@pytest.mark.parametrize("words", [("train",), ("search", "--space", "losses", "--trials", 1)])
+@pytest.mark.parametrize("words", [("train",), SEARCH])
 def test_spoilt_samples_are_counted_in_the_history_and_named_or_end_it(start, place, spoilt, words):
     pack, ids = spoilt
     name = f"spoilt-{words[0]}"
-    once = {"train.steps": 60, "train.epochs": 2, "data.max_corrupt": 0.01}  # 200 samples: all are seen
+    once = {
+        "train.steps": 12,
+        "train.batch_size": 20,
+        "train.epochs": 2,
+        "data.max_corrupt": 0.01,
+    }  # 200 samples: all are seen
     program = start(*words, "--data", pack, "--name", name, set_=once)
     assert program.end() == 0, program.err
     (line,) = [line for line in (*program.out, *program.err) if "left out of training" in line]

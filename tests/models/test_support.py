@@ -14,7 +14,7 @@ from capetune.pose import Batch
 @pytest.fixture(scope="module")
 def encoder(make_config: Callable[..., ModelConfig]) -> SupportEncoder:
     torch.manual_seed(0)
-    encoder = SupportEncoder(make_config(support={"layers": 2})).eval()
+    encoder = SupportEncoder(make_config(support={"layers": 2}), channels=0).eval()
     with torch.no_grad():
         for weight in encoder.parameters():
             weight.add_(torch.randn_like(weight) * 0.1)
