@@ -8,7 +8,7 @@ import signal
 import pytest
 from mlflow import MlflowClient
 
-pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.deploy, pytest.mark.timeout(900)]  # long as it is
 
 
 def test_a_training_goes_on_in_its_run_and_a_promotion_s_jobs_have_their_own(start, place, tiny_pack):
