@@ -40,6 +40,7 @@ def test_every_option_of_the_model_and_its_training_is_in_a_built_in_space():
     apart = {  # not options, but how long and how large
         *("seed", "train.epochs", "train.batch_size", "train.steps", "model.heads", "model.support.layers"),
         *("model.decoder.points", "model.backbone.weights", "model.backbone.precision", "model.execution"),
+        "model.support.source",  # goes with given shots only, and asks for other things of a template
         *("data.split", "data.size", "data.workers", "data.max_corrupt", "train.save_minutes", "train.patience"),
         *(key for key in leaf_keys() if key.startswith("validation.")),
     }
