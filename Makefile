@@ -15,11 +15,11 @@ $(STAMP): pyproject.toml constraints.txt .ci/install
 demo: setup
 	$(BIN)/capetune demo
 
-# Three files at a time, on two cores too: a third of what tests take is waiting for Ray, leases and processes.
+# Some files at a time: most of what tests/integration takes is waiting for Ray.
 PYTEST := tests/alone.sh $(BIN)/python -m pytest --dist loadfile --no-loadscope-reorder
 
 test: setup
-	$(PYTEST) -n 3 -m "not long and not deploy"
+	$(PYTEST) -n 2 -m "not long and not deploy"
 
 # Faults at any moment, browsers, servers, trackers: minutes each.
 test-long: setup
