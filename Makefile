@@ -26,7 +26,7 @@ test-long: setup
 	$(PYTEST) -n 3 -m "long and not deploy"
 
 # Clusters made here: machines that come, go and are lost, jobs sent to them, runs on an object store, trainings killed in an
-# epoch, a pretended GPU, what is long beyond measure, and deploy/'s scripts on three machines made of namespaces. Half an hour; alone, for each is a cluster's load.
+# epoch, a pretended GPU, what is long beyond measure, and deploy/'s scripts on three machines made of namespaces. Three quarters of an hour, by estimate; alone, for each is a cluster's load.
 test-deploy: setup
 	$(PYTEST) -n 1 -m deploy
 

@@ -17,7 +17,7 @@ import pytest
 
 from .conftest import PATIENCE, Program
 
-pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.deploy, pytest.mark.timeout(900)]  # long as they are
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 
@@ -43,7 +43,6 @@ def titles(program: Program) -> list[str]:
     return [title.removeprefix("ray::") for title in found if title.startswith("ray::")]
 
 
-@pytest.mark.deploy  # long as it is
 def test_a_search_is_found_by_its_names_and_opened_with_its_token(start, place, tiny_pack, tmp_path):
     (place / "plain.yaml").write_text("scheduler: none\nloss.tokens: {log: [0.1, 1.0]}\n")
     words = ("search", "--space", "plain.yaml", "--trials", 2, "--data", tiny_pack, "--name", "night")

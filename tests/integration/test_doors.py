@@ -139,7 +139,7 @@ def test_the_notebook_of_docs_runs_from_top_to_bottom(
     assert [line.split()[0] for line in said[6].splitlines()] == ["model", "template"]
 
 
-@pytest.mark.long  # two searches
+@pytest.mark.deploy  # two searches
 def test_a_request_written_by_one_process_and_run_by_another_gives_the_trials_of_the_command(place: Path) -> None:
     settings = [f"{key}={json.dumps(value)}" for key, value in SETTINGS.items()]
     common = {"space": "decoder.yaml", "data": "shards", "preset": "demo", "trials": 3}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from mlflow import MlflowClient
 
-pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.deploy, pytest.mark.timeout(900)]  # long as they are
 
 
 @pytest.fixture
@@ -15,7 +15,6 @@ def whole(place) -> str:
     return "whole.yaml"
 
 
-@pytest.mark.deploy  # long as it is
 def test_trials_of_two_workers_give_every_cpu_back(start, place, tiny_pack, whole, trials_of):
     program = start(
         *("search", "--space", whole, "--data", tiny_pack, "--trials", 2, "--name", "pair"),
