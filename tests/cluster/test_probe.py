@@ -60,6 +60,7 @@ with ray_cluster(sys.argv[1]) as cluster:
 """
 
 
+@pytest.mark.deploy
 def test_every_machine_is_probed_and_a_lost_one_is_known_of_without_a_word_of_ray_s(tmp_path):
     pack = tmp_path / "pack"
     pack.mkdir()

@@ -24,7 +24,7 @@ COMMANDS = [line for block in re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL) fo
 STEPS = 10  # an epoch, of three: a tenth of the page's, which are what takes it ahead of the template
 
 
-@pytest.mark.long
+@pytest.mark.deploy  # long as it is
 @pytest.mark.timeout(1800)
 def test_the_page_s_commands_lead_from_labels_to_scores(place, temporary, real_images):
     shutil.copy(real_images / "annotations/mp100_split1_test.json", place / "exported.json")

@@ -41,6 +41,7 @@ def test_what_a_trial_reserves(plan: Plan, wanted: dict[str, float]) -> None:
     assert resources(plan) == wanted
 
 
+@pytest.mark.deploy
 def test_three_trials_that_share_a_pretended_gpu_run_at_once_and_see_the_same() -> None:
     share = resources(Plan(3, 1, 1, "cuda", 3))
     command = [sys.executable, "-c", PROGRAM, str(share["CPU"]), str(share["GPU"])]
